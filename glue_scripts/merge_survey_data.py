@@ -1,0 +1,1132 @@
+"""Merge one batch of survey files into the dataset: the Glue job of the task `preprocess_data`.
+
+The manifest names the files, the data contract and the batches that are already committed. The job checks every row against the contract, drops
+rows that the batch or the history holds already, splits what is left by row hash and writes it as Parquet and as training CSV. Rejected rows go
+to quarantine with file, line, column, value and reason. Nothing is visible to readers before the dataset log names the batch, so the job
+may die anywhere and be run again: the same manifest gives the same bytes in the same places.
+
+Runs on Glue 5.1 (Spark 3.5) and 6.0 (Spark 4.1), with ANSI mode on or off, as a single file that needs only pyspark and, for s3:// URIs, boto3:
+
+    merge_survey_data.py --manifest s3://BUCKET/MODEL/runs/RUN_KEY/manifest.json
+
+Glue's own arguments are ignored. The contract, the canonical row and the accepted formats are described in docs/data-contract.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import re
+import sys
+import time
+import uuid
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote
+
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
+from pyspark.sql import types as T  # noqa: N812
+
+SYNTHETIC = "synthetic"
+SOURCES = ("survey", SYNTHETIC)
+DEFAULT_DECIMALS = 9
+SEPARATOR = "\u001f"  # between the values of a canonical row; contract strings cannot hold it
+KEY_DIGITS = (
+    15  # leading hex digits of the row hash that make the 60-bit look-up key: always positive as a Spark bigint
+)
+KEY_BITS = 4 * KEY_DIGITS
+MAX_LINE = 4096  # characters; a longer line is no survey row and would flood the quarantine
+HEAD_BYTES = 64 * 1024
+BYTES_PER_TASK = 8 * 1024 * 1024  # of input text
+GZIP_RATIO = 4  # what survey text usually compresses by; only sizes partitions
+POINT_LOOKUPS = 1000  # up to this many row keys are looked up page by page in the history, more are joined
+PAGE_ROWS = 1024  # rows of a Parquet page of the hash files: what one point look-up reads
+STALE_STAGING_SECONDS = (
+    6 * 3600
+)  # older staging folders belong to attempts that died; younger ones may still be running
+FILES_AT_ONCE = 16
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be merged as it stands; the message says what to do."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- contract and manifest
+
+
+@dataclass(frozen=True)
+class ColumnRule:
+    """One contract column: its type and what a value must satisfy."""
+
+    name: str
+    type: str
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    exclusive_min: bool = False
+    exclusive_max: bool = False
+    decimals: int = DEFAULT_DECIMALS
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> ColumnRule:
+        """Build from a contract entry; keys that only document (unit, description) are ignored."""
+        known = {key: value for key, value in spec.items() if key in cls.__dataclass_fields__ and value is not None}
+        known["allowed"] = tuple(str(value) for value in known.get("allowed", ()))
+        rule = cls(**known)
+        if rule.type not in ("string", "double", "int"):
+            raise ManifestError(f"contract column {rule.name}: type {rule.type!r} is not one of string, double, int")
+        return rule
+
+    @property
+    def scale(self) -> float:
+        """Factor that turns a number into its canonical whole number."""
+        return 10.0**self.decimals if self.type == "double" else 1.0
+
+    @property
+    def largest(self) -> float:
+        """Largest magnitude a value may have: the canonical whole number must fit 62 bits, an int column 31."""
+        return 2.0**62 / self.scale if self.type == "double" else 2.0**31 - 1
+
+
+@dataclass(frozen=True)
+class SumRule:
+    """Cross-column rule: the sum of some columns is at most `tolerance` times another."""
+
+    name: str
+    sum: tuple[str, ...]
+    at_most: str
+    tolerance: float = 1.0
+
+    @property
+    def reason(self) -> str:
+        """What quarantine says about a row that breaks the rule."""
+        factor = "" if self.tolerance == 1 else f"{self.tolerance:g} x "
+        return f"{self.name}: {' + '.join(self.sum)} above {factor}{self.at_most}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The data contract: columns in file order, cross-column rules, target, identity and budget of bad rows."""
+
+    columns: tuple[ColumnRule, ...]
+    target: str
+    rules: tuple[SumRule, ...]
+    identity: tuple[str, ...]
+    max_share: float
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Contract:
+        """Build from the manifest's `contract`.
+
+        Raises:
+            ManifestError: a name is used that is not a column.
+        """
+        columns = tuple(ColumnRule.of(column) for column in spec["columns"])
+        names = [column.name for column in columns]
+        rules = tuple(
+            SumRule(rule["name"], tuple(rule["sum"]), rule["at_most"], float(rule.get("tolerance", 1.0)))
+            for rule in spec.get("rules") or ()
+        )
+        identity = tuple(spec.get("identity") or names)
+        used = [spec["target"], *identity, *(name for rule in rules for name in (*rule.sum, rule.at_most))]
+        unknown = sorted(set(used) - set(names))
+        if unknown:
+            raise ManifestError(
+                f"contract names {', '.join(unknown)}, which are not among its columns {', '.join(names)}"
+            )
+        return cls(columns, spec["target"], rules, identity, float(spec.get("bad_rows", {}).get("max_share", 0.05)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in file order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def training_order(self) -> tuple[str, ...]:
+        """Column names of the training CSV: the target first."""
+        return (self.target, *(name for name in self.names if name != self.target))
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of the batch."""
+
+    key: str
+    uri: str
+    size: int
+    etag: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What to merge and where to; see the `runs/RUN_KEY/manifest.json` of a run."""
+
+    batch: str
+    files: tuple[SourceFile, ...]
+    contract: Contract
+    split: tuple[tuple[str, int], ...]
+    history: tuple[str, ...]
+    output: str
+    quarantine: str
+    report: str
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Manifest:
+        """Build from the manifest's JSON. Files are put in key order, so the order of listing cannot matter.
+
+        Raises:
+            ManifestError: the batch is committed already, the split is not 100 %, a file is listed twice.
+        """
+        bucket = spec["bucket"]
+        root = bucket.rstrip("/") if "://" in bucket or bucket.startswith("file:") else f"s3://{bucket}"
+        files = tuple(
+            SourceFile(
+                entry["key"],
+                f"{root}/{entry['key']}",
+                int(entry["size"]),
+                entry.get("etag"),
+                entry.get("source") or SOURCES[0],
+            )
+            for entry in sorted(spec["files"], key=lambda entry: entry["key"])
+        )
+        twice = [key for key, times in Counter(file.key for file in files).items() if times > 1]
+        if twice:
+            raise ManifestError(f"the manifest lists {', '.join(twice)} more than once")
+        unknown = sorted({file.source for file in files} - set(SOURCES))
+        if unknown:
+            raise ManifestError(f"unknown source {', '.join(unknown)}: use one of {', '.join(SOURCES)}")
+        split = tuple((name, int(share)) for name, share in spec["split"].items())
+        if sum(share for _, share in split) != 100 or any(share < 0 for _, share in split):
+            raise ManifestError(f"the split must add up to 100 percent, got {dict(split)}")
+        if spec["batch"] in spec["history"]:
+            raise ManifestError(f"batch {spec['batch']} is committed already: merging it again would empty it")
+        return cls(
+            batch=spec["batch"],
+            files=files,
+            contract=Contract.of(spec["contract"]),
+            split=split,
+            history=tuple(dict.fromkeys(spec["history"])),
+            output=spec["output"].rstrip("/") + "/",
+            quarantine=spec["quarantine"].rstrip("/") + "/",
+            report=spec["report"],
+        )
+
+    @property
+    def tasks(self) -> int:
+        """Number of partitions: a function of the manifest alone, because it decides the names of the files written."""
+        text = sum(file.size * (GZIP_RATIO if file.key.lower().endswith(".gz") else 1) for file in self.files)
+        return max(1, math.ceil(text / BYTES_PER_TASK))
+
+
+# ------------------------------------------------------------------------------------------------------------------ one file's layout
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file is laid out, seen from its first bytes."""
+
+    refused: str | None = None
+    header: str | None = None
+    order: tuple[int, ...] = ()  # position in the file of each contract column
+    width: int = 0
+    source_at: int | None = None
+
+
+def split_line(line: str) -> list[str]:
+    """Cells of a CSV line, trimmed. The Spark expression in `cells_of` does the same for every row."""
+    return [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
+
+
+def layout_of(head: bytes, key: str, contract: Contract) -> Layout:
+    """Judge a file by its first bytes: encoding, separator, header or none.
+
+    Args:
+        head: the first 64 KiB of the file as stored, so compressed if the file is.
+        key: S3 key, whose ending says whether Spark will decompress.
+        contract: the columns to expect.
+
+    A header names contract columns, in any order and case, and may add a column `source`. A first line that names none of them is data.
+    """
+    name = key.rsplit("/", 1)[-1]
+    complaint = name_defect(key)
+    if complaint:
+        return Layout(complaint)
+    if name.lower().endswith(".gz"):
+        if head and not head.startswith(b"\x1f\x8b"):
+            return Layout("named .gz but is not gzip")
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
+        except zlib.error as error:
+            return Layout(f"corrupt gzip: {error}")
+    elif head.startswith(b"\x1f\x8b"):
+        return Layout("gzip content, but the name does not end in .gz")
+    elif head.startswith(b"PK\x03\x04"):
+        return Layout("zip archive: upload the CSV itself, or gzip it")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return Layout("encoding is UTF-16: save as UTF-8")
+    if b"\0" in head:
+        return Layout("contains NUL bytes: not a UTF-8 text file")
+    lines = re.split(rb"\r\n|\n|\r", head.removeprefix(b"\xef\xbb\xbf"))
+    if len(lines) == 1 and len(head) >= HEAD_BYTES:
+        return Layout("the first line is longer than 64 KiB: not a CSV file")
+    names = contract.names
+    plain = Layout(order=tuple(range(len(names))), width=len(names))
+    first = next((line for line in lines if line.strip()), b"")
+    try:
+        text = first.decode("utf-8")
+    except UnicodeDecodeError:
+        return Layout("encoding is not UTF-8 in line 1: save as UTF-8")
+    for other in (";", "\t", "|"):
+        if len(names) > 1 and text.count(other) >= len(names) - 1:
+            return Layout(f"columns are separated by {other!r}, expected ','")
+    cells = [cell.lower() for cell in split_line(text)]
+    wanted = [name.lower() for name in names]
+    if not set(cells) & set(wanted):
+        unlike_data = len(cells) > 1 and all(cell and not re.search(r"\d", cell) for cell in cells)
+        numeric = any(column.type != "string" for column in contract.columns)
+        if unlike_data and numeric and not any(cell.lstrip("+-") in ("nan", "inf", "infinity") for cell in cells):
+            return Layout(f"the header names no contract column: {', '.join(cells)}")
+        return plain
+    missing = [name for name in wanted if name not in cells]
+    extra = [cell for cell in cells if cell not in wanted and cell != "source"]
+    repeated = [cell for cell, times in Counter(cells).items() if times > 1]
+    if missing or extra or repeated:
+        parts = [("lacks", missing), ("has unknown", extra), ("repeats", repeated)]
+        return Layout("the header " + ", ".join(f"{verb} {', '.join(which)}" for verb, which in parts if which))
+    source_at = cells.index("source") if "source" in cells and "source" not in wanted else None
+    return Layout(header=text, order=tuple(cells.index(name) for name in wanted), width=len(cells), source_at=source_at)
+
+
+def name_defect(key: str) -> str | None:
+    """Why Spark could not address or would misread an object of this name, or None."""
+    name = key.rsplit("/", 1)[-1]
+    if name.startswith(("_", ".")):
+        return "the name begins with '_' or '.', which Spark treats as hidden: rename the file"
+    if "//" in key or key.startswith("/") or any(part in (".", "..") for part in key.split("/")):
+        return "the key has empty or relative path segments, which Hadoop cannot address: rename the file"
+    if re.search(r"\.(bz2|deflate|lz4|snappy|zst|zip|xz|7z|xlsx?|parquet)$", name.lower()):
+        return f"{name.rsplit('.', 1)[-1]} files are not accepted: upload CSV or CSV.gz"
+    if name.lower().endswith(".gz") and not name.endswith(".gz"):
+        return "the name must end in lower-case .gz"
+    return None
+
+
+def gunzip_defect(stream: BinaryIO) -> str | None:
+    """Read a gzip stream to its end in constant memory and say what is wrong with it, or None."""
+    inflate = zlib.decompressobj(wbits=31)
+    seen = False
+    try:
+        while block := stream.read(1 << 20):
+            while block:
+                if inflate.eof:
+                    inflate = zlib.decompressobj(wbits=31)  # the next member of a concatenated file
+                inflate.decompress(block, 1 << 20)
+                seen = True
+                block = inflate.unconsumed_tail or inflate.unused_data
+    except zlib.error as error:
+        return f"corrupt gzip: {error}"
+    return None if inflate.eof or not seen else "corrupt gzip: the file ends before its data does"
+
+
+# -------------------------------------------------------------------------------------------------------------------- storage, by URI
+
+
+class Storage:
+    """Reads and writes small objects by URI: s3:// through boto3, everything else as a local file."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+
+    @property
+    def s3(self) -> Any:
+        """The boto3 client, made when it is first needed."""
+        if self._client is None:
+            import boto3
+
+            self._client = boto3.client("s3")
+        return self._client
+
+    def read(self, uri: str) -> bytes:
+        """The whole object."""
+        bucket, key = locate(uri)
+        if bucket is None:
+            return Path(key).read_bytes()
+        return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    def write(self, uri: str, body: bytes) -> None:
+        """Replace the object."""
+        bucket, key = locate(uri)
+        if bucket is not None:
+            self.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+            return
+        Path(key).parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{key}.{uuid.uuid4().hex}")
+        partial.write_bytes(body)
+        partial.replace(key)
+
+    def head(self, file: SourceFile) -> bytes:
+        """The first bytes of a source file, provided it is still the one the manifest lists.
+
+        Raises:
+            ManifestError: the file is gone or was replaced.
+        """
+        bucket, key = locate(file.uri)
+        if bucket is None:
+            path = Path(key)
+            if not path.is_file() or path.stat().st_size != file.size:
+                raise ManifestError(changed(file))
+            with path.open("rb") as stream:
+                return stream.read(HEAD_BYTES)
+        if file.size == 0:
+            return b""
+        from botocore.exceptions import ClientError
+
+        match = {"IfMatch": f'"{file.etag.strip(chr(34))}"'} if file.etag else {}
+        try:
+            answer = self.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}", **match)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey", "404", "InvalidRange"):
+                raise ManifestError(changed(file)) from error
+            raise
+        return bytes(answer["Body"].read())
+
+    @contextmanager
+    def stream(self, file: SourceFile) -> Iterator[BinaryIO]:
+        """A source file as a stream."""
+        bucket, key = locate(file.uri)
+        if bucket is None:
+            with Path(key).open("rb") as stream:
+                yield stream
+        else:
+            yield self.s3.get_object(Bucket=bucket, Key=key)["Body"]
+
+
+def changed(file: SourceFile) -> str:
+    """Message for a file that no longer is what the manifest lists."""
+    return f"{file.uri} was removed or replaced after it was listed (etag {file.etag}): start a new run, which lists it again"
+
+
+def locate(uri: str) -> tuple[str | None, str]:
+    """(bucket, key) of an s3:// URI, (None, local path) of a file: URI or a plain path."""
+    if uri.startswith("s3://"):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bucket, key
+    return None, re.sub(r"^file:/*", "/", uri)
+
+
+# --------------------------------------------------------------------------------------------------------------------- Spark: parsing
+
+
+def start_spark() -> SparkSession:
+    """The Spark session. Only what the job's result and its short start depend on is set; the rest is the platform's."""
+    return (
+        SparkSession.builder.appName("merge_survey_data")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+
+
+def tune(spark: SparkSession, manifest: Manifest) -> None:
+    """Settings that depend on the batch."""
+    settings = {
+        "spark.sql.shuffle.partitions": manifest.tasks,
+        # Splits of the input decide the line arithmetic, so they follow the manifest and not the size of the cluster.
+        "spark.sql.files.minPartitionNum": manifest.tasks,
+        "spark.sql.files.openCostInBytes": 64 * 1024,
+        "spark.sql.parquet.inFilterThreshold": POINT_LOOKUPS,
+        "spark.sql.parquet.pushdown.inFilterThreshold": POINT_LOOKUPS,
+        "spark.sql.sources.partitionOverwriteMode": "static",
+        "spark.sql.parquet.compression.codec": "snappy",
+    }
+    for name, value in settings.items():
+        spark.conf.set(name, str(value))
+
+
+def read_lines(spark: SparkSession, files: Sequence[SourceFile], layouts: Mapping[str, Layout]) -> DataFrame:
+    """Every line of the files, with what is known about its file.
+
+    Columns: value, block (start of the input split), position (increases along the split), file (index into `files`), header, order, width,
+    source_at, synthetic.
+    """
+    # Spark reads {}[]*? in a path as a pattern. Its option __globPaths__=false is no way out: beside such a path it reads the other files twice.
+    text = spark.read.format("text").load([re.sub(r"([{}\[\]*?\\])", r"\\\1", file.uri) for file in files])
+    index = {normal(file.uri): number for number, file in enumerate(files)}
+    listed = text.inputFiles()
+    lost = set(index) - {normal(unquote(path)) for path in listed}
+    if lost:
+        raise ManifestError(f"Spark does not list {', '.join(sorted(lost))}")
+    rows = []
+    for path in listed:
+        number = index[normal(unquote(path))]
+        layout = layouts[files[number].key]
+        rows.append(
+            (
+                path,
+                number,
+                layout.header,
+                list(layout.order),
+                layout.width,
+                layout.source_at,
+                files[number].source == SYNTHETIC,
+            )
+        )
+    schema = "path string, file int, header string, order array<int>, width int, source_at int, synthetic boolean"
+    about = spark.createDataFrame(rows, schema)
+    lines = text.select(
+        "value",
+        F.input_file_name().alias("path"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("position"),
+    )
+    return lines.join(F.broadcast(about), "path").drop("path")
+
+
+def normal(uri: str) -> str:
+    """A URI with the slashes of its scheme in one form (Hadoop prints file:/x and file:///x)."""
+    return re.sub(r"^file:/*", "file:/", uri)
+
+
+def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]) -> DataFrame:
+    """Typed, judged and hashed rows.
+
+    Columns: file, block, position, kind ("row", "bad", "skip", "encoding"), reasons (joined by line feeds), raw (bad rows only), synthetic,
+    the contract columns, row_hash (32 hex digits), key (its first 60 bits), split.
+    """
+    columns = contract.columns
+    quoted = F.col("value").rlike('["\\t\\u00a0]')
+    plain = F.split("value", ",", -1)
+    careful = F.transform(F.split("value", ',(?=(?:[^"]*"[^"]*")*[^"]*$)', -1), unquoted)
+    short = F.length("value") <= MAX_LINE
+    rows = lines.select(
+        "*",
+        F.when(~F.col("value").rlike("\\S") | (F.col("value") == F.coalesce("header", F.lit(""))), "skip")
+        .when(not_utf8(), "encoding")
+        .otherwise("row")
+        .alias("kind"),
+        F.when(short, F.when(quoted, careful).otherwise(plain)).alias("cells"),
+        (quoted & (F.pmod(F.length(F.regexp_replace("value", '[^"]', "")), F.lit(2)) == 1)).alias("unbalanced"),
+    )
+    line_reason = (
+        F.when(~short, f"line: longer than {MAX_LINE} characters")
+        .when(F.col("unbalanced"), "line: unbalanced quotes")
+        .when(F.size("cells") < F.col("width"), "line: too few columns")
+        .when(F.size("cells") > F.col("width"), "line: too many columns")
+    )
+    cell = [F.trim(F.get("cells", F.col("order")[number])) for number in range(len(columns))]
+    rows = rows.select(
+        "file", "block", "position", "kind", "value", "synthetic", line_reason.alias("line_reason"),
+        F.when(F.col("source_at").isNotNull(), F.lower(F.trim(F.get("cells", F.col("source_at"))))).alias("row_source"),
+        *(F.when(text != "", text).alias(f"text_{number}") for number, text in enumerate(cell)),
+    )  # fmt: skip
+    keep = ["file", "block", "position", "kind", "value", "synthetic", "line_reason", "row_source"]
+    texts = [f"text_{number}" for number in range(len(columns))]
+    rows = rows.select(
+        *keep,
+        *texts,
+        *(number_of(F.col(f"text_{n}")).alias(f"number_{n}") for n, c in enumerate(columns) if c.type != "string"),
+    )
+    rows = rows.select(
+        "*", *(canonical(column, number).alias(f"canonical_{number}") for number, column in enumerate(columns))
+    )
+    rows = rows.select("*", *(typed(column, number).alias(column.name) for number, column in enumerate(columns)))
+    reasons = [judge(column, number) for number, column in enumerate(columns)]
+    reasons += [F.when(breaks(rule), rule.reason) for rule in contract.rules]
+    reasons += [
+        F.when(
+            ~F.coalesce("row_source", F.lit(SYNTHETIC)).isin("", *SOURCES), f"source: not one of {', '.join(SOURCES)}"
+        )
+    ]
+    rows = rows.withColumn("reasons", F.coalesce("line_reason", F.concat_ws("\n", *reasons)))
+    rows = rows.withColumn(
+        "kind", F.when((F.col("kind") == "row") & (F.col("reasons") != ""), "bad").otherwise(F.col("kind"))
+    )
+    where = {column.name: number for number, column in enumerate(columns)}
+    identity = F.concat_ws(
+        SEPARATOR,
+        *(F.coalesce(F.col(f"canonical_{where[name]}").cast("string"), F.lit("")) for name in contract.identity),
+    )
+    good = F.col("kind") == "row"
+    rows = rows.select(
+        "file", "block", "position", "kind",
+        F.when(F.col("kind") == "bad", F.col("reasons")).alias("reasons"),
+        F.when(F.col("kind") == "bad", F.substring("value", 1, MAX_LINE)).alias("raw"),
+        (F.col("synthetic") | (F.coalesce("row_source", F.lit("")) == SYNTHETIC)).alias("synthetic"),
+        *contract.names,
+        F.when(good, F.substring(F.sha2(identity, 256), 1, 32)).alias("row_hash"),
+    )  # fmt: skip
+    rows = rows.withColumn("key", F.conv(F.substring("row_hash", 1, KEY_DIGITS), 16, 10).cast("bigint"))
+    return rows.withColumn("split", F.when(good, split_of(split)))
+
+
+def unquoted(cell: Column) -> Column:
+    """A CSV cell without surrounding blanks and quotes; a doubled quote is one quote."""
+    bare = F.regexp_replace(cell, "^[\\s\\u00a0]+|[\\s\\u00a0]+$", "")
+    inner = F.regexp_replace(F.regexp_extract(bare, '(?s)^"(.*)"$', 1), '""', '"')
+    return F.when(bare.rlike('(?s)^".*"$'), F.regexp_replace(inner, "^[\\s\\u00a0]+|[\\s\\u00a0]+$", "")).otherwise(
+        bare
+    )
+
+
+def not_utf8() -> Column:
+    """Whether a line holds NUL or bytes that are no UTF-8. Spark's text reader passes bytes through unseen."""
+    if hasattr(F, "is_valid_utf8"):  # Spark 4
+        valid = F.is_valid_utf8("value")
+    else:
+        binary = F.col("value").cast("binary")
+        valid = F.encode(F.decode(binary, "UTF-8"), "UTF-8") == binary
+    return F.col("value").rlike("[^\\x01-\\x7f]") & (F.col("value").contains("\0") | ~valid)
+
+
+def number_of(text: Column) -> Column:
+    """The number a cell writes, or null. Java would also take 1d, 0x1p3 and NaN for numbers: a survey may not."""
+    decimal = F.substring(text, -1, 1).between("0", "9") | text.endswith(".")
+    return F.when(decimal & ~text.contains("x") & ~text.contains("X"), F.expr(f"try_cast({name_of(text)} as double)"))
+
+
+def name_of(column: Column) -> str:
+    """The name of a plain column reference."""
+    return str(column._jc.toString())
+
+
+def canonical(column: ColumnRule, number: int) -> Column:
+    """The canonical form: trimmed text, or the whole number of 10^-decimals nearest to the value (halves up)."""
+    if column.type == "string":
+        return F.col(f"text_{number}")
+    value = F.col(f"number_{number}")
+    return F.when(F.abs(value) <= column.largest, F.floor(value * column.scale + 0.5))
+
+
+def typed(column: ColumnRule, number: int) -> Column:
+    """The stored value, computed from the canonical form so that equal hashes mean equal values."""
+    form = F.col(f"canonical_{number}")
+    if column.type == "string":
+        return form
+    return form.cast("int") if column.type == "int" else form / F.lit(column.scale)
+
+
+def judge(column: ColumnRule, number: int) -> Column:
+    """The first reason why a value breaks its column's contract, or null. Reasons hold no values, so they can be counted."""
+    text, value = F.col(f"text_{number}"), F.col(column.name)
+    name = column.name
+    verdict = F.when(text.isNull(), F.lit(None if column.nullable else f"{name}: missing"))
+    if column.type == "string":
+        if column.allowed:
+            return verdict.when(~text.isin(*column.allowed), f"{name}: not one of {', '.join(column.allowed)}")
+        return verdict.when(text.rlike("\\p{Cntrl}"), f"{name}: control character")
+    parsed = F.col(f"number_{number}")
+    verdict = (
+        verdict.when(parsed.isNull() & F.lower(text).rlike("^[+-]?(nan|inf|infinity)$"), f"{name}: not finite")
+        .when(parsed.isNull() & text.contains(","), f"{name}: decimal comma")
+        .when(parsed.isNull(), f"{name}: not a number")
+        .when(F.col(f"canonical_{number}").isNull(), f"{name}: out of range of the type")
+    )
+    if column.type == "int":
+        verdict = verdict.when(parsed != F.col(f"canonical_{number}"), f"{name}: not a whole number")
+    if column.min is not None:
+        low = value <= column.min if column.exclusive_min else value < column.min
+        verdict = verdict.when(
+            low, f"{name}: not above {column.min:g}" if column.exclusive_min else f"{name}: below {column.min:g}"
+        )
+    if column.max is not None:
+        high = value >= column.max if column.exclusive_max else value > column.max
+        verdict = verdict.when(
+            high, f"{name}: not below {column.max:g}" if column.exclusive_max else f"{name}: above {column.max:g}"
+        )
+    return verdict
+
+
+def breaks(rule: SumRule) -> Column:
+    """Whether a row breaks a sum rule; null when a value is missing. The slack absorbs the rounding of binary sums."""
+    total = F.col(rule.sum[0]).cast("double")
+    for name in rule.sum[1:]:
+        total = total + F.col(name)
+    return total > F.col(rule.at_most) * F.lit(rule.tolerance) + F.lit(1e-9)
+
+
+def split_of(split: Sequence[tuple[str, int]]) -> Column:
+    """Split of a row: its key mod 100 against the cumulated shares; synthetic rows only train."""
+    bucket = F.pmod(F.col("key"), F.lit(100))
+    choice = F.when(F.col("synthetic"), split[0][0])
+    edge = 0
+    for name, share in split:
+        edge += share
+        choice = choice.when(bucket < edge, name)
+    return choice
+
+
+# ------------------------------------------------------------------------------------------------------------------- Spark: the merge
+
+
+def deduplicate(rows: DataFrame, tasks: int) -> DataFrame:
+    """Mark the one row of each hash that stays (`first`): a real row before a synthetic one, then the order of files and lines."""
+    bucket = F.when(F.col("key").isNull(), F.pmod("position", F.lit(tasks))).otherwise(
+        F.pmod(F.shiftright("key", 20), F.lit(tasks))
+    )
+    spread = rows.withColumn("bucket", bucket.cast("int")).repartition(tasks, "bucket")
+    same = Window.partitionBy("bucket", "key", "row_hash").orderBy("synthetic", "file", "block", "position")
+    return spread.withColumn("first", F.row_number().over(same) == 1).drop("bucket")
+
+
+@dataclass
+class Tally:
+    """What the rows of a batch came to."""
+
+    files: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    reasons: Counter[str] = field(default_factory=Counter)
+    blocks: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # (file, block): [first position, lines]
+    splits: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    targets: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    encoding: set[int] = field(default_factory=set)
+
+    @property
+    def rows(self) -> int:
+        """All rows: headers and blank lines are none."""
+        return sum(
+            counts[kind] for counts in self.files.values() for kind in ("accepted", "in_batch", "in_history", "bad")
+        )
+
+    def total(self, kind: str) -> int:
+        """Rows of one kind over all files."""
+        return sum(counts[kind] for counts in self.files.values())
+
+
+def tally(rows: DataFrame, contract: Contract) -> Tally:
+    """Count rows per file, split, source and reason. The groups are few: reasons hold no values."""
+    target = F.sum(F.col(contract.target).cast("double"))
+    groups = rows.groupBy("file", "block", "kind", "first", "reasons", "split", "synthetic").agg(
+        F.count(F.lit(1)).alias("n"), F.min("position").alias("start"), target.alias("target")
+    )
+    found = Tally()
+    for group in groups.collect():
+        block = found.blocks.setdefault((group.file, group.block), [group.start, 0])
+        block[0] = min(block[0], group.start)
+        block[1] += group.n
+        if group.kind == "encoding":
+            found.encoding.add(group.file)
+        elif group.kind == "bad":
+            found.files[group.file]["bad"] += group.n
+            for reason in group.reasons.split("\n"):
+                found.reasons[reason] += group.n
+        elif group.kind == "row" and not group.first:
+            found.files[group.file]["in_batch"] += group.n
+        elif group.kind == "row":
+            add_accepted(found, group, 1)
+    return found
+
+
+def add_accepted(found: Tally, group: Any, sign: int) -> None:
+    """Add (or take back) accepted rows."""
+    found.files[group.file]["accepted"] += sign * group.n
+    found.splits[group.split] += sign * group.n
+    found.sources[SYNTHETIC if group.synthetic else SOURCES[0]] += sign * group.n
+    found.targets[group.split] += sign * group.target
+
+
+def drop_known(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
+    """Remove rows that a committed batch holds. Only hash files are read, and for few rows only the pages that can hold their keys."""
+    if not manifest.history or not found.total("accepted"):
+        return rows
+    paths = [f"{manifest.output}hashes/batch={batch}" for batch in manifest.history]
+    known = spark.read.schema("key bigint, row_hash string").parquet(*paths)
+    if found.total("accepted") <= POINT_LOOKUPS:
+        known = known.where(F.col("key").isin([row.key for row in rows.select("key").collect()]))
+    seen = known.join(rows.select("key", "row_hash"), ["key", "row_hash"], "left_semi").distinct().persist()
+    if not seen.count():
+        return rows
+    target = F.sum(F.col(manifest.contract.target).cast("double")).alias("target")
+    repeated = rows.join(seen, ["key", "row_hash"], "left_semi")
+    for group in repeated.groupBy("file", "split", "synthetic").agg(F.count(F.lit(1)).alias("n"), target).collect():
+        found.files[group.file]["in_history"] += group.n
+        add_accepted(found, group, -1)
+    left = rows.join(seen, ["key", "row_hash"], "left_anti")
+    # A join may have moved rows between partitions; the file a row is written to must not depend on that.
+    return left.repartition(manifest.tasks, F.pmod(F.shiftright("key", 20), F.lit(manifest.tasks)))
+
+
+# --------------------------------------------------------------------------------------------------------------------- Spark: writing
+
+
+class Publisher:
+    """Writes frames to a private staging folder and moves them into place under names that do not depend on the attempt.
+
+    Spark puts a random id into file names and leaves partial files behind when it dies. Here readers only ever find whole files under fixed
+    names; files of the batch that this attempt did not write are removed.
+    """
+
+    def __init__(self, spark: SparkSession, root: str, batch: str) -> None:
+        self._hadoop = spark._jvm.org.apache.hadoop.fs
+        self._io = spark._jvm.org.apache.commons.io.IOUtils
+        self._root = root
+        self._batch = batch
+        self._stages = f"{root}staging/batch={batch}"
+        self.staging = f"{self._stages}/attempt={uuid.uuid4().hex}"
+        self._fs = self._path(root).getFileSystem(spark._jsc.hadoopConfiguration())
+
+    def _path(self, uri: str) -> Any:
+        return self._hadoop.Path(uri)
+
+    def _files(self, folder: str) -> dict[str, tuple[Any, int]]:
+        """Files below a folder: relative name to (path, length)."""
+        path = self._path(folder)
+        if not self._fs.exists(path):
+            return {}
+        base = self._fs.makeQualified(path).toUri().getPath().rstrip("/") + "/"
+        found, walk = {}, self._fs.listFiles(path, True)
+        while walk.hasNext():
+            status = walk.next()
+            found[status.getPath().toUri().getPath().removeprefix(base)] = (status.getPath(), status.getLen())
+        return found
+
+    def publish(self, part: str, into: str) -> dict[str, int]:
+        """Move staged files to their place; returns relative name to length. An empty `part` clears the place."""
+        staged = (
+            {fixed_name(name): found for name, found in self._files(f"{self.staging}/{part}").items() if is_data(name)}
+            if part
+            else {}
+        )
+        present = self._files(into)
+        for name, (path, length) in staged.items():
+            self._move(path, length, f"{into}/{name}", present.get(name))
+        for name in set(present) - set(staged):
+            self._fs.delete(present[name][0], False)
+        if not staged and present:
+            self._fs.delete(self._path(into), True)
+        return {name: length for name, (_, length) in sorted(staged.items())}
+
+    def _move(self, source: Any, length: int, target: str, present: tuple[Any, int] | None) -> None:
+        """Rename one file. A target with the same bytes is left alone: another attempt may have published it, and readers may use it."""
+        path = self._path(target)
+        if present and present[1] == length and self._same(source, path):
+            return
+        if present:
+            self._fs.delete(path, False)
+        self._fs.mkdirs(path.getParent())
+        if not self._fs.rename(source, path) and not (self._fs.exists(path) and self._same(source, path)):
+            raise RuntimeError(f"cannot move {source.toString()} to {target}: run the job again")
+
+    def _same(self, one: Any, other: Any) -> bool:
+        left, right = self._fs.open(one), self._fs.open(other)
+        try:
+            return bool(self._io.contentEquals(left, right))
+        finally:
+            left.close()
+            right.close()
+
+    def clean(self) -> None:
+        """Remove this attempt's staging folder and those that dead attempts at the batch left."""
+        self._fs.delete(self._path(self.staging), True)
+        stages = self._path(self._stages)
+        if not self._fs.exists(stages):
+            return
+        attempts = self._fs.listStatus(stages)
+        stale = (time.time() - STALE_STAGING_SECONDS) * 1000
+        for status in attempts:
+            if status.getModificationTime() < stale:
+                self._fs.delete(status.getPath(), True)
+        if not self._fs.listStatus(stages):
+            self._fs.delete(stages, True)
+
+
+def fixed_name(name: str) -> str:
+    """Name of a published file: Spark's own without the random id."""
+    return re.sub(
+        r"part-(\d+)-[0-9a-f-]{36}[^/]*?(\.[a-z]+)$", r"part-\1\2", name.replace(".snappy.parquet", ".parquet")
+    )
+
+
+def is_data(name: str) -> bool:
+    """Whether a staged file is data, not a marker or checksum."""
+    return not name.rsplit("/", 1)[-1].startswith(("_", "."))
+
+
+def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> tuple[dict[str, list[str]], int]:
+    """Write data, training CSV and hashes of the accepted rows; returns the training files by split and the bytes written."""
+    contract = manifest.contract
+    publisher = Publisher(spark, manifest.output, manifest.batch)
+    stage = publisher.staging
+    quiet = {
+        "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+        "mapreduce.fileoutputcommitter.algorithm.version": "2",
+    }
+    source = F.when(F.col("synthetic"), SYNTHETIC).otherwise(SOURCES[0]).alias("source")
+    ordered = rows.sortWithinPartitions("split", "row_hash")
+    data = ordered.select(*contract.names, "row_hash", source, "split")
+    training = ordered.select(*contract.training_order, "split")
+    hashes = rows.select("key", "row_hash").sortWithinPartitions("key", "row_hash")
+    pages = {"parquet.page.row.count.limit": str(PAGE_ROWS), "parquet.enable.dictionary": "false"}
+    jobs: list[Callable[[], None]] = [
+        lambda: data.write.options(**quiet).partitionBy("split").parquet(f"{stage}/data"),
+        lambda: (
+            training.write.options(**quiet, header="false", emptyValue="", nullValue="")
+            .partitionBy("split")
+            .csv(f"{stage}/training")
+        ),
+        lambda: hashes.write.options(**quiet, **pages).parquet(f"{stage}/hashes"),
+    ]
+    try:
+        at_once(jobs)
+        here = f"batch={manifest.batch}"
+        written = {
+            part: publisher.publish(part, f"{manifest.output}{part}/{here}") for part in ("data", "training", "hashes")
+        }
+    finally:
+        publisher.clean()
+    folder = manifest.output.rstrip("/").rsplit("/", 1)[-1]
+    outputs: dict[str, list[str]] = {name: [] for name, _ in manifest.split}
+    for name in written["training"]:
+        outputs[name.split("/")[0].removeprefix("split=")].append(f"{folder}/training/{here}/{name}")
+    return outputs, sum(length for files in written.values() for length in files.values())
+
+
+def clear_dataset(spark: SparkSession, manifest: Manifest) -> None:
+    """Remove what an earlier attempt at this batch left in the dataset."""
+    publisher = Publisher(spark, manifest.output, manifest.batch)
+    for part in ("data", "training", "hashes"):
+        publisher.publish("", f"{manifest.output}{part}/batch={manifest.batch}")
+    publisher.clean()
+
+
+def write_quarantine(
+    spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally, refused: Mapping[str, str]
+) -> int:
+    """Write rejected rows as JSON lines in the order of files and lines; returns the bytes written."""
+    publisher = Publisher(spark, manifest.quarantine, manifest.batch)
+    place = f"{manifest.quarantine}batch={manifest.batch}"
+    if not found.total("bad"):
+        publisher.publish("", place)
+        return 0
+    bad = rows.where(F.col("kind") == "bad")
+    schema = "file string, line bigint, column string, value string, reason string, reasons array<string>, raw string"
+    refusals = [
+        (key, None, None, None, f"file refused: {reason}", [f"file refused: {reason}"], None)
+        for key, reason in sorted(refused.items())
+    ]
+    records = describe(spark, bad, manifest, found).unionByName(spark.createDataFrame(refusals, schema))
+    folders = 1 + found.total("bad") // 500_000
+    records = records.repartition(folders, "file").sortWithinPartitions("file", F.col("line").asc_nulls_first())
+    try:
+        quiet = {
+            "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+            "mapreduce.fileoutputcommitter.algorithm.version": "2",
+        }
+        records.write.options(**quiet, ignoreNullFields="false").json(f"{publisher.staging}/records")
+        return sum(publisher.publish("records", place).values())
+    finally:
+        publisher.clean()
+
+
+def describe(spark: SparkSession, bad: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
+    """Quarantine records: file, line, first broken column and its value, first reason, all reasons, raw line."""
+    lines = []
+    before: Counter[int] = Counter()
+    for (file, block), (start, count) in sorted(found.blocks.items()):
+        lines.append((file, block, manifest.files[file].key, before[file] + 1 - start))
+        before[file] += count
+    places = spark.createDataFrame(lines, "file int, block bigint, name string, offset bigint")
+    reasons = F.split("reasons", "\n")
+    first = reasons[0]
+    subject = F.substring_index(first, ":", 1)
+    return bad.join(F.broadcast(places), ["file", "block"]).select(
+        F.col("name").alias("file"),
+        (F.col("position") + F.col("offset")).alias("line"),
+        F.when(~subject.isin("line"), subject).alias("column"),
+        F.lit(None).cast("string").alias("value"),
+        first.alias("reason"),
+        reasons.alias("reasons"),
+        "raw",
+    )
+
+
+def at_once(jobs: Iterable[Callable[[], None]]) -> None:
+    """Run Spark actions side by side; raises the first failure after all have ended."""
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(job) for job in jobs]
+    for future in futures:
+        future.result()
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- job
+
+
+def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str, Any]:
+    """Merge the batch and return the report.
+
+    Raises:
+        ManifestError: a listed file is gone or changed, or the batch is committed already.
+    """
+    clock = Clock()
+    tune(spark, manifest)
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        heads = list(pool.map(storage.head, manifest.files))
+    layouts = {
+        file.key: layout_of(head, file.key, manifest.contract) for file, head in zip(manifest.files, heads, strict=True)
+    }
+    refused = {key: layout.refused for key, layout in layouts.items() if layout.refused}
+    clock.lap("inspect")
+
+    while True:
+        files = [file for file in manifest.files if file.key not in refused and file.size]
+        if not files:
+            rows, found = None, Tally()
+            break
+        lines = read_lines(spark, files, layouts)
+        rows = deduplicate(parse(lines, manifest.contract, manifest.split), manifest.tasks).persist(
+            StorageLevel.MEMORY_AND_DISK
+        )
+        try:
+            found = tally(rows, manifest.contract)
+            late = {files[number].key: "encoding is not UTF-8: save as UTF-8" for number in found.encoding}
+        except Exception:
+            late = corrupt_files(files, storage)
+            if not late:
+                raise
+        if not late:
+            break
+        rows.unpersist()
+        refused.update(late)
+    found = by_manifest(found, files, manifest)
+    for number, file in enumerate(manifest.files):
+        if file.key in refused:
+            found.files[number]["bad"] += 1
+            found.reasons[f"file refused: {refused[file.key]}"] += 1
+    clock.lap("parse")
+
+    accepted_files: dict[str, list[str]] = {name: [] for name, _ in manifest.split}
+    bytes_written = 0
+    over_budget = found.rows > 0 and found.total("bad") / found.rows > manifest.contract.max_share
+    if rows is not None and not over_budget:
+        kept = drop_known(spark, rows.where((F.col("kind") == "row") & F.col("first")), manifest, found)
+        clock.lap("history")
+        accepted_files, bytes_written = write_dataset(spark, kept, manifest)
+    else:
+        clear_dataset(spark, manifest)
+    clock.lap("write")
+    bytes_written += write_quarantine(spark, rows, manifest, found, refused)
+    clock.lap("quarantine")
+    return report_of(manifest, found, refused, over_budget, accepted_files, bytes_written, spark.version, clock)
+
+
+def corrupt_files(files: Sequence[SourceFile], storage: Storage) -> dict[str, str]:
+    """Compressed files that cannot be read to their end, with the reason."""
+    late = {}
+    for file in files:
+        if file.key.endswith(".gz"):
+            with storage.stream(file) as stream:
+                defect = gunzip_defect(stream)
+            if defect:
+                late[file.key] = defect
+    return late
+
+
+def by_manifest(found: Tally, files: Sequence[SourceFile], manifest: Manifest) -> Tally:
+    """The tally with file numbers of the manifest instead of those of the files read."""
+    number = {file.key: place for place, file in enumerate(manifest.files)}
+    moved = [number[file.key] for file in files]
+    found.files = defaultdict(Counter, {moved[file]: counts for file, counts in found.files.items()})
+    found.blocks = {(moved[file], block): value for (file, block), value in found.blocks.items()}
+    return found
+
+
+class Clock:
+    """Seconds per phase."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        """End a phase and print it."""
+        now = time.perf_counter()
+        self.seconds[phase] = round(now - self._last, 3)
+        self._last = now
+        print(f"{phase}: {self.seconds[phase]:.2f} s", flush=True)
+
+    @property
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return round(time.perf_counter() - self._started, 3)
+
+
+def report_of(
+    manifest: Manifest, found: Tally, refused: Mapping[str, str], over_budget: bool, outputs: Mapping[str, list[str]], written: int, version: str, clock: Clock
+) -> dict[str, Any]:  # fmt: skip
+    """The report JSON; see docs/data-contract.md."""
+    in_batch, in_history = found.total("in_batch"), found.total("in_history")
+    files = []
+    for number, file in enumerate(manifest.files):
+        counts = found.files[number]
+        duplicate = counts["in_batch"] + counts["in_history"]
+        files.append(
+            {
+                "key": file.key,
+                "etag": file.etag,
+                "rows": counts["accepted"] + duplicate + counts["bad"],
+                "accepted": counts["accepted"],
+                "duplicate": duplicate,
+                "quarantined": counts["bad"],
+                "refused": refused.get(file.key),
+            }
+        )
+    return {
+        "schema_version": 1,
+        "batch": manifest.batch,
+        "rows_new": found.rows,
+        "rows_accepted": found.total("accepted"),
+        "rows_duplicate": in_batch + in_history,
+        "rows_quarantined": found.total("bad"),
+        "rows_duplicate_in_batch": in_batch,
+        "rows_duplicate_in_history": in_history,
+        "rows_by_split": {name: found.splits[name] for name, _ in manifest.split},
+        "rows_by_source": {name: found.sources[name] for name in SOURCES},
+        "over_budget": over_budget,
+        "max_share": manifest.contract.max_share,
+        "files": files,
+        "reasons": dict(found.reasons.most_common()),
+        "outputs": dict(outputs),
+        "target_mean_by_split": {
+            name: found.targets[name] / found.splits[name] if found.splits[name] else None for name, _ in manifest.split
+        },
+        "spark_version": version,
+        "seconds": {**clock.seconds, "merge": clock.total},
+        "bytes_written": written,
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Command line of the Glue job."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--manifest", required=True, help="s3:// URI (or file) of the manifest JSON")
+    arguments, _ = parser.parse_known_args(argv)
+    storage = Storage()
+    manifest = Manifest.of(json.loads(storage.read(arguments.manifest)))
+    print(
+        f"batch {manifest.batch}: {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes",
+        flush=True,
+    )
+    started = time.perf_counter()
+    spark = start_spark()
+    session = round(time.perf_counter() - started, 3)
+    report = merge(spark, manifest, storage)
+    report["seconds"] = {"session": session, **report["seconds"]}
+    storage.write(manifest.report, json.dumps(report, indent=1, ensure_ascii=False).encode())
+    summary = ("rows_new", "rows_accepted", "rows_duplicate", "rows_quarantined", "over_budget")
+    print(", ".join(f"{name} {report[name]}" for name in summary), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
