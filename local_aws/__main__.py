@@ -1,0 +1,152 @@
+"""Command line: ``python -m local_aws --port 4566 --data-dir DIR --environments DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from local_aws.backend import Backend, configure_environment
+from local_aws.settings import Settings
+
+_EXIT_USAGE = 2
+
+
+def parse_arguments(arguments: list[str] | None = None) -> Settings:
+    """Return the settings of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local_aws",
+        description="An AWS account on this machine: S3, SQS, SNS, SSM, IAM, STS, CloudWatch Logs, Lambda, Glue, "
+        "CloudFormation and SageMaker behind one HTTP port. Ready when GET /_local_aws/health answers 200.",
+    )
+    parser.add_argument("--port", type=int, default=4566, help="HTTP port (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also accept requests whose Host header is NAME (or a name below it); may be repeated",
+    )
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of all state and logs")
+    parser.add_argument(
+        "--environments", type=Path, required=True, help="folder of the virtual environments that run the jobs"
+    )
+    parser.add_argument(
+        "--java-home", default=os.environ.get("JAVA_HOME"), help="Java 17 for Spark (default: JAVA_HOME)"
+    )
+    parser.add_argument("--region", default="us-east-1", help="region of the account (default: %(default)s)")
+    parser.add_argument(
+        "--keep-job-folders", action="store_true", help="keep each job's working folder after its end, to look into"
+    )
+    options = parser.parse_args(arguments)
+    if not options.environments.is_dir():
+        parser.error(f"--environments {options.environments} is not a folder; create the job environments first")
+    return Settings(
+        port=options.port,
+        host=options.host,
+        allowed_hosts=frozenset(name.lower() for name in options.allow_host),
+        data_dir=options.data_dir.resolve(),
+        environments=options.environments.resolve(),
+        java_home=options.java_home,
+        region=options.region,
+        keep_job_folders=options.keep_job_folders,
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return the listening socket; OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(False)
+    return listener
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Run the account until SIGTERM or SIGINT."""
+    # MiniStack reads the environment at import: nothing of it may be imported earlier.
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+
+    backend = Backend(settings)
+    from local_aws.clients import Clients
+    from local_aws.gateway import Gateway
+    from local_aws.glue import Glue
+    from local_aws.sagemaker import SageMaker
+    from local_aws.store import Store
+
+    store = Store(settings.data_dir / "state" / "local_aws.sqlite")
+    clients = Clients(settings)
+    sagemaker = SageMaker(settings, store, clients)
+    glue = Glue(settings, store, clients)
+    sagemaker.recover()
+    glue.recover()
+    gateway = Gateway(settings, backend, sagemaker, glue, clients.internal_token)
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 3
+    config.loglevel = "WARNING"
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+        async def stopped() -> None:
+            await stop.wait()
+            # Jobs and servers end while the port still answers: their last uploads and logs go through it.
+            await asyncio.to_thread(_shut_down, sagemaker, glue)
+
+        # Endpoints come back once the port answers: they fetch their models through it.
+        threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
+        await hypercorn_serve(gateway, config, shutdown_trigger=stopped)  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    store.close()
+
+
+def _shut_down(sagemaker: object, glue: object) -> None:
+    for service in (sagemaker, glue):
+        service.shutdown()  # type: ignore[attr-defined]
+
+
+def main() -> int:
+    """Start the account; return the exit code."""
+    settings = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s [%(name)s] %(message)s")
+    # MiniStack tells of every write of its state.
+    for name in ("persistence", "ministack"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        listener = bind(settings)
+    except OSError as error:
+        reason = "it is already in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        sys.stderr.write(
+            f"local_aws cannot listen on {settings.host}:{settings.port}: {reason}. "
+            "Stop the program that uses it or choose another --port.\n"
+        )
+        return _EXIT_USAGE
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    configure_environment(settings)
+    serve(settings, listener)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

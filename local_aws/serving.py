@@ -1,0 +1,209 @@
+"""The model server of an endpoint, run by the interpreter that matches the container image.
+
+Usage: ``python serving.py --model-dir DIR --program inference.py --code DIR --port-file FILE``. It follows the contract of the
+SageMaker scikit-learn container: the program may define ``model_fn(model_dir)`` (needed),
+``input_fn(body, content_type)``, ``predict_fn(data, model)``, ``output_fn(prediction, accept)`` or, in place of the
+last three, ``transform_fn(model, body, content_type, accept)``. ``GET /ping`` answers 200 when the model is loaded,
+``POST /invocations`` predicts. It listens on a free port of the loopback and writes the port to FILE.
+
+An error of the request answers 400 (``ValueError`` from ``input_fn``), 415 or 406 (unsupported content type), or the
+``status_code`` that the exception carries; any other exception answers 500 and its traceback goes to the log.
+
+This file stands alone: it is run outside of the package, with nothing but the standard library (NumPy for the
+default functions).
+"""
+
+import argparse
+import csv
+import importlib.util
+import io
+import json
+import os
+import socket
+import sys
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+_MAX_BODY_BYTES = 25 * 1024 * 1024
+
+
+class RequestError(Exception):
+    """A request that cannot be answered, with its HTTP status."""
+
+    def __init__(self, status_code, message):
+        super().__init__(message)
+        self.status_code = status_code
+
+
+def default_input_fn(body, content_type):
+    """Read text/csv, application/json or application/x-npy into an array."""
+    import numpy
+
+    if content_type == "text/csv":
+        rows = [row for row in csv.reader(io.StringIO(body)) if row]
+        return numpy.array(rows, dtype=float)
+    if content_type == "application/json":
+        return numpy.array(json.loads(body))
+    if content_type == "application/x-npy":
+        return numpy.load(io.BytesIO(body), allow_pickle=False)
+    raise RequestError(415, f"Content type {content_type} is not supported by this model.")
+
+
+def default_predict_fn(data, model):
+    """Call the model's predict."""
+    return model.predict(data)
+
+
+def default_output_fn(prediction, accept):
+    """Write text/csv, application/json or application/x-npy."""
+    import numpy
+
+    array = numpy.asarray(prediction)
+    if accept == "application/json":
+        return json.dumps(array.tolist()), accept
+    if accept == "text/csv":
+        rows = array.reshape(len(array), -1).tolist()
+        return "\n".join(",".join(str(value) for value in row) for row in rows) + "\n", accept
+    if accept == "application/x-npy":
+        buffer = io.BytesIO()
+        numpy.save(buffer, array, allow_pickle=False)
+        return buffer.getvalue(), accept
+    raise RequestError(406, f"Accept type {accept} is not supported by this model.")
+
+
+class Model:
+    """The loaded model and the user's functions."""
+
+    def __init__(self, model_dir, program):
+        module = _import_program(program)
+        if not hasattr(module, "model_fn"):
+            raise RuntimeError(f"{program.name} defines no model_fn(model_dir)")
+        self._input_fn = getattr(module, "input_fn", default_input_fn)
+        self._predict_fn = getattr(module, "predict_fn", default_predict_fn)
+        self._output_fn = getattr(module, "output_fn", default_output_fn)
+        self._transform_fn = getattr(module, "transform_fn", None)
+        self._model = module.model_fn(str(model_dir))
+
+    def invoke(self, body, content_type, accept):
+        """Return (body, content type) of the answer."""
+        if self._transform_fn is not None:
+            return _body_and_type(self._transform_fn(self._model, body, content_type, accept), accept)
+        try:
+            data = self._input_fn(_decoded(body, content_type), content_type)
+        except (ValueError, KeyError) as error:
+            raise RequestError(getattr(error, "status_code", 400), str(error)) from error
+        prediction = self._predict_fn(data, self._model)
+        return _body_and_type(self._output_fn(prediction, accept), accept)
+
+
+def _decoded(body, content_type):
+    # As the inference toolkit does: CSV and JSON reach input_fn as str, everything else as bytes.
+    if content_type not in ("text/csv", "application/json"):
+        return body
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the body is not UTF-8: {error}") from error
+
+
+def _body_and_type(result, accept):
+    body, content_type = result if isinstance(result, tuple) else (result, accept)
+    return body if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
+
+
+def _import_program(program):
+    if not program.is_file():
+        raise RuntimeError(f"the program {program.name} is not in {program.parent}")
+    sys.path.insert(0, str(program.parent))
+    specification = importlib.util.spec_from_file_location(program.stem, program)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[program.stem] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GET /ping and POST /invocations."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "local_aws"
+    sys_version = ""
+    model = None
+
+    def do_GET(self):
+        """Answer the health check."""
+        self._answer(200 if self.path == "/ping" else 404, b"", "text/plain")
+
+    def do_POST(self):
+        """Answer an invocation."""
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > _MAX_BODY_BYTES:
+            self.close_connection = True
+            self._answer(413, b"The body is larger than 25 MB.", "text/plain")
+            return
+        body = self.rfile.read(length)
+        if self.path != "/invocations":
+            self._answer(404, b"", "text/plain")
+            return
+        content_type = (self.headers.get("Content-Type") or "text/csv").split(";")[0].strip()
+        accept = (self.headers.get("Accept") or "").split(",")[0].split(";")[0].strip()
+        if accept in ("", "*/*"):
+            accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", content_type)
+        try:
+            answer, answer_type = self.model.invoke(body, content_type, accept)
+        except Exception as error:
+            status = getattr(error, "status_code", 500)
+            if not isinstance(status, int) or not 400 <= status < 600:
+                status = 500
+            if status >= 500:
+                traceback.print_exc()
+            self._answer(status, f"{error}".encode(), "text/plain")
+            return
+        self._answer(200, bytes(answer), answer_type)
+
+    def _answer(self, status, body, content_type):
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        """Log invocations, not health checks."""
+        if getattr(self, "path", "") != "/ping":
+            sys.stdout.write(f"{self.log_date_time_string()} {format % args}\n")
+
+
+class Server(ThreadingHTTPServer):
+    """One thread per connection, answers sent without delay."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def get_request(self):
+        """Accept a connection with Nagle's algorithm off."""
+        connection, address = super().get_request()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, address
+
+
+def main():
+    """Load the model, then listen."""
+    parser = argparse.ArgumentParser(description="model server of one endpoint variant")
+    parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--code", type=Path, required=True)
+    parser.add_argument("--port-file", type=Path, required=True)
+    arguments = parser.parse_args()
+    Handler.model = Model(arguments.model_dir, arguments.code / arguments.program)
+    server = Server(("127.0.0.1", 0), Handler)
+    partial = arguments.port_file.with_suffix(".partial")
+    partial.write_text(str(server.server_address[1]))
+    partial.rename(arguments.port_file)
+    sys.stdout.write(f"listening on port {server.server_address[1]}\n")
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

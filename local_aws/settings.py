@@ -1,0 +1,40 @@
+"""Settings of one local_aws process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the account listens, keeps its state and finds the interpreters of its jobs."""
+
+    port: int
+    data_dir: Path
+    environments: Path
+    host: str = "127.0.0.1"
+    allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    java_home: str | None = None
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    keep_job_folders: bool = False
+
+    @property
+    def endpoint_url(self) -> str:
+        """Return the URL under which jobs on this machine reach the account."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """Return the folder that keeps the logs of all jobs."""
+        return self.data_dir / "jobs"
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource of this account, e.g. ``arn("sagemaker", "model/m")``."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def python(self, environment: str) -> Path:
+        """Return the interpreter of a virtual environment by its name."""
+        return self.environments / environment / "bin" / "python"
