@@ -157,8 +157,8 @@ def extract(archive: Path, folder: Path) -> None:
 
 def answer_for(folder: Path) -> None:
     """Load the artifact in ``folder`` and answer requests from standard input, one JSON document a line."""
-    # This process is for one artifact: its modules come first, and the folder of this very file, which may hold newer ones
-    # of the same names, is not searched at all.
+    # This process is for one artifact: its modules come first, and the folder of this very file, which may hold newer
+    # ones of the same names, is not searched at all.
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(folder / "code"), *(path for path in sys.path if path and Path(path).resolve() != here)]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

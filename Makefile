@@ -1,0 +1,61 @@
+# The verbs of this project. `make help` lists them.
+PYTHON ?= python3
+VENVS  := $(or $(RETRAINING_LOCAL_DIR),.local)/venvs
+RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
+DEV    := $(VENVS)/dev/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up down status retrain reset env check format test bench-model bench-etl bench-lambda
+
+help:  ## list these verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup:  ## create the Python environments below .local from the pinned requirements
+	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
+
+setup-dev:
+	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow dev
+
+demo: setup  ## the whole story on this machine: first model, new data, retraining
+	@$(RUN) demo
+
+up: setup  ## start local_aws and Airflow
+	@$(RUN) up
+
+down:  ## stop them; data and history stay
+	@$(RUN) down
+
+status:  ## show what runs
+	@$(RUN) status
+
+retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=path.csv
+	@test -n "$(FILE)" || { echo "error: name the file: make retrain FILE=path.csv" >&2; exit 2; }
+	@$(RUN) retrain "$(FILE)"
+
+reset:  ## stop, and delete local data and history
+	@$(RUN) reset
+
+env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
+	@$(RUN) env
+
+check: setup-dev  ## linter, formatter, types, templates
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy plugins/retraining local_aws local_stack deploy
+	$(DEV)/cfn-lint infra/*.yaml
+
+format: setup-dev  ## format the sources
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+test: setup-dev  ## all tests
+	$(DEV)/python -m pytest
+
+bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
+	$(DEV)/python benchmarks/bench_model.py
+
+bench-etl: setup-dev  ## merge time against history, the published method and DuckDB
+	$(DEV)/python benchmarks/bench_etl.py
+
+bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
+	$(DEV)/python benchmarks/bench_lambda.py

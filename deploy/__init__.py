@@ -1,0 +1,1 @@
+"""Brings the project to an AWS account, real or local, with the same calls."""

@@ -1,0 +1,104 @@
+"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|reset|env``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from local_stack import layout
+from local_stack.preflight import PreflightError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 a failure with its reason, 2 a machine or a call that is not right."""
+    parser = argparse.ArgumentParser(prog="python -m local_stack", description="The retraining stack on one machine, without Docker or an AWS account.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start local_aws and Airflow, and wait until they are healthy")
+    commands.add_parser("down", help="stop them; data and history stay")
+    commands.add_parser("status", help="show what runs")
+    commands.add_parser("demo", help="play the whole story: first model, new data, retraining")
+    retrain = commands.add_parser("retrain", help="upload a CSV file as new data and follow the run that it starts")
+    retrain.add_argument("file", type=Path, help="CSV file in the columns of the data contract")
+    commands.add_parser("reset", help="stop, and delete local data and history; the environments stay")
+    commands.add_parser("env", help="print the variables that make aws, boto3 and airflow talk to this stack")
+    chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return _run(chosen)
+    except PreflightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        print(f"error: {error}\nLogs: {layout.LOGS}", file=sys.stderr)
+        return 1
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from local_stack import demo, stack
+    from local_stack.airflow_api import AirflowApi
+    from local_stack.airflow_settings import airflow_environment, aws_environment
+
+    if chosen.command == "up":
+        stack.up(_say)
+        _say(stack.log_in_hint())
+    elif chosen.command == "down":
+        stack.down(_say)
+    elif chosen.command == "reset":
+        stack.reset(_say)
+    elif chosen.command == "status":
+        parts = stack.status()
+        for part in parts:
+            print(f"{part.name:<14} {part.health:<16} {f'pid {part.pid}' if part.pid else ''}".rstrip())
+        return 0 if all(part.health == "healthy" for part in parts) else 1
+    elif chosen.command == "env":
+        names = {*aws_environment(), "AIRFLOW_HOME"}
+        for name, value in airflow_environment().items():
+            if name in names or name.startswith("AIRFLOW__"):
+                print(f"export {name}='{value}'")
+    elif chosen.command == "retrain":
+        body = chosen.file.read_bytes()
+        stack.up(_say)
+        session = stack.aws_session()
+        bucket = demo.data_bucket(session)
+        result = demo.upload_and_follow(session.client("s3"), AirflowApi(), bucket, body, chosen.file.name, _say)
+        print(f"{result['summary']['decision']}: {result['summary']['reason']}")
+    elif chosen.command == "demo":
+        return _demo()
+    return 0
+
+
+def _demo() -> int:
+    from local_stack import demo, processes, stack
+
+    attended = sys.stdout.isatty() and sys.stdin.isatty()
+    before = {name for name in stack.ALL if processes.find(name)}
+    try:
+        stack.up(_say)
+        summary = demo.play(_say)
+        print(f"\n{demo.describe(summary)}\n{stack.log_in_hint()}")
+        if attended:
+            print("\nThe stack is up. Ctrl-C stops it.")
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        print()
+    finally:
+        for name in reversed(stack.ALL):
+            if name not in before:
+                processes.stop(name)
+        if not before:
+            print("everything that this demo started is stopped; 'make up' starts it again with its data")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

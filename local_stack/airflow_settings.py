@@ -1,0 +1,92 @@
+"""The environment in which the local Airflow runs, and its secrets, made on first start."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+from local_stack import layout
+
+ADMIN = "admin"
+
+
+def stack_secrets() -> dict[str, str]:
+    """Return the secrets of this stack; made once, readable by the owner only."""
+    try:
+        return json.loads(layout.SECRETS.read_text())  # type: ignore[no-any-return]
+    except OSError:
+        pass
+    made = {
+        "admin_password": secrets.token_urlsafe(12),
+        "jwt_secret": secrets.token_urlsafe(48),
+        "session_secret": secrets.token_urlsafe(32),
+        "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    }
+    _write_private(layout.SECRETS, json.dumps(made, indent=1))
+    return made
+
+
+def aws_environment() -> dict[str, str]:
+    """Return the standard AWS variables that make any client talk to local_aws."""
+    return {
+        "AWS_ENDPOINT_URL": layout.AWS_URL,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": layout.REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def airflow_environment() -> dict[str, str]:
+    """Return the environment of all Airflow processes: this machine's, AWS's variables, and Airflow's settings."""
+    made = stack_secrets()
+    passwords = layout.AIRFLOW_HOME / "passwords.json"
+    if not passwords.exists():
+        _write_private(passwords, json.dumps({ADMIN: made["admin_password"]}))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_", "PYTHON"))}
+    settings = {
+        "CORE__DAGS_FOLDER": layout.ROOT / "dags",
+        "CORE__PLUGINS_FOLDER": layout.ROOT / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": max(2, min(8, 2 * (os.cpu_count() or 1))),
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__FERNET_KEY": made["fernet_key"],
+        "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
+        "CORE__EXECUTION_API_SERVER_URL": f"{layout.AIRFLOW_URL}/execution/",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.AIRFLOW_HOME / 'airflow.db'}",
+        "API__HOST": "127.0.0.1",
+        "API__PORT": layout.AIRFLOW_PORT,
+        "API__BASE_URL": layout.AIRFLOW_URL,
+        "API__WORKERS": 1,
+        "API__SECRET_KEY": made["session_secret"],
+        "API_AUTH__JWT_SECRET": made["jwt_secret"],
+        "API__EXPOSE_CONFIG": False,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 15,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
+        "DAG_PROCESSOR__PARSING_PROCESSES": 1,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
+        "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        "TRIGGERER__ENABLE_HEALTH_CHECK": False,
+        "LOGGING__BASE_LOG_FOLDER": layout.AIRFLOW_HOME / "logs",
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    return {
+        **inherited,
+        **aws_environment(),
+        "AIRFLOW_HOME": str(layout.AIRFLOW_HOME),
+        "PATH": f"{layout.python('airflow').parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+    }
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)

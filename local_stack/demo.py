@@ -1,0 +1,198 @@
+"""The story: load the original data, deploy a first model, let a new survey arrive, and see what the retraining run makes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_stack import layout, stack
+from local_stack.airflow_api import AirflowApi
+from local_stack.progress import RunFailedError, follow, seconds_of
+from local_stack.surveys import split_surveys
+
+MODEL = "abalone"
+DAG_ID = f"{MODEL}_retraining"
+RUN_LIMIT_SECONDS = 600
+SAMPLE = "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15"
+SAMPLE_RINGS = 15
+AGE_OFFSET = 1.5  # age in years = rings + 1.5
+Say = Callable[[str], None]
+
+
+def play(say: Say) -> dict[str, Any]:
+    """Play the demo on the running stack and return its summary, which is also written to ``.local/demo.json``.
+
+    Raises:
+        RunFailedError: a run failed.
+    """
+    started = time.monotonic()
+    session, api = stack.aws_session(), AirflowApi()
+    bucket, s3 = data_bucket(session), session.client("s3")
+    original, surveys = split_surveys(layout.ROOT / "data" / "abalone.csv")
+    first = load_original(s3, api, bucket, original, say)
+    number, survey = next_survey(s3, bucket, surveys)
+    say(f"\nsurvey {number} arrives: {survey.count(chr(10))} new measurements")
+    retrain = upload_and_follow(s3, api, bucket, survey.encode(), f"abalone.{_stamp()}", say)
+    summary = {
+        "first_run": first,
+        "retrain_run": {**retrain["summary"], "seconds": retrain["seconds"], "state": retrain["state"], "tasks": retrain["tasks"]},
+        "event_to_run_seconds": retrain["event_to_run_seconds"],
+        "upload_to_service_seconds": retrain["upload_to_end_seconds"],
+        "sample_prediction": sample_prediction(session),
+        "setup_seconds": _setup_seconds(),
+        "demo_seconds": round(time.monotonic() - started, 1),
+        "airflow_ui": layout.AIRFLOW_URL,
+    }
+    layout.DEMO_JSON.write_text(json.dumps(summary, indent=1))
+    return summary
+
+
+def load_original(s3: Any, api: AirflowApi, bucket: str, original: str, say: Say) -> dict[str, Any]:
+    """Upload the original data set and follow the first run, unless a first version is there already."""
+    log = f"{MODEL}/dataset/log/000001.json"
+    if s3.list_objects_v2(Bucket=bucket, Prefix=log).get("Contents"):
+        version = json.loads(s3.get_object(Bucket=bucket, Key=log)["Body"].read())
+        say("the original data is loaded already")
+        summary = json.loads(s3.get_object(Bucket=bucket, Key=f"{MODEL}/runs/{version['run_key']}/summary.json")["Body"].read())
+        return {**summary, "state": "success", "seconds": None, "note": "done by an earlier demo"}
+    say(f"\nloading the original data set: {original.count(chr(10)) - 1} measurements")
+    s3.put_object(Bucket=bucket, Key=f"{MODEL}/raw/abalone.csv", Body=original.encode())
+    time.sleep(1.2)  # local_aws lets a file settle for one second
+    run = api.trigger(DAG_ID, {})
+    ended = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    summary = run_summary(api, run["dag_run_id"])
+    return {**summary, "state": ended["state"], "seconds": seconds_of(ended), "tasks": task_seconds(api, run["dag_run_id"])}
+
+
+def next_survey(s3: Any, bucket: str, surveys: list[str]) -> tuple[int, str]:
+    """Return the first survey that has not been uploaded.
+
+    Raises:
+        RunFailedError: all have been.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{MODEL}/new/")
+    sizes = {item["Size"] for page in pages for item in page.get("Contents", [])}
+    for number, survey in enumerate(surveys, start=1):
+        if len(survey.encode()) not in sizes:
+            return number, survey
+    raise RunFailedError("all surveys of the demo have arrived already: start over with 'make reset demo', or send a file with 'make retrain FILE=...'")
+
+
+def upload_and_follow(s3: Any, api: AirflowApi, bucket: str, body: bytes, name: str, say: Say) -> dict[str, Any]:
+    """Upload a file into the landing zone, wait for the run that its event starts, and follow that run."""
+    known = {run["dag_run_id"] for run in api.runs(DAG_ID)}
+    _wait_until_idle(api)
+    key = f"{MODEL}/new/{name}"
+    uploaded_at = datetime.now(UTC)
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
+    say(f"uploaded s3://{bucket}/{key}")
+    run = _run_of_event(api, known)
+    created = (datetime.fromisoformat(run["queued_at"]) - uploaded_at).total_seconds()
+    say(f"{created:.1f} s later the event has started run {run['dag_run_id']}")
+    ended = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    finished = datetime.fromisoformat(ended["end_date"])
+    return {
+        "summary": run_summary(api, run["dag_run_id"]),
+        "state": ended["state"],
+        "seconds": seconds_of(ended),
+        "event_to_run_seconds": round(created, 2),
+        "upload_to_end_seconds": round((finished - uploaded_at).total_seconds(), 1),
+        "tasks": task_seconds(api, run["dag_run_id"]),
+    }
+
+
+def run_summary(api: AirflowApi, run_id: str) -> dict[str, Any]:
+    """Return what the run's own report says, taken from its last task.
+
+    Raises:
+        RunFailedError: the run published none, because it had nothing to do.
+    """
+    try:
+        entry = api.get(f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/publish_report/xcomEntries/return_value", deserialize=True)
+    except RuntimeError as error:
+        raise RunFailedError(f"run {run_id} published no report: it found nothing to do") from error
+    value = entry["value"]
+    return json.loads(value) if isinstance(value, str) else value  # type: ignore[no-any-return]
+
+
+def task_seconds(api: AirflowApi, run_id: str) -> dict[str, float]:
+    """Return how long each task of a run took."""
+    return {task["task_id"]: round(seconds_of(task) or 0.0, 1) for task in api.tasks(DAG_ID, run_id) if task["state"] == "success"}
+
+
+def sample_prediction(session: Any) -> dict[str, Any]:
+    """Ask the endpoint about the first animal of the original data."""
+    answer = session.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=MODEL, ContentType="text/csv", Accept="application/json", Body=SAMPLE.encode()
+    )
+    rings = json.loads(answer["Body"].read())["predictions"][0]
+    return {"features": SAMPLE, "rings": round(rings, 2), "age_years": round(rings + AGE_OFFSET, 2), "counted_rings": SAMPLE_RINGS}
+
+
+def data_bucket(session: Any) -> str:
+    """Return the model's data bucket from the platform parameter."""
+    value = session.client("ssm").get_parameter(Name=f"/retraining/{MODEL}/platform")["Parameter"]["Value"]
+    return str(json.loads(value)["bucket"])
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Return the summary as a person reads it."""
+    lines = []
+    for title, key in (("First run", "first_run"), ("Retraining", "retrain_run")):
+        run = summary[key]
+        champion = "none" if run["rmse_champion"] is None else f"{run['rmse_champion']:.3f}"
+        seconds = "done earlier" if run.get("seconds") is None else f"{run['seconds']:.0f} s"
+        rows = f"{run['rows_new']} new, {run['rows_accepted']} accepted, {run['rows_duplicate']} duplicate, {run['rows_quarantined']} quarantined"
+        lines += [
+            f"{title} ({seconds})",
+            f"  rows       {rows}",
+            f"  test RMSE  challenger {run['rmse_challenger']:.3f}, champion {champion}",
+            f"  decision   {run['decision']}: {run['reason']}",
+            f"  model      {run['model_package'] or 'not registered'}",
+            f"  endpoint   {run['endpoint'] or 'unchanged'}",
+        ]
+    sample = summary["sample_prediction"]
+    lines += [
+        "Sample prediction",
+        f"  {sample['features']} has {sample['rings']:.1f} rings, an age of {sample['age_years']:.1f} years (counted: {sample['counted_rings']} rings)",
+        f"Event to run {summary['event_to_run_seconds']:.1f} s, upload to end of run {summary['upload_to_service_seconds']:.0f} s. "
+        f"Details: {_shown(layout.DEMO_JSON)}",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(layout.ROOT)) if path.is_relative_to(layout.ROOT) else str(path)
+
+
+def _wait_until_idle(api: AirflowApi) -> None:
+    deadline = time.monotonic() + RUN_LIMIT_SECONDS
+    while any(run["state"] in ("running", "queued") for run in api.runs(DAG_ID)):
+        if time.monotonic() > deadline:
+            raise RunFailedError(f"an earlier run of {DAG_ID} does not end; look at it in the Airflow UI, {layout.AIRFLOW_URL}")
+        time.sleep(0.5)
+
+
+def _run_of_event(api: AirflowApi, known: set[str], seconds: float = 120) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        fresh = [run for run in api.runs(DAG_ID) if run["dag_run_id"] not in known]
+        if fresh:
+            return fresh[-1]
+        time.sleep(0.2)
+    raise RunFailedError(f"no run began within {seconds:.0f} s of the upload; see .local/logs/triggerer.log")
+
+
+def _setup_seconds() -> float | None:
+    try:
+        return float(json.loads((layout.LOCAL / "setup.json").read_text())["seconds"])
+    except OSError:
+        return None
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%d%H%M%S")

@@ -1,0 +1,27 @@
+"""Where everything of the local stack is: one folder, ``.local``, and two ports."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR", ROOT / ".local")).resolve()
+VENVS = LOCAL / "venvs"
+RUN = LOCAL / "run"
+LOGS = LOCAL / "logs"
+AIRFLOW_HOME = LOCAL / "airflow"
+AWS_DATA = LOCAL / "aws"
+SECRETS = LOCAL / "secrets.json"
+DEMO_JSON = LOCAL / "demo.json"
+
+AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
+AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
+AWS_URL = f"http://127.0.0.1:{AWS_PORT}"
+AIRFLOW_URL = f"http://127.0.0.1:{AIRFLOW_PORT}"
+REGION = "us-east-1"
+
+
+def python(environment: str) -> Path:
+    """Return the interpreter of one of the local environments."""
+    return VENVS / environment / "bin" / "python"

@@ -1,0 +1,91 @@
+"""Shows how the tasks of a run come along: a live table on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from local_stack.airflow_api import AirflowApi
+
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+MARKS = {"success": "[green]ok[/]", "failed": "[red]failed[/]", "running": "[cyan]running[/]", "deferred": "[cyan]waiting for AWS[/]"}
+
+
+class RunFailedError(RuntimeError):
+    """A run did not succeed, or did not end in time."""
+
+
+def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
+    """Show a run until it has ended and return it.
+
+    Raises:
+        RunFailedError: it failed; the message names the task and how it ended.
+    """
+    console = Console(file=sys.stdout, highlight=False)
+    order = [task["task_id"] for task in api.get(f"dags/{dag_id}/tasks")["tasks"]]
+    deadline, shown = time.monotonic() + seconds, {}
+    live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
+    with live or nullcontext():
+        while True:
+            run = api.run(dag_id, run_id)
+            tasks = sorted(api.tasks(dag_id, run_id), key=lambda task: _place(order, task))
+            if live:
+                live.update(_table(tasks), refresh=True)
+            else:
+                _print_changes(console, tasks, shown)
+            if run["state"] in ("success", "failed"):
+                break
+            if time.monotonic() > deadline:
+                raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
+            time.sleep(0.5)
+    if run["state"] == "failed":
+        failed = [task["task_id"] for task in tasks if task["state"] == "failed"]
+        raise RunFailedError(f"run {run_id} failed in {', '.join(failed) or 'an unknown task'}")
+    return run
+
+
+def seconds_of(item: dict[str, Any]) -> float | None:
+    """Return how long a run or a task has taken so far, None before its start."""
+    if not item.get("start_date"):
+        return None
+    start = datetime.fromisoformat(item["start_date"])
+    end = datetime.fromisoformat(item["end_date"]) if item.get("end_date") else datetime.now(UTC)
+    return (end - start).total_seconds()
+
+
+def _place(order: list[str], task: dict[str, Any]) -> tuple[int, int]:
+    return (order.index(task["task_id"]) if task["task_id"] in order else len(order), task.get("map_index", -1))
+
+
+def _label(task: dict[str, Any]) -> str:
+    index = task.get("rendered_map_index")
+    return f"{task['task_id']} [{index}]" if index else str(task["task_id"])
+
+
+def _table(tasks: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("task")
+    table.add_column("state")
+    table.add_column("seconds", justify="right")
+    for task in tasks:
+        seconds, state = seconds_of(task), task["state"] or ""
+        table.add_row(_label(task).replace("[", "\\["), MARKS.get(state, f"[dim]{state}[/]"), f"{seconds:.1f}" if seconds else "")
+    return table
+
+
+def _print_changes(console: Console, tasks: list[dict[str, Any]], shown: dict[Any, str]) -> None:
+    for task in tasks:
+        key = (task["task_id"], task.get("map_index"))
+        if task["state"] in ENDED and shown.get(key) != task["state"]:
+            shown[key] = task["state"]
+            console.print(f"  {_label(task):<28} {task['state']:<10} {seconds_of(task) or 0:6.1f} s", markup=False)
+
+
+

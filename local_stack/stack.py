@@ -1,0 +1,188 @@
+"""Starts and stops local_aws and Airflow, and tells how they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from deploy import data_platform
+from local_stack import layout, processes
+from local_stack.airflow_api import AirflowApi
+from local_stack.airflow_settings import ADMIN, airflow_environment, aws_environment, stack_secrets
+from local_stack.preflight import check_disk, check_port, find_java
+
+AIRFLOW_PARTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+ALL = ("local_aws", *AIRFLOW_PARTS)
+LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "SettleSeconds": "1"}
+Say = Callable[[str], None]
+
+
+class StackError(RuntimeError):
+    """A part of the stack did not come up; the message names its log."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the stack as ``status`` shows it."""
+
+    name: str
+    pid: int | None
+    health: str
+
+
+def models() -> list[str]:
+    """Return the names of the model folders."""
+    return sorted(path.parent.name for path in (layout.ROOT / "dags" / "models").glob("*/model.yaml"))
+
+
+def up(say: Say) -> None:
+    """Start what does not run yet and wait until all is healthy. When something fails, what this call started is stopped again.
+
+    Raises:
+        PreflightError: Java, disk or a port is missing; nothing was started.
+        StackError: a process did not become healthy.
+    """
+    running = {name for name in ALL if processes.find(name)}
+    java = find_java()
+    check_disk(layout.LOCAL, needed_gb=1)
+    if "local_aws" not in running:
+        check_port(layout.AWS_PORT, "local_aws", "LOCAL_AWS_PORT")
+    if "api-server" not in running:
+        check_port(layout.AIRFLOW_PORT, "the Airflow UI", "AIRFLOW_PORT")
+    try:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            database = pool.submit(_migrate, say)
+            _start_aws(java, say)
+            for model in models():
+                change, _ = data_platform.deploy(aws_session(), model, LOCAL_TEMPLATE_SETTINGS, say)
+                say(f"data platform of {model}: {change}")
+            database.result()
+        _start_airflow(say)
+    except BaseException:
+        for name in reversed(ALL):
+            if name not in running:
+                processes.stop(name)
+        raise
+
+
+def down(say: Say) -> None:
+    """Stop everything that runs; data and history stay."""
+    stopped = [name for name in reversed(ALL) if processes.stop(name)]
+    say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def reset(say: Say) -> None:
+    """Stop everything and delete local data and history; the environments stay."""
+    down(say)
+    for folder in (layout.AWS_DATA, layout.AIRFLOW_HOME, layout.LOGS, layout.RUN):
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"deleted local data and history below {layout.LOCAL}")
+
+
+def status() -> list[Part]:
+    """Return the state of all processes."""
+    health = AirflowApi().health() or {}
+    parts = []
+    for name in ALL:
+        running = processes.find(name)
+        parts.append(Part(name, running.pid if running else None, _health_of(name, health) if running else "stopped"))
+    return parts
+
+
+def aws_session() -> Any:
+    """Return a boto3 session on local_aws; sets the standard variables of this process."""
+    from boto3.session import Session
+
+    os.environ.pop("AWS_PROFILE", None)
+    os.environ.update(aws_environment())
+    return Session(region_name=layout.REGION)
+
+
+def log_in_hint() -> str:
+    """Return one line on where the Airflow UI is and how to log in."""
+    return f"Airflow UI {layout.AIRFLOW_URL}  user {ADMIN}  password {stack_secrets()['admin_password']}"
+
+
+def _start_aws(java: str, say: Say) -> None:
+    if processes.find("local_aws") is None:
+        say(f"starting local_aws on {layout.AWS_URL}")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+    command = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT), "--data-dir", layout.AWS_DATA]
+    processes.start("local_aws", [*command, "--environments", layout.VENVS], {**environment, "JAVA_HOME": java})
+    _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
+
+
+def _migrate(say: Say) -> None:
+    marker = layout.AIRFLOW_HOME / ".migrated"
+    digest = hashlib.sha256((layout.ROOT / "requirements" / "airflow.txt").read_bytes()).hexdigest()
+    if marker.exists() and marker.read_text() == digest:
+        return
+    say("creating the Airflow database")
+    layout.LOGS.mkdir(parents=True, exist_ok=True)
+    with processes.log_file("db-migrate").open("wb") as log:
+        done = subprocess.run(
+            [layout.python("airflow"), "-m", "airflow", "db", "migrate"],
+            env=airflow_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise StackError(f"the Airflow database could not be created; see {processes.log_file('db-migrate')}:\n{processes.log_tail('db-migrate')}")
+    marker.write_text(digest)
+
+
+def _start_airflow(say: Say) -> None:
+    environment = airflow_environment()
+    if any(processes.find(name) is None for name in AIRFLOW_PARTS):
+        say(f"starting Airflow on {layout.AIRFLOW_URL}")
+    for name, arguments in AIRFLOW_PARTS.items():
+        processes.start(name, [layout.python("airflow"), "-m", "airflow", *arguments], environment)
+    api = AirflowApi()
+    for name in AIRFLOW_PARTS:
+        _wait(name, lambda part=name: _health_of(part, api.health() or {}) == "healthy", 180)
+    wanted = {f"{model.replace('-', '_')}_retraining" for model in models()}
+    _wait("dag-processor", lambda: wanted <= {dag["dag_id"] for dag in api.get("dags", limit=100)["dags"]}, 120)
+
+
+def _health_of(name: str, health: dict[str, Any]) -> str:
+    if name == "local_aws":
+        return "healthy" if _answers(f"{layout.AWS_URL}/_local_aws/health") else "not answering"
+    if name == "api-server":
+        return "healthy" if health else "not answering"
+    return (health.get(name.replace("-", "_")) or {}).get("status") or "not healthy yet"
+
+
+def _wait(name: str, ready: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if processes.find(name) is None:
+            raise StackError(f"{name} ended right after its start; see {processes.log_file(name)}:\n{processes.log_tail(name)}")
+        if ready():
+            return
+        time.sleep(0.3)
+    raise StackError(f"{name} was not healthy within {seconds:.0f} s; see {processes.log_file(name)}:\n{processes.log_tail(name)}")
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

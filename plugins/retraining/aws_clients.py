@@ -1,0 +1,44 @@
+"""boto3 clients as a model's tasks and triggers use them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from retraining.contract import Strict
+
+
+class AwsAccess(Strict):
+    """How to reach AWS. Without a connection the default credential chain applies, which on MWAA is the execution role.
+
+    ``conn_id`` names an Airflow connection; ``region``, ``verify`` (a CA bundle or false) and ``endpoint_url`` override what it says.
+    """
+
+    conn_id: str | None = None
+    region: str | None = None
+    verify: bool | str | None = None
+    endpoint_url: str | None = None
+
+
+@lru_cache(maxsize=64)
+def client(service: str, access: AwsAccess, retry: bool = True) -> Any:
+    """Return a boto3 client; throttling and server errors are retried with back-off.
+
+    Args:
+        service: boto3 service name.
+        access: connection, region and verification.
+        retry: False for calls that are not idempotent and whose lost reply must be looked into instead of repeated.
+    """
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "total_max_attempts": 6 if retry else 1}, connect_timeout=10, read_timeout=60)
+    if access.conn_id:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        hook: Any = AwsGenericHook(
+            aws_conn_id=access.conn_id, client_type=service, region_name=access.region, verify=access.verify, config=config
+        )
+        return hook.conn
+    from boto3.session import Session
+
+    return Session(region_name=access.region).client(service, config=config, verify=access.verify, endpoint_url=access.endpoint_url)

@@ -1,0 +1,44 @@
+"""Names that come from content, so that a retry finds the work that already exists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+DIGEST_LENGTH = 16
+JOB_NAME_LIMIT = 63  # SageMaker: ^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}
+
+
+def canonical_json(value: Any) -> str:
+    """Return ``value`` as JSON with sorted keys and no white space, the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = DIGEST_LENGTH) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of ``value`` in canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def file_digest(files: Mapping[str, bytes], length: int = DIGEST_LENGTH) -> str:
+    """Return a digest of named file contents that does not depend on their order."""
+    return digest({name: hashlib.sha256(content).hexdigest() for name, content in files.items()}, length)
+
+
+def slug(text: str) -> str:
+    """Return ``text`` with everything but letters and digits as single hyphens, as SageMaker names allow."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
+
+
+def job_name(model: str, step: str, request_digest: str, attempt: int = 1) -> str:
+    """Return the name of a job: ``MODEL-STEP-DIGEST``, with ``-N`` from the second attempt on.
+
+    Raises:
+        ValueError: the name would be longer than the 63 characters that SageMaker allows.
+    """
+    name = f"{slug(model)}-{slug(step)}-{request_digest}" + (f"-{attempt}" if attempt > 1 else "")
+    if len(name) > JOB_NAME_LIMIT:
+        raise ValueError(f"job name {name!r} has {len(name)} characters, SageMaker allows {JOB_NAME_LIMIT}: shorten the model's name")
+    return name

@@ -1,0 +1,141 @@
+"""Operators that carry a request to AWS and give up their worker while it is carried out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from retraining.aws_clients import AwsAccess
+from retraining.aws_jobs import JOB_KINDS, Handle, JobError, Submitted, error_code
+from retraining.triggers import JobTrigger
+
+TRANSIENT_REASONS = ("InternalServerError", "CapacityError", "ResourceLimitExceeded", "interrupted")
+"""Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
+REQUEST_ERRORS = frozenset({"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"})
+
+
+class AwsJobOperator(PythonOperator):
+    """Run a job on AWS: the callable builds the request, the operator does the rest.
+
+    The request is created or adopted (see ``aws_jobs``), the task defers until the job has ended, and only success is success. A killed,
+    cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's result.
+
+    Args:
+        kind: key of ``aws_jobs.JOB_KINDS``.
+        model: the model's name, first part of job names.
+        step: the step's name, second part of job names.
+        access: how to reach AWS.
+        python_callable: returns the AWS request without its name, or None when there is nothing to do.
+        max_wait: how long the job may take, waiting included; afterwards it is stopped.
+        poll_seconds: seconds between two looks at the job, or a callable that returns them.
+        on_success: ``(result, context) -> value`` for the task's result.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        model: str,
+        step: str,
+        access: AwsAccess,
+        max_wait: timedelta,
+        poll_seconds: Callable[[], float],
+        on_success: Callable[[dict[str, Any], Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.model = model
+        self.step = step
+        self.access = access
+        self.max_wait = max_wait
+        self.poll_seconds = poll_seconds
+        self.on_success = on_success
+        self._handle: Handle | None = None
+
+    def execute(self, context: Any) -> Any:
+        """Build the request, create or adopt the job, and defer until it has ended.
+
+        Raises:
+            AirflowFailException: the request is refused, or the job failed for a reason that a retry cannot mend.
+        """
+        request = super().execute(context)
+        if request is None:
+            self.log.info("nothing to do")
+            return None
+        submitted = self._submit(request)
+        self._handle = submitted.handle
+        job = JOB_KINDS[self.kind]
+        self.log.info("%s %s", "adopted" if submitted.adopted else "started", job.title(submitted.handle))
+        status = job.poll(self.access, submitted.handle)
+        if status.outcome != "running":
+            event = {"outcome": status.outcome, "state": status.state, "reason": status.reason}
+            return self._finish(context, submitted.handle, event, submitted.adopted)
+        self.defer(
+            trigger=JobTrigger(
+                kind=self.kind,
+                handle=submitted.handle,
+                access=self.access.model_dump(),
+                deadline=time.time() + self.max_wait.total_seconds(),
+                poll_seconds=self.poll_seconds(),
+            ),
+            method_name="resume",
+            kwargs={"handle": submitted.handle, "adopted": submitted.adopted},
+        )
+
+    def resume(self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool) -> Any:
+        """Judge the job after the trigger has seen it end."""
+        self._handle = handle
+        return self._finish(context, handle, event, adopted)
+
+    def on_kill(self) -> None:
+        """Stop the job of a task that is killed while it holds a worker."""
+        if self._handle is not None:
+            job = JOB_KINDS[self.kind]
+            self.log.info("the task was killed: stopping %s", job.title(self._handle))
+            job.stop(self.access, self._handle)
+
+    def _submit(self, request: dict[str, Any]) -> Submitted:
+        try:
+            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
+        except JobError as error:
+            raise AirflowFailException(str(error)) from error
+        except Exception as error:
+            if error_code(error) in REQUEST_ERRORS:
+                raise AirflowFailException(f"AWS refused the request of step {self.step} of model {self.model}: {error}") from error
+            raise
+
+    def _finish(self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool) -> Any:
+        job = JOB_KINDS[self.kind]
+        if event["outcome"] == "unreachable":
+            raise RuntimeError(
+                f"{job.title(handle)}: AWS could not be reached to look at it ({event['reason']}). The job was not stopped; "
+                "a retry of this task adopts it"
+            )
+        if event["outcome"] != "succeeded":
+            message = self._failure(job, handle, event)
+            if any(word in event["reason"] for word in TRANSIENT_REASONS):
+                raise RuntimeError(message)
+            raise AirflowFailException(message)
+        result = {**job.result(self.access, handle), "adopted": adopted}
+        self.log.info("%s succeeded: %s", job.title(handle), result)
+        return self.on_success(result, context) if self.on_success else result
+
+    def _failure(self, job: Any, handle: Handle, event: dict[str, Any]) -> str:
+        region = self.access.region or _default_region()
+        lines = [f"{job.title(handle)} ended {event['state'] or event['outcome']}: {event['reason'] or 'AWS gives no reason'}"]
+        if tail := job.log_tail(self.access, handle):
+            lines += ["Last lines of its log:", *(f"  {line}" for line in tail)]
+        lines.append(f"Console: {job.console_url(region, handle)}")
+        return "\n".join(lines)
+
+
+def _default_region() -> str:
+    from boto3.session import Session
+
+    return Session().region_name or "us-east-1"
