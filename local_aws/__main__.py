@@ -115,7 +115,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
         # Endpoints come back once the port answers: they fetch their models through it.
         threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
-        await hypercorn_serve(gateway, config, shutdown_trigger=stopped)  # type: ignore[arg-type]
+        await hypercorn_serve(gateway, config, shutdown_trigger=stopped)
 
     asyncio.run(main())
     store.close()

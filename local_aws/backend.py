@@ -170,7 +170,7 @@ def _retrying(getter: Any) -> Any:
 
 def keep_execution_property(with_templates: bool) -> None:
     """Let MiniStack keep a Glue job's ExecutionProperty (MaxConcurrentRuns) and other members that it drops."""
-    glue = importlib.import_module("ministack.services.glue")
+    glue: Any = importlib.import_module("ministack.services.glue")
     if not hasattr(glue, "_local_aws_create_job"):
         glue._local_aws_create_job, glue._local_aws_update_job = glue._create_job, glue._update_job
         glue._create_job = lambda data: _with_execution_property(glue, glue._local_aws_create_job, data, data)
@@ -179,7 +179,7 @@ def keep_execution_property(with_templates: bool) -> None:
         )
     if with_templates:
         importlib.import_module("ministack.services.cloudformation")
-        provisioners = sys.modules["ministack.services.cloudformation.provisioners"]
+        provisioners: Any = sys.modules["ministack.services.cloudformation.provisioners"]
         provisioners._GLUE_JOB_DEFAULTS.setdefault("ExecutionProperty", {"MaxConcurrentRuns": 1})
 
 

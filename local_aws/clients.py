@@ -55,7 +55,7 @@ class Clients:
 
     @functools.cached_property
     def catalog(self) -> Any:
-        """Return a Glue client whose requests MiniStack itself answers: the definitions of jobs, crawlers and tables."""
+        """Return a Glue client that MiniStack itself answers: definitions of jobs and crawlers, and the catalog."""
         client = self._client("glue")
         client.meta.events.register("before-sign.glue", self._mark)
         return client

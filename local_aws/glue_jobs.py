@@ -18,6 +18,7 @@ from local_aws.logs import LogShipper, exception_line
 from local_aws.processes import ManagedProcess, Outcome, job_environment
 from local_aws.sandbox import S3Files, parse_s3_uri
 from local_aws.settings import Settings
+from local_aws.spark import spark_environment
 from local_aws.staging import Staging
 from local_aws.store import Store
 
@@ -276,7 +277,12 @@ class JobRuns:
             staging = Staging(self._settings, self._clients.s3, work / "s3", _buckets([location, *arguments.values()]))
             staging.refresh()
             active.staging = staging
-            env |= spark_environment(self._settings, work, staging, python, arguments.get("--conf", ""))
+            env |= spark_environment(
+                self._settings,
+                work,
+                {bucket.bucket: bucket.folder for bucket in staging.buckets},
+                arguments.get("--conf", ""),
+            )
         argv = [str(python), str(script)]
         for name, value in {
             "--JOB_NAME": job["Name"],
@@ -314,43 +320,6 @@ class JobRuns:
             files.download_uri(uri, target)
             paths.append(str(target if target.suffix == ".zip" else target.parent))
         return paths
-
-
-def spark_environment(settings: Settings, work: Path, staging: Staging, python: Path, conf: str) -> dict[str, str]:
-    """Return the variables for a Spark driver on this machine whose s3:// paths lead to the staged folders."""
-    scheme = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
-    raw = "org.apache.hadoop.fs.RawLocalFileSystem"
-    defaults = {
-        "spark.master": "local[2]",
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.memory": "1g",
-        "spark.sql.shuffle.partitions": "4",
-        "spark.sql.warehouse.dir": (work / "warehouse").as_uri(),
-        "spark.local.dir": str(work / "tmp"),
-        # Plain files: no checksum files beside them.
-        "spark.hadoop.fs.file.impl": raw,
-    }
-    for name in ("s3", "s3a", "s3n"):
-        defaults[f"spark.hadoop.fs.{name}.impl"] = scheme
-        defaults[f"spark.hadoop.fs.viewfs.overload.scheme.target.{name}.impl"] = raw
-    for bucket in staging.buckets:
-        defaults[f"spark.hadoop.fs.viewfs.mounttable.{bucket.bucket}.linkFallback"] = bucket.folder.as_uri()
-    # Glue chains several settings in one --conf argument: "a=1 --conf b=2".
-    for pair in filter(None, (part.strip() for part in conf.split("--conf"))):
-        name, _, value = pair.partition("=")
-        defaults[name] = value
-    folder = work / "conf"
-    folder.mkdir(exist_ok=True)
-    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in defaults.items()))
-    return {
-        "SPARK_CONF_DIR": str(folder),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_LOCAL_DIRS": str(work / "tmp"),
-        "PYSPARK_PYTHON": str(python),
-        "PYSPARK_DRIVER_PYTHON": str(python),
-    }
 
 
 def _buckets(values: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ ENVIRONMENTS = {
 
 
 def repository(image: str) -> str:
-    """Return the repository name of an image URI: ``.../sagemaker-scikit-learn:1.9-0`` -> ``sagemaker-scikit-learn``."""
+    """Return the repository name of an image URI: ``HOST/sagemaker-xgboost:3`` -> ``sagemaker-xgboost``."""
     return image.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
 
 

@@ -58,7 +58,8 @@ class LogShipper:
         if not self._created and (lines or last):
             self._create()
         while lines:
-            batch, size = [], 0
+            batch: list[dict[str, Any]] = []
+            size = 0
             while lines and len(batch) < _BATCH_LINES and size < _BATCH_BYTES:
                 line = lines.pop(0)
                 size += len(line) + 26

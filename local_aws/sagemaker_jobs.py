@@ -265,9 +265,11 @@ class JobService(ABC):
     def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
         """Do the work; call `finish` or raise."""
 
+    @abstractmethod
     def on_create(self, document: Document) -> None:
         """Complete the document of a new job; refuse what the service refuses."""
 
+    @abstractmethod
     def on_finish(self, document: Document, now: float) -> None:
         """Complete the document of a job that ends."""
 

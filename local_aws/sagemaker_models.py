@@ -162,12 +162,12 @@ class EndpointConfigs(NamedResources):
         """Record the configuration; the models that it names must exist."""
         names = [variant["VariantName"] for variant in params["ProductionVariants"]]
         if len(set(names)) != len(names):
-            raise validation_error("The names of production variants must be unique within an endpoint configuration.")
+            raise validation_error("The names of production variants must be unique in an endpoint configuration.")
         for variant in params["ProductionVariants"]:
             if "ModelName" not in variant:
                 raise validation_error(
-                    f"Production variant {variant['VariantName']}: inference components are not available in local_aws; "
-                    "name a model."
+                    f"Production variant {variant['VariantName']} names no model; "
+                    "inference components are not available in local_aws."
                 )
             self._models.find(variant["ModelName"])
         return super().create(params)

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 import time
 
-from local_aws.errors import JobError
+from local_aws.errors import JobError, validation_error
 from local_aws.images import python_for_image
 from local_aws.logs import tail
 from local_aws.processes import ManagedProcess
-from local_aws.sandbox import Sandbox
 from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox
+from local_aws.sandbox import Sandbox
+
+#: What a container finds in /opt/ml/config/processingjobconfig.json.
+_CONFIGURATION = (
+    "ProcessingJobArn",
+    "ProcessingJobName",
+    "AppSpecification",
+    "Environment",
+    "ProcessingInputs",
+    "ProcessingOutputConfig",
+    "ProcessingResources",
+    "RoleArn",
+    "StoppingCondition",
+)
 
 
 class ProcessingJobs(JobService):
@@ -30,6 +43,14 @@ class ProcessingJobs(JobService):
         "FailureReason",
         "ExitMessage",
     )
+
+    def on_create(self, document: Document) -> None:
+        """Refuse two inputs or two outputs of one name."""
+        inputs = [item["InputName"] for item in document.get("ProcessingInputs", [])]
+        outputs = [item["OutputName"] for item in document.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+        for names in (inputs, outputs):
+            if len(set(names)) != len(names):
+                raise validation_error(f"The names of inputs and of outputs must be unique: {', '.join(names)}.")
 
     def on_finish(self, document: Document, now: float) -> None:
         """Stop the clock."""
@@ -85,8 +106,6 @@ class ProcessingJobs(JobService):
         folder = sandbox.ml / "config"
         folder.mkdir(parents=True, exist_ok=True)
         (sandbox.ml / "output").mkdir(exist_ok=True)
-        wanted = ("ProcessingJobArn", "ProcessingJobName", "AppSpecification", "Environment", "ProcessingInputs")
-        wanted += ("ProcessingOutputConfig", "ProcessingResources", "RoleArn", "StoppingCondition")
-        configuration = {key: document[key] for key in wanted if key in document}
+        configuration = {key: document[key] for key in _CONFIGURATION if key in document}
         (folder / "processingjobconfig.json").write_text(json.dumps(configuration))
         (folder / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))

@@ -12,8 +12,8 @@ from local_aws.errors import JobError, validation_error
 from local_aws.images import python_for_image
 from local_aws.logs import tail
 from local_aws.processes import ManagedProcess
-from local_aws.sandbox import Sandbox, extract_archive, pack_folder, parse_s3_uri
 from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox
+from local_aws.sandbox import Sandbox, extract_archive, pack_folder, parse_s3_uri
 from local_aws.training_toolkit import (
     algorithm_error,
     decode_hyperparameters,
@@ -97,12 +97,10 @@ class TrainingJobs(JobService):
         self._step(name, "Uploading", "Uploading generated training model")
         artifact = self._upload_model(document, sandbox)
         self._upload_output(document, sandbox)
-        self.finish(
-            name,
-            "Stopped" if ended_early else "Completed",
-            ModelArtifacts={"S3ModelArtifacts": artifact},
-            **({"LimitReached": True} if outcome.timed_out else {}),
-        )
+        fields: Document = {"ModelArtifacts": {"S3ModelArtifacts": artifact}}
+        if outcome.timed_out:
+            fields["LimitReached"] = True
+        self.finish(name, "Stopped" if ended_early else "Completed", **fields)
 
     def _step(self, name: str, secondary: str, message: str, **fields: Any) -> None:
         def apply(document: Document) -> None:

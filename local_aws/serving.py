@@ -1,7 +1,7 @@
 """The model server of an endpoint, run by the interpreter that matches the container image.
 
-Usage: ``python serving.py --model-dir DIR --program inference.py --code DIR --port-file FILE``. It follows the contract of the
-SageMaker scikit-learn container: the program may define ``model_fn(model_dir)`` (needed),
+Usage: ``python serving.py --model-dir DIR --program inference.py --code DIR --port-file FILE``. It follows the
+contract of the SageMaker scikit-learn container: the program may define ``model_fn(model_dir)`` (needed),
 ``input_fn(body, content_type)``, ``predict_fn(data, model)``, ``output_fn(prediction, accept)`` or, in place of the
 last three, ``transform_fn(model, body, content_type, accept)``. ``GET /ping`` answers 200 when the model is loaded,
 ``POST /invocations`` predicts. It listens on a free port of the loopback and writes the port to FILE.
@@ -24,6 +24,8 @@ import sys
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 _MAX_BODY_BYTES = 25 * 1024 * 1024
 
@@ -31,12 +33,12 @@ _MAX_BODY_BYTES = 25 * 1024 * 1024
 class RequestError(Exception):
     """A request that cannot be answered, with its HTTP status."""
 
-    def __init__(self, status_code, message):
+    def __init__(self, status_code: int, message: str) -> None:
         super().__init__(message)
         self.status_code = status_code
 
 
-def default_input_fn(body, content_type):
+def default_input_fn(body: Any, content_type: str) -> Any:
     """Read text/csv, application/json or application/x-npy into an array."""
     import numpy
 
@@ -50,12 +52,12 @@ def default_input_fn(body, content_type):
     raise RequestError(415, f"Content type {content_type} is not supported by this model.")
 
 
-def default_predict_fn(data, model):
+def default_predict_fn(data: Any, model: Any) -> Any:
     """Call the model's predict."""
     return model.predict(data)
 
 
-def default_output_fn(prediction, accept):
+def default_output_fn(prediction: Any, accept: str) -> tuple[Any, str]:
     """Write text/csv, application/json or application/x-npy."""
     import numpy
 
@@ -75,7 +77,7 @@ def default_output_fn(prediction, accept):
 class Model:
     """The loaded model and the user's functions."""
 
-    def __init__(self, model_dir, program):
+    def __init__(self, model_dir: Path, program: Path) -> None:
         module = _import_program(program)
         if not hasattr(module, "model_fn"):
             raise RuntimeError(f"{program.name} defines no model_fn(model_dir)")
@@ -85,7 +87,7 @@ class Model:
         self._transform_fn = getattr(module, "transform_fn", None)
         self._model = module.model_fn(str(model_dir))
 
-    def invoke(self, body, content_type, accept):
+    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         """Return (body, content type) of the answer."""
         if self._transform_fn is not None:
             return _body_and_type(self._transform_fn(self._model, body, content_type, accept), accept)
@@ -97,7 +99,7 @@ class Model:
         return _body_and_type(self._output_fn(prediction, accept), accept)
 
 
-def _decoded(body, content_type):
+def _decoded(body: bytes, content_type: str) -> str | bytes:
     # As the inference toolkit does: CSV and JSON reach input_fn as str, everything else as bytes.
     if content_type not in ("text/csv", "application/json"):
         return body
@@ -107,16 +109,18 @@ def _decoded(body, content_type):
         raise ValueError(f"the body is not UTF-8: {error}") from error
 
 
-def _body_and_type(result, accept):
+def _body_and_type(result: Any, accept: str) -> tuple[bytes, str]:
     body, content_type = result if isinstance(result, tuple) else (result, accept)
-    return body if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
+    return bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
 
 
-def _import_program(program):
+def _import_program(program: Path) -> ModuleType:
     if not program.is_file():
         raise RuntimeError(f"the program {program.name} is not in {program.parent}")
     sys.path.insert(0, str(program.parent))
     specification = importlib.util.spec_from_file_location(program.stem, program)
+    if specification is None or specification.loader is None:
+        raise RuntimeError(f"the program {program.name} is not a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[program.stem] = module
     specification.loader.exec_module(module)
@@ -129,13 +133,13 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "local_aws"
     sys_version = ""
-    model = None
+    model: Model
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         """Answer the health check."""
         self._answer(200 if self.path == "/ping" else 404, b"", "text/plain")
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         """Answer an invocation."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > _MAX_BODY_BYTES:
@@ -160,16 +164,16 @@ class Handler(BaseHTTPRequestHandler):
                 traceback.print_exc()
             self._answer(status, f"{error}".encode(), "text/plain")
             return
-        self._answer(200, bytes(answer), answer_type)
+        self._answer(200, answer, answer_type)
 
-    def _answer(self, status, body, content_type):
+    def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format, *args):
+    def log_message(self, format: str, *args: Any) -> None:
         """Log invocations, not health checks."""
         if getattr(self, "path", "") != "/ping":
             sys.stdout.write(f"{self.log_date_time_string()} {format % args}\n")
@@ -181,14 +185,14 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def get_request(self):
+    def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection with Nagle's algorithm off."""
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, address
 
 
-def main():
+def main() -> None:
     """Load the model, then listen."""
     parser = argparse.ArgumentParser(description="model server of one endpoint variant")
     parser.add_argument("--model-dir", type=Path, required=True)

@@ -8,6 +8,7 @@ killed. SIGTERM asks the command to end and kills it after the grace period. The
 Only the standard library, and few modules of it: it runs once per job.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -25,10 +26,8 @@ def _die_with_parent() -> None:
 
 
 def _kill_group(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _orphans() -> list[int]:
@@ -46,10 +45,8 @@ def _sweep(group: int) -> None:
     for _ in range(50):
         orphans = _orphans()
         for pid in orphans:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -66,16 +63,14 @@ def main() -> int:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    terminated = []
+    terminated: list[float] = []
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: terminated.append(time.monotonic()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
         # One thread and nothing but a system call between fork and exec: preexec_fn is safe here.
-        child = subprocess.Popen(  # noqa: PLW1509
-            command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_parent
-        )
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_parent)
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
         return 127

@@ -1,6 +1,7 @@
 """Arguments of a Glue script."""
 
 import argparse
+from typing import Any, NoReturn
 
 
 class GlueArgumentError(Exception):
@@ -8,11 +9,11 @@ class GlueArgumentError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise GlueArgumentError(message)
 
 
-def getResolvedOptions(args, options):  # noqa: N802 - AWS's name
+def getResolvedOptions(args: list[str], options: list[str]) -> dict[str, Any]:
     """Return the named arguments of ``args`` (``sys.argv``) as a dictionary; all of them are needed."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     for option in options:
