@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -50,6 +51,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._backend.application(scope, receive, send)
             return
+        send = _dated(send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(headers)
         if scope["type"] == "websocket":
@@ -257,6 +259,17 @@ def _encode(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.timestamp()
     raise TypeError(f"{type(value).__name__} cannot be sent")
+
+
+def _dated(send: Send) -> Send:
+    """Give every answer the ``Date`` header that AWS sends: clients take the service's clock from it."""
+
+    async def dated(message: Any) -> None:
+        if message["type"] == "http.response.start" and not any(name.lower() == b"date" for name, _ in message["headers"]):
+            message = {**message, "headers": [*message["headers"], (b"date", formatdate(usegmt=True).encode())]}
+        await send(message)
+
+    return dated
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: dict[str, Any]) -> None:
