@@ -118,7 +118,7 @@ class Backend:
 
     def changed(self, service: str, method: str, operation: str) -> None:
         """Note a finished request; its service's state is written soon if the request may have changed it."""
-        if service == "s3" and method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD") and not operation:
             return
         # A stack goes on changing after its request was answered: each look at it saves what it made since.
         if service != "cloudformation" and operation.startswith(_READING):

@@ -265,7 +265,9 @@ def _dated(send: Send) -> Send:
     """Give every answer the ``Date`` header that AWS sends: clients take the service's clock from it."""
 
     async def dated(message: Any) -> None:
-        if message["type"] == "http.response.start" and not any(name.lower() == b"date" for name, _ in message["headers"]):
+        if message["type"] == "http.response.start" and not any(
+            name.lower() == b"date" for name, _ in message["headers"]
+        ):
             message = {**message, "headers": [*message["headers"], (b"date", formatdate(usegmt=True).encode())]}
         await send(message)
 

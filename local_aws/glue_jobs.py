@@ -40,6 +40,7 @@ class ActiveRun:
         self.access_key = access_key
         self.staging: Staging | None = None
         self.stop_requested = False
+        self.aborted = False
         self.thread: threading.Thread | None = None
         self._process: ManagedProcess | None = None
         self._lock = threading.Lock()
@@ -52,9 +53,9 @@ class ActiveRun:
                 self._process.stop()
 
     def kill(self) -> None:
-        """End the run's process at once."""
+        """End the run's process at once; nothing more of it is uploaded."""
         with self._lock:
-            self.stop_requested = True
+            self.stop_requested = self.aborted = True
             if self._process:
                 self._process.kill()
 
@@ -246,9 +247,10 @@ class JobRuns:
         if message:
             with error_log.open("a") as file:
                 file.write(f"{state}: {message}\n")
-        self._finish(run_id, state, message)
+        # Who sees the end of the run finds its log complete.
         for shipper in shippers:
             shipper.close()
+        self._finish(run_id, state, message)
         with self._lock:
             self._active.pop(run_id, None)
             self._by_key.pop(active.access_key, None)
@@ -295,6 +297,8 @@ class JobRuns:
         self._change_to_running(run["Id"], now)
         process = ManagedProcess(argv, env, cwd=work, stdout=output, stderr=error_log, grace_seconds=5.0)
         outcome = active.run(process, run["Timeout"] * 60)
+        if active.aborted:
+            return "FAILED", INTERRUPTED
         if active.staging:
             active.staging.publish()
         if outcome.stopped:

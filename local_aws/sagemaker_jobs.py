@@ -43,6 +43,8 @@ class ActiveJob:
         self._lock = threading.Lock()
         self._process: ManagedProcess | None = None
         self.stop_requested = False
+        self.aborted = False
+        self.shipper: LogShipper | None = None
         self.thread: threading.Thread | None = None
 
     def stop(self) -> None:
@@ -53,9 +55,9 @@ class ActiveJob:
                 self._process.stop()
 
     def kill(self) -> None:
-        """End the job's process at once."""
+        """End the job's process at once; nothing of it is uploaded."""
         with self._lock:
-            self.stop_requested = True
+            self.stop_requested = self.aborted = True
             if self._process:
                 self._process.kill()
 
@@ -70,7 +72,10 @@ class ActiveJob:
             self.check()
             self._process = process
             process.start()
-        return process.wait(limit_seconds)
+        outcome = process.wait(limit_seconds)
+        if self.aborted:
+            raise StoppedEarly
+        return outcome
 
 
 class JobService(ABC):
@@ -196,26 +201,26 @@ class JobService(ABC):
         log = self.log_file(name)
         log.touch()
         stream = f"{name}/algo-1-{int(time.time())}"
-        shipper = LogShipper(self.clients.logs, log, self.log_group, stream).start()
+        job.shipper = LogShipper(self.clients.logs, log, self.log_group, stream).start()
         try:
             self.run(name, self._get(name), sandbox, job)
         except StoppedEarly:
             self.finish(name, "Stopped")
         except JobError as error:
-            self._fail(name, log, f"ClientError: {error}", shipper)
+            self._fail(name, log, f"ClientError: {error}")
         except ServiceError as error:
-            self._fail(name, log, f"ClientError: {error.message}", shipper)
+            self._fail(name, log, f"ClientError: {error.message}")
         except Exception as error:
             _LOG.exception("%s %s", self.kind, name)
-            self._fail(name, log, f"InternalServerError: {describe_exception(error)}", shipper)
+            self._fail(name, log, f"InternalServerError: {describe_exception(error)}")
         finally:
-            shipper.close()
+            job.shipper.close()
             with self._lock:
                 self.active.pop(name, None)
             if not self.settings.keep_job_folders:
                 sandbox.remove()
 
-    def _fail(self, name: str, log: Path, reason: str, shipper: LogShipper) -> None:
+    def _fail(self, name: str, log: Path, reason: str) -> None:
         with log.open("a") as file:
             file.write(reason + "\n")
         self.finish(name, "Failed", reason=reason)
@@ -230,7 +235,10 @@ class JobService(ABC):
         self.store.update(self.kind, name, apply)
 
     def finish(self, name: str, status: str, reason: str | None = None, **fields: Any) -> None:
-        """Write the end of a job, once."""
+        """Write the end of a job, once; its log is complete by then."""
+        job = self.active.get(name)
+        if job and job.shipper:
+            job.shipper.close()
 
         def apply(document: Document) -> None:
             if document[self._status] in ("InProgress", "Stopping"):

@@ -1,0 +1,29 @@
+"""One real local_aws process for the whole folder, and one of a test's own where it is killed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_account import BUCKET, Account
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Yield the account that most tests share; it has one bucket."""
+    account = Account(tmp_path_factory.mktemp("local_aws") / "data")
+    account.start()
+    account.s3.create_bucket(Bucket=BUCKET)
+    yield account
+    account.close()
+    account.stop()
+
+
+@pytest.fixture
+def own_account(tmp_path: Path) -> Iterator[Account]:
+    """Yield an account of the test's own, to be killed and started again."""
+    account = Account(tmp_path / "data")
+    account.start()
+    account.s3.create_bucket(Bucket=BUCKET)
+    yield account
+    account.close()
+    account.stop()

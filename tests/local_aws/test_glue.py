@@ -1,0 +1,178 @@
+"""Glue job runs execute their script; crawlers read files and write the catalog."""
+
+import gzip
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+from local_account import BUCKET, ROLE, Account, wait_for
+
+pytestmark = pytest.mark.local_aws
+
+ACTIVE = ("STARTING", "RUNNING", "STOPPING")
+
+
+def define(account: Account, name: str, script: str, **changes) -> None:
+    location = account.put(f"scripts/{name}.py", script)
+    job = {
+        "Name": name,
+        "Role": ROLE,
+        "Command": {"Name": "glueetl", "ScriptLocation": location},
+        "GlueVersion": "5.0",
+        "ExecutionProperty": {"MaxConcurrentRuns": 2},
+    }
+    account.glue.create_job(**(job | changes))
+
+
+def run_end(account: Account, name: str, run: str) -> dict:
+    def ended() -> dict | None:
+        found = account.glue.get_job_run(JobName=name, RunId=run)["JobRun"]
+        return found if found["JobRunState"] not in ACTIVE else None
+
+    return wait_for(ended, timeout=120)
+
+
+@pytest.mark.spark
+def test_a_spark_script_reads_and_writes_s3_and_agrees_with_boto3(account: Account) -> None:
+    account.put("spark/in/a.csv", "F,1\nM,2\n")
+    account.put("spark/old/gone.txt", "x")
+    script = """
+import json, os, sys
+import boto3
+from awsglue.utils import getResolvedOptions
+from pyspark.sql import SparkSession
+arguments = getResolvedOptions(sys.argv, ["JOB_NAME", "JOB_RUN_ID", "source", "mode"])
+spark = SparkSession.builder.appName(arguments["JOB_NAME"]).getOrCreate()
+bucket = arguments["source"].split("/")[2]
+rows = spark.read.schema("sex string, rings int").csv(arguments["source"])
+rows.write.mode("overwrite").partitionBy("sex").parquet(f"s3://{bucket}/spark/out/")
+client = boto3.client("s3")
+# What Spark wrote is there for boto3 at once, and the other way round.
+listed = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix="spark/out/")["Contents"]]
+client.put_object(Bucket=bucket, Key="spark/extra/b.csv", Body="F,3\\n")
+extra = spark.read.csv(f"s3://{bucket}/spark/extra/").count()
+path = spark._jvm.org.apache.hadoop.fs.Path(f"s3://{bucket}/spark/old/gone.txt")
+path.getFileSystem(spark._jsc.hadoopConfiguration()).delete(path, False)
+report = {"listed": listed, "extra": extra, "mode": arguments["mode"], "secret": os.environ.get("PARENT_SECRET")}
+client.put_object(Bucket=bucket, Key="spark/report.json", Body=json.dumps(report))
+print("rows merged", rows.count())
+"""
+    define(account, "merge", script, DefaultArguments={"--source": f"s3://{BUCKET}/spark/in/", "--mode": "default"})
+    run_id = account.glue.start_job_run(JobName="merge", Arguments={"--mode": "given"})["JobRunId"]
+    run = run_end(account, "merge", run_id)
+
+    assert run["JobRunState"] == "SUCCEEDED", run
+    assert run["CompletedOn"] >= run["StartedOn"]
+    report = json.loads(account.read(f"s3://{BUCKET}/spark/report.json"))
+    keys = account.keys("spark/out/")
+    assert report["listed"] == keys
+    assert (report["extra"], report["mode"], report["secret"]) == (1, "given", None)
+    assert {key.split("/")[2] for key in keys} == {"sex=F", "sex=M", "_SUCCESS"}
+    assert account.keys("spark/old/") == []
+    assert "rows merged 2" in account.log("/aws-glue/jobs/output", run_id)
+    assert list((account.data_dir / "jobs/glue/merge" / run_id).iterdir()) != []
+
+
+def test_a_failing_script_names_its_exception(account: Account) -> None:
+    define(account, "fails", "import sys\nprint('begun')\nraise ValueError('no manifest given')")
+    run_id = account.glue.start_job_run(JobName="fails")["JobRunId"]
+    run = run_end(account, "fails", run_id)
+
+    assert (run["JobRunState"], run["ErrorMessage"]) == ("FAILED", "ValueError: no manifest given")
+    assert "Traceback" in account.log("/aws-glue/jobs/error", run_id)
+    assert "begun" in account.log("/aws-glue/jobs/output", run_id)
+
+
+def test_runs_are_limited_in_number_stopped_and_listed_newest_first(account: Account) -> None:
+    define(account, "sleeps", "import time\ntime.sleep(60)", ExecutionProperty={"MaxConcurrentRuns": 2})
+    glue = account.glue
+    runs = [glue.start_job_run(JobName="sleeps")["JobRunId"] for _ in range(2)]
+    with pytest.raises(glue.exceptions.ConcurrentRunsExceededException):
+        glue.start_job_run(JobName="sleeps")
+    stopped = glue.batch_stop_job_run(JobName="sleeps", JobRunIds=[*runs, "jr_unknown"])
+
+    assert [item["JobRunId"] for item in stopped["SuccessfulSubmissions"]] == runs
+    assert [item["ErrorDetail"]["ErrorCode"] for item in stopped["Errors"]] == ["EntityNotFoundException"]
+    assert {run_end(account, "sleeps", run)["JobRunState"] for run in runs} == {"STOPPED"}
+    pages = glue.get_paginator("get_job_runs").paginate(JobName="sleeps", PaginationConfig={"PageSize": 1})
+    assert [run["Id"] for page in pages for run in page["JobRuns"]] == runs[::-1]
+    again = glue.batch_stop_job_run(JobName="sleeps", JobRunIds=runs[:1])
+    assert again["SuccessfulSubmissions"] == []
+
+
+def test_unknown_jobs_and_runs(account: Account) -> None:
+    with pytest.raises(account.glue.exceptions.EntityNotFoundException):
+        account.glue.start_job_run(JobName="unknown")
+    with pytest.raises(account.glue.exceptions.EntityNotFoundException):
+        account.glue.get_job_run(JobName="unknown", RunId="jr_1")
+    with pytest.raises(account.glue.exceptions.EntityNotFoundException):
+        account.glue.get_job_runs(JobName="unknown")
+
+
+def crawl(account: Account, name: str, path: str, **changes) -> dict:
+    request = {"Name": name, "Role": ROLE, "DatabaseName": name, "Targets": {"S3Targets": [{"Path": path}]}}
+    account.glue.create_database(DatabaseInput={"Name": name})
+    account.glue.create_crawler(**(request | changes))
+    return recrawl(account, name)
+
+
+def recrawl(account: Account, name: str) -> dict:
+    account.glue.start_crawler(Name=name)
+
+    def ready() -> dict | None:
+        crawler = account.glue.get_crawler(Name=name)["Crawler"]
+        return crawler if crawler["State"] == "READY" else None
+
+    return wait_for(ready)
+
+
+def tables(account: Account, name: str) -> dict[str, list[tuple[str, str]]]:
+    found = account.glue.get_tables(DatabaseName=name)["TableList"]
+    return {t["Name"]: [(c["Name"], c["Type"]) for c in t["StorageDescriptor"]["Columns"]] for t in found}
+
+
+def test_a_crawl_writes_the_schema_of_the_files(account: Account) -> None:
+    account.put("crawl/new/a.csv", "sex,length,rings\nM,0.455,15\nF,1,7\n")
+    account.put("crawl/new/b.csv.gz", gzip.compress(b"sex,length,rings\nI,0.33,9\n"))
+    crawler = crawl(account, "survey", f"s3://{BUCKET}/crawl/new/", TablePrefix="raw_")
+
+    assert crawler["LastCrawl"]["Status"] == "SUCCEEDED"
+    assert crawler["LastCrawl"]["LogGroup"] == "/aws-glue/crawlers"
+    assert tables(account, "survey") == {"raw_new": [("sex", "string"), ("length", "double"), ("rings", "bigint")]}
+    table = account.glue.get_table(DatabaseName="survey", Name="raw_new")["Table"]
+    assert table["Parameters"]["skip.header.line.count"] == "1"
+    assert table["Parameters"]["UPDATED_BY_CRAWLER"] == "survey"
+    assert table["StorageDescriptor"]["Location"] == f"s3://{BUCKET}/crawl/new/"
+
+    account.put("crawl/new/c.csv", "sex,length,rings,site\nM,0.4,many,north\n")
+    account.put("crawl/new/odd.csv", "0.1,0.2\n0.3,0.4\n")
+    recrawl(account, "survey")
+    assert tables(account, "survey") == {
+        "raw_new": [("sex", "string"), ("length", "double"), ("rings", "string"), ("site", "string")],
+        "raw_new_odd_csv": [("col0", "double"), ("col1", "double")],
+    }
+    metrics = account.glue.get_crawler_metrics(CrawlerNameList=["survey"])["CrawlerMetricsList"][0]
+    assert (metrics["TablesCreated"], metrics["TablesUpdated"]) == (1, 1)
+
+
+def test_a_crawl_without_its_database_fails_with_the_reason(account: Account) -> None:
+    account.put("crawl/lost/a.csv", "a,b\n1,2\n")
+    account.glue.create_crawler(
+        Name="lost", Role=ROLE, DatabaseName="nowhere", Targets={"S3Targets": [{"Path": f"s3://{BUCKET}/crawl/lost"}]}
+    )
+    last = recrawl(account, "lost")["LastCrawl"]
+    assert last["Status"] == "FAILED"
+    assert "nowhere" in last["ErrorMessage"]
+
+
+def test_crawlers_refuse_what_does_not_fit_their_state(account: Account) -> None:
+    glue = account.glue
+    with pytest.raises(glue.exceptions.EntityNotFoundException):
+        glue.start_crawler(Name="unknown")
+    glue.create_crawler(Name="idle", Role=ROLE, DatabaseName="d", Targets={"S3Targets": [{"Path": "s3://b/p"}]})
+    with pytest.raises(glue.exceptions.CrawlerNotRunningException):
+        glue.stop_crawler(Name="idle")
+    assert "idle" in glue.list_crawlers()["CrawlerNames"]
+    glue.delete_crawler(Name="idle")
+    with pytest.raises(ClientError, match="EntityNotFoundException"):
+        glue.get_crawler(Name="idle")
