@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from retraining.config import ConfigError, load_model_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "dags" / "models").glob("*/model.yaml"))
+
+
+def write(folder: Path, change) -> Path:
+    document = yaml.safe_load(SHIPPED[0].read_text())
+    change(document)
+    path = folder / "model.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
+    assert load_model_config(path).name == path.parent.name
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        (lambda d: d.update(shedule={}), "shedule", "unknown key"),
+        (lambda d: d["training"].update(instance_typ="x"), "training.instance_typ", "unknown key"),
+        (lambda d: d["contract"]["columns"][1].update(min=2.0), "contract.columns.1", "impossible range"),
+        (lambda d: d["contract"]["columns"][0].update(min=1), "contract.columns.0", "'min' and 'max' apply to numbers"),
+        (lambda d: d["contract"]["columns"].append(dict(d["contract"]["columns"][1])), "contract", "declared twice"),
+        (lambda d: d["contract"]["rules"][0].update(at_most="wieght"), "contract", "not a numeric column"),
+        (lambda d: d["contract"].update(target="sex"), "contract", "must be a numeric column"),
+        (lambda d: d.update(split={"train": 80, "validation": 15, "test": 15}), "split", "add up to 110"),
+        (lambda d: d["gate"].update(confidence=1.5), "gate.confidence", "less than"),
+        (lambda d: d["evaluation"].update(group="colour"), "", "not a column of the contract"),
+        (lambda d: d["training"]["candidates"].append(d["training"]["candidates"][0]), "training", "same name"),
+        (lambda d: d.pop("deployment"), "deployment", "Field required"),
+    ],
+)
+def test_an_error_names_the_file_the_line_and_the_key(tmp_path, change, place, words):
+    path = write(tmp_path, change)
+    with pytest.raises(ConfigError) as caught:
+        load_model_config(path)
+    message = str(caught.value)
+    assert words in message
+    assert place in message
+    line = int(message.split(f"{path}:", 1)[1].split(":", 1)[0])
+    key = next((part for part in reversed(place.split(".")) if part and not part.isdigit()), None)
+    if key and key in path.read_text():
+        text = path.read_text().splitlines()[line - 1]
+        assert key in text or text.lstrip().startswith("- ")
+
+
+def test_all_problems_are_listed_at_once(tmp_path):
+    def change(document):
+        document["gate"]["confidence"] = 2
+        document["training"]["colour"] = "red"
+
+    with pytest.raises(ConfigError) as caught:
+        load_model_config(write(tmp_path, change))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("text", "words"), [("a: [", "not valid YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")])
+def test_what_is_no_configuration_at_all_is_said_so(tmp_path, text, words):
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_model_config(path)
+
+
+def test_a_missing_file_names_the_folder_and_the_remedy(tmp_path):
+    with pytest.raises(ConfigError, match=r"needs a model\.yaml"):
+        load_model_config(tmp_path / "model.yaml")

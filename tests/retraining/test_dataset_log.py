@@ -1,0 +1,156 @@
+"""The dataset log against real S3 semantics: conditional puts of a running local_aws."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from log_versions import make_version
+from hypothesis import given
+from hypothesis import strategies as st
+from retraining.dataset_log import (
+    CHECKPOINT_EVERY,
+    DatasetLog,
+    FileRecord,
+    LogState,
+    Refusal,
+    TrainedNote,
+    VersionConflictError,
+    batch_digest,
+    manifest_entries,
+    new_files,
+)
+
+RECORDS = st.lists(
+    st.builds(FileRecord, key=st.text(min_size=1, max_size=5), etag=st.text(min_size=1, max_size=3), size=st.integers(0, 9)), max_size=8
+)
+
+
+@pytest.fixture
+def log(account, bucket) -> DatasetLog:
+    return DatasetLog(account.s3, bucket, f"model-{uuid.uuid4().hex[:8]}/")
+
+
+def test_an_empty_log_has_no_version_and_asks_for_no_training(log):
+    state = log.read()
+    assert (state.latest, state.batches, state.untrained) == (0, (), False)
+
+
+def test_committed_versions_are_read_back_in_order(log):
+    versions = [make_version(number) for number in range(1, 4)]
+    for version in versions:
+        log.commit(version)
+    assert log.read().versions == tuple(versions)
+
+
+def test_the_loser_of_a_race_is_told_and_the_log_keeps_the_winner(log):
+    log.commit(make_version(1))
+    other = make_version(1).model_copy(update={"batch": "another"})
+    with pytest.raises(VersionConflictError, match="start a new run"):
+        log.commit(other)
+    assert log.read().batches == (make_version(1).batch,)
+
+
+def test_committing_the_same_batch_again_is_no_conflict(log):
+    log.commit(make_version(1))
+    log.commit(make_version(1))
+    assert log.read().latest == 1
+
+
+def test_of_many_writers_at_the_same_moment_exactly_one_commits(log):
+    def attempt(number: int) -> bool:
+        try:
+            log.commit(make_version(1).model_copy(update={"batch": f"batch-{number}"}))
+        except VersionConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+    assert log.read().latest == 1
+
+
+def test_a_checkpoint_changes_nothing_but_the_number_of_reads(log):
+    versions = [make_version(number) for number in range(1, CHECKPOINT_EVERY + 3)]
+    for version in versions:
+        log.commit(version)
+    assert f"log/checkpoint-{CHECKPOINT_EVERY:06d}.json" in "".join(log._keys("log/"))
+    assert log.read().versions == tuple(versions)
+
+
+def test_a_gap_in_the_log_is_never_read_over(log):
+    log.commit(make_version(1))
+    log.commit(make_version(3))
+    with pytest.raises(RuntimeError, match="version 2 is missing"):
+        log.read()
+
+
+def test_refused_files_are_not_new_until_they_are_released(log):
+    file = FileRecord(key="m/new/bad.csv", etag="e", size=1)
+    log.refuse(Refusal(batch="b1", created_at="now", files=(file,), rows={}, reason="too many bad rows"))
+    assert new_files([file], log.read()) == []
+    log.release("b1", who="operator", why="the contract was wrong")
+    assert new_files([file], log.read()) == [file]
+
+
+def test_releasing_what_was_not_refused_is_an_error(log):
+    with pytest.raises(LookupError, match="not among the refused"):
+        log.release("b1", who="operator", why="")
+
+
+def test_a_version_asks_for_training_until_a_run_has_judged_it(log):
+    log.commit(make_version(1))
+    assert log.read().untrained
+    log.note_trained(TrainedNote(version=1, run_key="v1-a", decision="rejected"))
+    assert not log.read().untrained
+    log.commit(make_version(2))
+    assert log.read().untrained
+
+
+def test_a_version_that_adds_no_row_asks_for_no_training(log):
+    log.commit(make_version(1))
+    log.note_trained(TrainedNote(version=1, run_key="v1-a", decision="approved"))
+    log.commit(make_version(2, rows=0))
+    assert not log.read().untrained
+
+
+@given(RECORDS, RECORDS)
+def test_a_file_is_new_exactly_when_no_version_has_its_key_and_etag(committed, landed):
+    state = LogState((make_version(1, files=tuple(committed) or (FileRecord(key="x", etag="x", size=0),)),))
+    fresh = new_files(landed, state)
+    assert all(record.identity not in state.known_files() for record in fresh)
+    assert {record.identity for record in landed} - state.known_files() == {record.identity for record in fresh}
+
+
+@given(st.permutations(["a", "b", "c"]))
+def test_the_address_of_a_batch_does_not_depend_on_the_order_of_its_files(order):
+    files = [FileRecord(key=key, etag=f"e-{key}", size=1) for key in order]
+    in_order = sorted(files, key=lambda record: record.key)
+    assert batch_digest(files, {}, {}, []) == batch_digest(in_order, {}, {}, [])
+
+
+def test_the_address_of_a_batch_depends_on_all_that_makes_its_rows():
+    file = FileRecord(key="a", etag="1", size=1)
+    addresses = [
+        batch_digest([file], {}, {}, []),
+        batch_digest([file.model_copy(update={"etag": "2"})], {}, {}, []),
+        batch_digest([file.model_copy(update={"source": "synthetic"})], {}, {}, []),
+        batch_digest([file], {"target": "rings"}, {}, []),
+        batch_digest([file], {}, {"test": 5}, []),
+        batch_digest([file], {}, {}, ["earlier"]),
+    ]
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_an_earlier_state_is_the_log_as_it_was():
+    state = LogState(tuple(make_version(number) for number in range(1, 4)), (), frozenset({1, 3}))
+    assert state.at(2).batches == state.batches[:2]
+    assert state.at(2).trained == {1}
+    with pytest.raises(LookupError, match="versions 1 to 3"):
+        state.at(4)
+
+
+def test_a_manifest_names_only_what_the_log_knows():
+    state = LogState((make_version(1), make_version(2)))
+    prefix, *keys = manifest_entries("bucket", "abalone/", state.training_objects("train"))
+    assert prefix == {"prefix": "s3://bucket/abalone/dataset/training/"}
+    assert keys == [f"batch={number:016x}/split=train/part-00000.csv" for number in (1, 2)]
