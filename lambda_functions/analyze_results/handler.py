@@ -197,30 +197,6 @@ class _Group:
         return {"n": self.n, "rmse": math.sqrt(self.squared.value / self.n), "bias": self.signed.value / self.n}
 
 
-class _Moments:
-    """Means, sums of squared deviations and co-deviations of two series, joined block by block."""
-
-    __slots__ = ("co_deviation", "deviation_x", "deviation_y", "mean_x", "mean_y", "n")
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.mean_x = self.mean_y = self.deviation_x = self.deviation_y = self.co_deviation = 0.0
-
-    def add(self, x: Sequence[float], y: Sequence[float]) -> None:
-        m = len(x)
-        mean_x, mean_y = math.fsum(x) / m, math.fsum(y) / m
-        from_x, from_y = [value - mean_x for value in x], [value - mean_y for value in y]
-        n = self.n + m
-        weight = self.n * m / n
-        gap_x, gap_y = mean_x - self.mean_x, mean_y - self.mean_y
-        self.deviation_x += math.fsum(map(operator.mul, from_x, from_x)) + gap_x * gap_x * weight
-        self.deviation_y += math.fsum(map(operator.mul, from_y, from_y)) + gap_y * gap_y * weight
-        self.co_deviation += math.fsum(map(operator.mul, from_x, from_y)) + gap_x * gap_y * weight
-        self.mean_x += gap_x * m / n
-        self.mean_y += gap_y * m / n
-        self.n = n
-
-
 class _Variation:
     """Mean and sum of squared deviations of one series, joined block by block."""
 
@@ -248,7 +224,7 @@ class _Analysis:
         self.has_champion = False
         self._truth = _Variation()
         self._challenger, self._champion = _Errors(), _Errors()
-        self._squares = _Moments()  # x: challenger's squared error - champion's, y: champion's
+        self._gap = _Variation()  # challenger's squared error - champion's
         self._groups: dict[str, _Group] = {}
 
     def add(
@@ -270,7 +246,7 @@ class _Analysis:
             champion_errors = list(map(operator.sub, champion, truth))
             champion_squares = list(map(operator.mul, champion_errors, champion_errors))
             self._champion.add(champion_errors, champion_squares)
-            self._squares.add(list(map(operator.sub, squares, champion_squares)), champion_squares)
+            self._gap.add(list(map(operator.sub, squares, champion_squares)))
         if groups:
             self._add_groups(errors, squares, groups)
         self.n += len(errors)
@@ -306,23 +282,19 @@ class _Analysis:
         }
 
     def _paired(self, challenger: float, champion: float) -> dict[str, float | int | None]:
-        """Return the difference of the two RMSE with its standard error by the delta method.
+        """Return the difference of the two RMSE with its standard error and one-sided upper bound.
 
-        The RMSE is the root of a mean, so its gradient in the mean squared error is 1 / (2 rmse) and var(difference) =
-        var(u / rmse_u - v / rmse_v) / (4 n), with u, v the squared errors of challenger and champion on the same rows.
-        It is written in u - v and v, which loses no digits when the two models almost agree. A perfect model has
-        squared errors of 0 throughout and adds nothing to the variance. The bound uses Student's t.
+        With u and v the squared errors of challenger and champion on the same rows, rmse_u - rmse_v is exactly mean(u -
+        v) / (rmse_u + rmse_v). The standard error is that of mean(u - v) over the same denominator, and the bound takes
+        Student's t, so "bound below 0" is the paired one-sided t test on squared errors, told in the unit of the
+        target. Weighting u and v by 1 / (2 rmse) each, as the delta method does, tests less exactly: the outliers that
+        make an RMSE large then shrink their own weight.
         """
-        difference = challenger - champion
+        total = challenger + champion
+        difference = self._gap.mean / total if total > 0 else 0.0
         if self.n < 2:
             return {"n": self.n, "rmse_difference": difference, "standard_error": None, "upper_bound_95": None}
-        a = 1 / challenger if challenger > 0 else 0.0
-        b = 1 / champion if champion > 0 else 0.0
-        squares = self._squares
-        deviation = (
-            a * a * squares.deviation_x + 2 * a * (a - b) * squares.co_deviation + (a - b) ** 2 * squares.deviation_y
-        )
-        standard_error = math.sqrt(max(deviation, 0.0) / (self.n - 1) / self.n) / 2
+        standard_error = math.sqrt(self._gap.deviation / (self.n - 1) / self.n) / (total or 1.0)
         bound = difference + student_t_quantile(CONFIDENCE, self.n - 1) * standard_error
         return {"n": self.n, "rmse_difference": difference, "standard_error": standard_error, "upper_bound_95": bound}
 

@@ -267,17 +267,20 @@ def group_statistics(truth: np.ndarray, predictions: np.ndarray, groups: np.ndar
 
 
 def paired_statistics(truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> dict[str, float | int | None]:
-    """Return the difference of the RMSE (challenger - champion) with delta-method error and one-sided upper bound."""
+    """Return the difference of the RMSE (challenger - champion), its standard error and its one-sided upper bound.
+
+    It is the paired t test on squared errors in the unit of the target: rmse_u - rmse_v = mean(u - v) / (rmse_u +
+    rmse_v).
+    """
     from scipy.stats import t
 
     n = len(truth)
-    squares = np.stack([(challenger - truth) ** 2, (champion - truth) ** 2])
-    rmse = np.sqrt(squares.mean(axis=1))
-    difference = float(rmse[0] - rmse[1])
+    gaps = (challenger - truth) ** 2 - (champion - truth) ** 2
+    total = float(np.sqrt(np.mean((challenger - truth) ** 2)) + np.sqrt(np.mean((champion - truth) ** 2))) or 1.0
+    difference = float(np.mean(gaps)) / total
     if n < 2:
         return {"n": n, "rmse_difference": difference, "standard_error": None, "upper_bound_95": None}
-    weights = np.divide(1, rmse, out=np.zeros(2), where=rmse > 0)
-    standard_error = float(np.std(weights[0] * squares[0] - weights[1] * squares[1], ddof=1) / 2 / np.sqrt(n))
+    standard_error = float(np.std(gaps, ddof=1) / np.sqrt(n)) / total
     bound = difference + float(t.ppf(CONFIDENCE, n - 1)) * standard_error
     return {"n": n, "rmse_difference": difference, "standard_error": standard_error, "upper_bound_95": bound}
 
