@@ -175,7 +175,7 @@ def report(result: dict) -> bool:
     ratchet = result["ratchet"]
     print(
         f"after {RETRAINS} retrains of equal quality at {ratchet['rows']} rows the recorded gate's champion stands at "
-        f"{ratchet['recorded_rmse_mean'][-1]:.2f} (truth {ratchet['true_rmse']:.2f}); a model better by {result['gap']} "
+        f"{ratchet['recorded_rmse_mean'][-1]:.2f} (true {ratchet['true_rmse']:.2f}); a model better by {result['gap']} "
         f"passes it in {ratchet['better_by_gap_passes_recorded']:.1%} of cases, the paired gate in "
         f"{ratchet['better_by_gap_passes_paired']:.1%}"
     )
