@@ -10,8 +10,13 @@ from local_account import BROKEN, BUCKET, TIMES, Account, variant, wait_for
 pytestmark = pytest.mark.local_aws
 
 
-def deploy(account: Account, name: str, factor: int = 2) -> None:
-    account.model(f"{name}-{factor}", TIMES.format(factor=factor))
+#: A model that takes its time: at any moment of an update some request is under way.
+SLOW_TIMES = TIMES.replace("def predict_fn(data, model):", "def predict_fn(data, model):\n    time.sleep(0.1)")
+SLOW_TIMES = "import time\n" + SLOW_TIMES
+
+
+def deploy(account: Account, name: str, factor: int = 2, inference: str = TIMES) -> None:
+    account.model(f"{name}-{factor}", inference.format(factor=factor))
     account.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-{factor}")
     endpoint = account.endpoint_settled(name)
     assert endpoint["EndpointStatus"] == "InService", endpoint
@@ -45,8 +50,8 @@ def test_an_endpoint_predicts_reports_its_errors_and_goes_away(account: Account)
 
 
 def test_an_update_under_load_fails_no_request(account: Account) -> None:
-    deploy(account, "load", 2)
-    account.model("load-3", TIMES.format(factor=3))
+    deploy(account, "load", 2, SLOW_TIMES)
+    account.model("load-3", SLOW_TIMES.format(factor=3))
     answers: list[str] = []
     failures: list[Exception] = []
     done = threading.Event()
