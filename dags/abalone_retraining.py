@@ -17,6 +17,7 @@ exists and pays for nothing twice.
 from pathlib import Path
 
 from airflow.sdk import DAG
+
 from retraining.dag_factory import retraining_dag
 
 dag: DAG = retraining_dag(Path(__file__).parent / "models" / "abalone", doc_md=__doc__)

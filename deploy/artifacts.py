@@ -35,7 +35,12 @@ def deterministic_zip(files: dict[str, bytes]) -> bytes:
 
 def tree(folder: Path, patterns: tuple[str, ...] = ("**/*.py",)) -> dict[str, bytes]:
     """Read files below a folder by relative path, without caches."""
-    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file() and "__pycache__" not in path.parts}
+    found = {
+        path
+        for pattern in patterns
+        for path in folder.glob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
 
 

@@ -34,7 +34,11 @@ def ensure_artifacts_bucket(session: Any) -> str:
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
-        place = {} if session.region_name == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": session.region_name}}
+        place = (
+            {}
+            if session.region_name == "us-east-1"
+            else {"CreateBucketConfiguration": {"LocationConstraint": session.region_name}}
+        )
         s3.create_bucket(Bucket=name, **place)
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         s3.put_public_access_block(
@@ -48,12 +52,16 @@ def ensure_artifacts_bucket(session: Any) -> str:
         )
         s3.put_bucket_encryption(
             Bucket=name,
-            ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]},
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            },
         )
     return name
 
 
-def deploy(session: Any, model: str, settings: Mapping[str, str], say: Say, root: Path = artifacts.ROOT) -> tuple[Change, dict[str, str]]:
+def deploy(
+    session: Any, model: str, settings: Mapping[str, str], say: Say, root: Path = artifacts.ROOT
+) -> tuple[Change, dict[str, str]]:
     """Bring the platform of a model up to date.
 
     Args:
@@ -65,12 +73,18 @@ def deploy(session: Any, model: str, settings: Mapping[str, str], say: Say, root
 
     Returns:
         What happened to the stack, and its outputs.
+
     """
     bucket, s3 = ensure_artifacts_bucket(session), session.client("s3")
     parts = {"GlueScriptKey": artifacts.glue_script(root), "AnalyzeFunctionKey": artifacts.analyze_function(root)}
     for artifact in parts.values():
         if artifacts.upload(s3, bucket, artifact):
             say(f"uploaded s3://{bucket}/{artifact.key}")
-    parameters = {"ModelName": model, "ArtifactsBucket": bucket, **{name: part.key for name, part in parts.items()}, **settings}
+    parameters = {
+        "ModelName": model,
+        "ArtifactsBucket": bucket,
+        **{name: part.key for name, part in parts.items()},
+        **settings,
+    }
     change = deploy_stack(session, stack_name(model), TEMPLATE.read_text(encoding="utf-8"), parameters, say)
     return change, outputs(session, stack_name(model))

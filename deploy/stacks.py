@@ -19,7 +19,7 @@ class StackError(RuntimeError):
 def describe(session: Any, name: str) -> dict[str, Any] | None:
     """Return a stack, None when there is none."""
     try:
-        return session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]  # type: ignore[no-any-return]
+        return session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             return None
@@ -32,11 +32,14 @@ def outputs(session: Any, name: str) -> dict[str, str]:
     return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
 
 
-def deploy_stack(session: Any, name: str, template: str, parameters: Mapping[str, str], say: Callable[[str], None]) -> Change:
+def deploy_stack(
+    session: Any, name: str, template: str, parameters: Mapping[str, str], say: Callable[[str], None]
+) -> Change:
     """Create or update a stack and wait until it is done.
 
     Raises:
         StackError: it failed; the reasons of the failed resources are listed.
+
     """
     cloudformation = session.client("cloudformation")
     request = {
@@ -72,7 +75,9 @@ def _same(cloudformation: Any, stack: Mapping[str, Any], template: str, paramete
     standing = {item["ParameterKey"]: item.get("ParameterValue") for item in stack.get("Parameters", [])}
     if any(standing.get(key) != value for key, value in parameters.items()):
         return False
-    return cloudformation.get_template(StackName=stack["StackName"], TemplateStage="Original")["TemplateBody"] == template
+    return (
+        cloudformation.get_template(StackName=stack["StackName"], TemplateStage="Original")["TemplateBody"] == template
+    )
 
 
 def _wait(session: Any, name: str, wanted: set[str], say: Callable[[str], None], seconds: float = 1800) -> None:
@@ -94,4 +99,6 @@ def _wait(session: Any, name: str, wanted: set[str], say: Callable[[str], None],
 def _reasons(session: Any, name: str) -> str:
     events = session.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
-    return "\n".join(f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}" for event in failed)
+    return "\n".join(
+        f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}" for event in failed
+    )

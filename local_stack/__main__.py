@@ -14,7 +14,10 @@ from local_stack.preflight import PreflightError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a failure with its reason, 2 a machine or a call that is not right."""
-    parser = argparse.ArgumentParser(prog="python -m local_stack", description="The retraining stack on one machine, without Docker or an AWS account.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local_stack",
+        description="The retraining stack on one machine, without Docker or an AWS account.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start local_aws and Airflow, and wait until they are healthy")
     commands.add_parser("down", help="stop them; data and history stay")

@@ -16,7 +16,7 @@ ADMIN = "admin"
 def stack_secrets() -> dict[str, str]:
     """Return the secrets of this stack; made once, readable by the owner only."""
     try:
-        return json.loads(layout.SECRETS.read_text())  # type: ignore[no-any-return]
+        return json.loads(layout.SECRETS.read_text())
     except OSError:
         pass
     made = {
@@ -46,7 +46,9 @@ def airflow_environment() -> dict[str, str]:
     passwords = layout.AIRFLOW_HOME / "passwords.json"
     if not passwords.exists():
         _write_private(passwords, json.dumps({ADMIN: made["admin_password"]}))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_", "PYTHON"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_", "PYTHON"))
+    }
     settings = {
         "CORE__DAGS_FOLDER": layout.ROOT / "dags",
         "CORE__PLUGINS_FOLDER": layout.ROOT / "plugins",

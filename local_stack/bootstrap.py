@@ -28,7 +28,10 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
-        print(f"error: {' '.join(str(part) for part in error.cmd[:6])} ... ended with {error.returncode}; its output is above", file=sys.stderr)
+        print(
+            f"error: {' '.join(str(part) for part in error.cmd[:6])} ... ended with {error.returncode}; its output is above",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -55,6 +58,7 @@ def lock_file(name: str) -> Path:
 
     Raises:
         PreflightError: there is no such environment.
+
     """
     path = layout.ROOT / "requirements" / f"{name}.txt"
     if not path.exists():
@@ -92,7 +96,17 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
     print(f"creating {home.relative_to(layout.LOCAL.parent)} from requirements/{name}.txt", flush=True)
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", interpreter, home], check=True)
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", layout.python(name), "--requirement", lock_file(name), "--compile-bytecode"],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            layout.python(name),
+            "--requirement",
+            lock_file(name),
+            "--compile-bytecode",
+        ],
         check=True,
     )
     _marker(name).write_text(_digest(name))

@@ -28,6 +28,7 @@ def find_python(which: Callable[[str], str | None] = shutil.which) -> str:
 
     Raises:
         PreflightError: there is none on PATH.
+
     """
     if sys.version_info[:2] in SUPPORTED:
         return sys.executable
@@ -37,7 +38,9 @@ def find_python(which: Callable[[str], str | None] = shutil.which) -> str:
         if found and _runs(found):
             return found
     seen = ".".join(str(part) for part in sys.version_info[:3])
-    raise PreflightError(f"Python 3.11 or 3.12 is needed, found {seen} and no python3.11 or python3.12 on PATH: install one of them")
+    raise PreflightError(
+        f"Python 3.11 or 3.12 is needed, found {seen} and no python3.11 or python3.12 on PATH: install one of them"
+    )
 
 
 def _runs(interpreter: str) -> bool:
@@ -50,13 +53,16 @@ def find_java(environment: dict[str, str] | None = None, which: Callable[[str], 
 
     Raises:
         PreflightError: there is none, or it is too old.
+
     """
     environment = dict(os.environ) if environment is None else environment
     home = environment.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else which("java")
     if not java or not Path(java).exists():
         where = f"JAVA_HOME is {home}, which has no bin/java" if home else "no java on PATH"
-        raise PreflightError(f"Java {MIN_JAVA} is needed for Spark: {where}. Install it (Debian, Ubuntu: apt install openjdk-17-jre-headless)")
+        raise PreflightError(
+            f"Java {MIN_JAVA} is needed for Spark: {where}. Install it (Debian, Ubuntu: apt install openjdk-17-jre-headless)"
+        )
     answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     version = java_version(answer.stderr + answer.stdout)
     if version is None or version < MIN_JAVA:
@@ -81,11 +87,14 @@ def check_disk(folder: Path, needed_gb: float = MIN_DISK_GB) -> None:
 
     Raises:
         PreflightError: there is too little.
+
     """
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if free < needed_gb:
-        raise PreflightError(f"{needed_gb:g} GB of free disk are needed below {folder}, there are {free:.1f} GB: free some, or set RETRAINING_LOCAL_DIR")
+        raise PreflightError(
+            f"{needed_gb:g} GB of free disk are needed below {folder}, there are {free:.1f} GB: free some, or set RETRAINING_LOCAL_DIR"
+        )
 
 
 def check_port(port: int, purpose: str, variable: str) -> None:
@@ -93,6 +102,7 @@ def check_port(port: int, purpose: str, variable: str) -> None:
 
     Raises:
         PreflightError: another process holds it.
+
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,7 +15,12 @@ from rich.table import Table
 from local_stack.airflow_api import AirflowApi
 
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
-MARKS = {"success": "[green]ok[/]", "failed": "[red]failed[/]", "running": "[cyan]running[/]", "deferred": "[cyan]waiting for AWS[/]"}
+MARKS = {
+    "success": "[green]ok[/]",
+    "failed": "[red]failed[/]",
+    "running": "[cyan]running[/]",
+    "deferred": "[cyan]waiting for AWS[/]",
+}
 
 
 class RunFailedError(RuntimeError):
@@ -27,10 +32,12 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
 
     Raises:
         RunFailedError: it failed; the message names the task and how it ended.
+
     """
     console = Console(file=sys.stdout, highlight=False)
     order = [task["task_id"] for task in api.get(f"dags/{dag_id}/tasks")["tasks"]]
-    deadline, shown = time.monotonic() + seconds, {}
+    deadline = time.monotonic() + seconds
+    shown: dict[Any, str] = {}
     live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
     with live or nullcontext():
         while True:
@@ -46,9 +53,24 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
                 raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
             time.sleep(0.5)
     if run["state"] == "failed":
-        failed = [task["task_id"] for task in tasks if task["state"] == "failed"]
-        raise RunFailedError(f"run {run_id} failed in {', '.join(failed) or 'an unknown task'}")
+        failed = [task for task in tasks if task["state"] == "failed"]
+        reasons = "\n".join(f"{_label(task)}: {reason_of(api, dag_id, run_id, task)}" for task in failed)
+        raise RunFailedError(f"run {run_id} failed\n{reasons}")
     return run
+
+
+def reason_of(api: AirflowApi, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+    """Return the error that ended a task, read from the log of its last try."""
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(1, task.get('try_number') or 1)}"
+    try:
+        entries = api.get(path, map_index=task.get("map_index", -1), full_content=True)["content"]
+    except RuntimeError as error:
+        return f"its log cannot be read: {error}"
+    details = [detail for entry in entries if isinstance(entry, dict) for detail in entry.get("error_detail") or []]
+    if details:
+        return f"{details[-1].get('exc_type')}: {details[-1].get('exc_value')}"
+    errors = [str(entry.get("event")) for entry in entries if isinstance(entry, dict) and entry.get("level") == "error"]
+    return errors[-1] if errors else "no error in its log"
 
 
 def seconds_of(item: dict[str, Any]) -> float | None:
@@ -76,7 +98,9 @@ def _table(tasks: list[dict[str, Any]]) -> Table:
     table.add_column("seconds", justify="right")
     for task in tasks:
         seconds, state = seconds_of(task), task["state"] or ""
-        table.add_row(_label(task).replace("[", "\\["), MARKS.get(state, f"[dim]{state}[/]"), f"{seconds:.1f}" if seconds else "")
+        table.add_row(
+            _label(task).replace("[", "\\["), MARKS.get(state, f"[dim]{state}[/]"), f"{seconds:.1f}" if seconds else ""
+        )
     return table
 
 
@@ -86,6 +110,3 @@ def _print_changes(console: Console, tasks: list[dict[str, Any]], shown: dict[An
         if task["state"] in ENDED and shown.get(key) != task["state"]:
             shown[key] = task["state"]
             console.print(f"  {_label(task):<28} {task['state']:<10} {seconds_of(task) or 0:6.1f} s", markup=False)
-
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deploy import data_platform
@@ -55,6 +57,7 @@ def up(say: Say) -> None:
     Raises:
         PreflightError: Java, disk or a port is missing; nothing was started.
         StackError: a process did not become healthy.
+
     """
     running = {name for name in ALL if processes.find(name)}
     java = find_java()
@@ -121,8 +124,9 @@ def _start_aws(java: str, say: Say) -> None:
     if processes.find("local_aws") is None:
         say(f"starting local_aws on {layout.AWS_URL}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
-    command = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT), "--data-dir", layout.AWS_DATA]
-    processes.start("local_aws", [*command, "--environments", layout.VENVS], {**environment, "JAVA_HOME": java})
+    command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
+    command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
+    processes.start("local_aws", command, {**environment, "JAVA_HOME": java})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 
 
@@ -143,7 +147,9 @@ def _migrate(say: Say) -> None:
             check=False,
         )
     if done.returncode:
-        raise StackError(f"the Airflow database could not be created; see {processes.log_file('db-migrate')}:\n{processes.log_tail('db-migrate')}")
+        raise StackError(
+            f"the Airflow database could not be created; see {processes.log_file('db-migrate')}:\n{processes.log_tail('db-migrate')}"
+        )
     marker.write_text(digest)
 
 
@@ -152,12 +158,16 @@ def _start_airflow(say: Say) -> None:
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
         say(f"starting Airflow on {layout.AIRFLOW_URL}")
     for name, arguments in AIRFLOW_PARTS.items():
-        processes.start(name, [layout.python("airflow"), "-m", "airflow", *arguments], environment)
+        processes.start(name, [str(layout.python("airflow")), "-m", "airflow", *arguments], environment)
     api = AirflowApi()
     for name in AIRFLOW_PARTS:
-        _wait(name, lambda part=name: _health_of(part, api.health() or {}) == "healthy", 180)
+        _wait(name, functools.partial(_is_healthy, api, name), 180)
     wanted = {f"{model.replace('-', '_')}_retraining" for model in models()}
     _wait("dag-processor", lambda: wanted <= {dag["dag_id"] for dag in api.get("dags", limit=100)["dags"]}, 120)
+
+
+def _is_healthy(api: AirflowApi, name: str) -> bool:
+    return _health_of(name, api.health() or {}) == "healthy"
 
 
 def _health_of(name: str, health: dict[str, Any]) -> str:
@@ -172,11 +182,15 @@ def _wait(name: str, ready: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if processes.find(name) is None:
-            raise StackError(f"{name} ended right after its start; see {processes.log_file(name)}:\n{processes.log_tail(name)}")
+            raise StackError(
+                f"{name} ended right after its start; see {processes.log_file(name)}:\n{processes.log_tail(name)}"
+            )
         if ready():
             return
         time.sleep(0.3)
-    raise StackError(f"{name} was not healthy within {seconds:.0f} s; see {processes.log_file(name)}:\n{processes.log_tail(name)}")
+    raise StackError(
+        f"{name} was not healthy within {seconds:.0f} s; see {processes.log_file(name)}:\n{processes.log_tail(name)}"
+    )
 
 
 def _answers(url: str) -> bool:

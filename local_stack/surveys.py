@@ -24,6 +24,7 @@ def split_surveys(path: Path) -> tuple[str, list[str]]:
 
     Returns:
         Text of the original data set and of each survey. Every row is in exactly one of them.
+
     """
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file))

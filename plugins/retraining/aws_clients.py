@@ -28,17 +28,26 @@ def client(service: str, access: AwsAccess, retry: bool = True) -> Any:
         service: boto3 service name.
         access: connection, region and verification.
         retry: False for calls that are not idempotent and whose lost reply must be looked into instead of repeated.
+
     """
     from botocore.config import Config
 
-    config = Config(retries={"mode": "standard", "total_max_attempts": 6 if retry else 1}, connect_timeout=10, read_timeout=60)
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 6 if retry else 1}, connect_timeout=10, read_timeout=60
+    )
     if access.conn_id:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
         hook: Any = AwsGenericHook(
-            aws_conn_id=access.conn_id, client_type=service, region_name=access.region, verify=access.verify, config=config
+            aws_conn_id=access.conn_id,
+            client_type=service,
+            region_name=access.region,
+            verify=access.verify,
+            config=config,
         )
         return hook.conn
     from boto3.session import Session
 
-    return Session(region_name=access.region).client(service, config=config, verify=access.verify, endpoint_url=access.endpoint_url)
+    return Session(region_name=access.region).client(
+        service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
+    )

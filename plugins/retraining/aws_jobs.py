@@ -114,6 +114,7 @@ class SageMakerJob:
 
         Raises:
             JobError: the name belongs to a job with another digest, or too many attempts failed.
+
         """
         from botocore.exceptions import ClientError
 
@@ -129,17 +130,23 @@ class SageMakerJob:
                     raise
                 tags = [{"Key": DIGEST_TAG, "Value": full}, {"Key": "retraining:model", "Value": model}]
                 try:
-                    getattr(sagemaker, f"create_{self._snake}")(**{self._name_key: name}, **request, Tags=[*request.get("Tags", []), *tags])
+                    getattr(sagemaker, f"create_{self._snake}")(
+                        **{self._name_key: name}, **request, Tags=[*request.get("Tags", []), *tags]
+                    )
                 except ClientError as refused:
                     if error_code(refused) != "ResourceInUse":
                         raise
-                    description = self._describe(sagemaker, name)  # another writer was faster, or an earlier reply was lost
+                    description = self._describe(
+                        sagemaker, name
+                    )  # another writer was faster, or an earlier reply was lost
                 else:
                     return Submitted(handle, adopted=False)
             self._check_digest(sagemaker, name, description, full)
             if self._status(description).outcome != "failed" and description[f"{self.noun}JobStatus"] != "Stopping":
                 return Submitted(handle, adopted=True)
-        raise JobError(f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them")
+        raise JobError(
+            f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them"
+        )
 
     def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
         """Look at the job."""
@@ -163,7 +170,9 @@ class SageMakerJob:
             result["seconds"] = round((description[f"{self.noun}EndTime"] - started).total_seconds(), 3)
         if self.noun == "Training":
             result["model_data"] = description["ModelArtifacts"]["S3ModelArtifacts"]
-            result["metrics"] = {metric["MetricName"]: metric["Value"] for metric in description.get("FinalMetricDataList", [])}
+            result["metrics"] = {
+                metric["MetricName"]: metric["Value"] for metric in description.get("FinalMetricDataList", [])
+            }
             result["hyperparameters"] = description.get("HyperParameters", {})
         return result
 
@@ -180,10 +189,13 @@ class SageMakerJob:
         return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/{self.console_path}/{handle['name']}"
 
     def _describe(self, sagemaker: Any, name: str) -> dict[str, Any]:
-        return getattr(sagemaker, f"describe_{self._snake}")(**{self._name_key: name})  # type: ignore[no-any-return]
+        return getattr(sagemaker, f"describe_{self._snake}")(**{self._name_key: name})
 
     def _check_digest(self, sagemaker: Any, name: str, description: Mapping[str, Any], full: str) -> None:
-        tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=description[f"{self.noun}JobArn"])["Tags"]}
+        tags = {
+            tag["Key"]: tag["Value"]
+            for tag in sagemaker.list_tags(ResourceArn=description[f"{self.noun}JobArn"])["Tags"]
+        }
         if tags.get(DIGEST_TAG) != full:
             raise JobError(
                 f"{self.noun.lower()} job {name} exists but was not started for these inputs (tag {DIGEST_TAG} is "
@@ -215,6 +227,7 @@ class GlueJobRun:
 
         Raises:
             JobBusyError: the job runs with other inputs.
+
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -230,7 +243,9 @@ class GlueJobRun:
                 if error_code(error) == "ConcurrentRunsExceededException":
                     if found := self._find(glue, job, full):
                         return Submitted({"job": job, "run_id": found}, adopted=True)
-                    raise JobBusyError(f"Glue job {job} is busy with a run of other inputs; this task tries again later") from error
+                    raise JobBusyError(
+                        f"Glue job {job} is busy with a run of other inputs; this task tries again later"
+                    ) from error
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500 and "Throttling" not in error_code(error):
                     raise
             except BotoCoreError:
@@ -252,7 +267,12 @@ class GlueJobRun:
     def result(self, access: AwsAccess, handle: Handle) -> dict[str, Any]:
         """Return the run's id, seconds and DPU seconds."""
         run = self._run(access, handle)
-        return {"name": handle["job"], "run_id": handle["run_id"], "seconds": run.get("ExecutionTime", 0), "dpu_seconds": run.get("DPUSeconds")}
+        return {
+            "name": handle["job"],
+            "run_id": handle["run_id"],
+            "seconds": run.get("ExecutionTime", 0),
+            "dpu_seconds": run.get("DPUSeconds"),
+        }
 
     def title(self, handle: Handle) -> str:
         """Name the run."""
@@ -268,7 +288,7 @@ class GlueJobRun:
 
     @staticmethod
     def _run(access: AwsAccess, handle: Handle) -> dict[str, Any]:
-        return client("glue", access).get_job_run(JobName=handle["job"], RunId=handle["run_id"])["JobRun"]  # type: ignore[no-any-return]
+        return client("glue", access).get_job_run(JobName=handle["job"], RunId=handle["run_id"])["JobRun"]
 
     def _find(self, glue: Any, job: str, full: str) -> str | None:
         pages = glue.get_paginator("get_job_runs").paginate(
@@ -287,7 +307,9 @@ class GlueJobRun:
             return JobStatus(state, "succeeded")
         if state in ("STARTING", "RUNNING", "STOPPING", "WAITING"):
             return JobStatus(state, "running")
-        default = {"STOPPED": "it was stopped before it completed", "TIMEOUT": "it exceeded its time limit"}.get(state, "")
+        default = {"STOPPED": "it was stopped before it completed", "TIMEOUT": "it exceeded its time limit"}.get(
+            state, ""
+        )
         return JobStatus(state, "failed", run.get("ErrorMessage") or default)
 
 
@@ -333,7 +355,8 @@ class GlueCrawl:
         return {
             "name": handle["crawler"],
             "tables": {
-                table["Name"]: [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]] for table in tables
+                table["Name"]: [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]]
+                for table in tables
             },
         }
 
@@ -372,6 +395,7 @@ class EndpointUpdate:
 
         Raises:
             JobBusyError: the endpoint is changing to another config.
+
         """
         from botocore.exceptions import ClientError
 
@@ -384,9 +408,13 @@ class EndpointUpdate:
             if not is_not_found(error):
                 raise
             endpoint = None
-        if endpoint and endpoint["EndpointStatus"] == "Failed":  # a failed creation cannot be updated, and serves nothing
+        if (
+            endpoint and endpoint["EndpointStatus"] == "Failed"
+        ):  # a failed creation cannot be updated, and serves nothing
             sagemaker.delete_endpoint(EndpointName=name)
-            sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60})
+            sagemaker.get_waiter("endpoint_deleted").wait(
+                EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+            )
             endpoint = None
         if endpoint is None:
             sagemaker.create_endpoint(**request, Tags=[{"Key": "retraining:model", "Value": model}])
@@ -399,7 +427,9 @@ class EndpointUpdate:
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName", endpoint["EndpointConfigName"])
         if pending == config:
             return Submitted(handle, adopted=True)
-        raise JobBusyError(f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}; this task tries again later")
+        raise JobBusyError(
+            f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}; this task tries again later"
+        )
 
     def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
         """Look at the endpoint; it must be in service *on the intended config*."""
@@ -411,7 +441,9 @@ class EndpointUpdate:
         if state == "InService" and config == handle["config"]:
             return JobStatus(state, "succeeded")
         if state == "InService":
-            return JobStatus("RolledBack", "failed", f"{handle['config']} did not come up, {config} still serves. {reason}".strip())
+            return JobStatus(
+                "RolledBack", "failed", f"{handle['config']} did not come up, {config} still serves. {reason}".strip()
+            )
         return JobStatus(state, "failed", reason)
 
     def stop(self, access: AwsAccess, handle: Handle) -> None:
@@ -440,12 +472,18 @@ def cloudwatch_tail(access: AwsAccess, group: str, stream_prefix: str, lines: in
 
     logs = client("logs", access)
     try:
-        query = {"logStreamNamePrefix": stream_prefix} if stream_prefix else {"orderBy": "LastEventTime", "descending": True}
+        query = (
+            {"logStreamNamePrefix": stream_prefix}
+            if stream_prefix
+            else {"orderBy": "LastEventTime", "descending": True}
+        )
         streams = logs.describe_log_streams(logGroupName=group, **query, limit=10)["logStreams"]
         if not streams:
             return []
         newest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", 0))
-        events = logs.get_log_events(logGroupName=group, logStreamName=newest["logStreamName"], limit=lines, startFromHead=False)["events"]
+        events = logs.get_log_events(
+            logGroupName=group, logStreamName=newest["logStreamName"], limit=lines, startFromHead=False
+        )["events"]
     except (ClientError, BotoCoreError):  # a missing log must not hide the failure that it would explain
         return []
     return [event["message"].rstrip() for event in events[-lines:]]

@@ -15,11 +15,14 @@ def code_files(folder: Path) -> dict[str, bytes]:
 
     Raises:
         FileNotFoundError: one of the files that the jobs start is missing.
+
     """
     files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
     for needed in ("train.py", "evaluate.py", "inference.py"):
         if needed not in files:
-            raise FileNotFoundError(f"model folder {folder.name} has no {needed}; the jobs start train.py, evaluate.py and inference.py")
+            raise FileNotFoundError(
+                f"model folder {folder.name} has no {needed}; the jobs start train.py, evaluate.py and inference.py"
+            )
     return files
 
 

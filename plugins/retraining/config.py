@@ -71,7 +71,7 @@ class Candidate(Strict):
     """One algorithm to train; ``hyperparameters`` become command-line options of train.py. ``image`` overrides the step's."""
 
     name: Name
-    hyperparameters: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
     image: str | None = None
 
 
@@ -79,7 +79,7 @@ class Training(Instances):
     """The training step. Each candidate trains as a job of its own; the best ``selection_metric`` goes on to the test."""
 
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
-    metrics: dict[str, str] = {}
+    metrics: dict[str, str] = Field(default_factory=dict)
     selection_metric: str = "validation:rmse"
 
     @model_validator(mode="after")
@@ -88,7 +88,9 @@ class Training(Instances):
         if len(set(names)) != len(names):
             raise ValueError("two candidates have the same name")
         if len(names) > 1 and self.selection_metric not in self.metrics:
-            raise ValueError(f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}")
+            raise ValueError(
+                f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
+            )
         return self
 
 
@@ -163,6 +165,7 @@ def load_model_config(path: Path) -> ModelConfig:
 
     Raises:
         ConfigError: the file is missing, is not YAML, or breaks the schema; every problem is listed with its line.
+
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -177,7 +180,9 @@ def load_model_config(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
-        problems = [f"{path}:{_line(node, item['loc'])}: {_place(item['loc'])}{_message(item)}" for item in error.errors()]
+        problems = [
+            f"{path}:{_line(node, item['loc'])}: {_place(item['loc'])}{_message(item)}" for item in error.errors()
+        ]
         raise ConfigError("\n".join(problems)) from error
 
 

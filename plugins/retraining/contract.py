@@ -120,6 +120,7 @@ def schema_differences(contract: Contract, catalog_columns: Sequence[tuple[str, 
 
     Returns:
         One readable line per difference; empty when rows can be merged.
+
     """
     if not catalog_columns:
         return []

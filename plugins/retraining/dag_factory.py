@@ -46,6 +46,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
 
     Raises:
         ConfigError: model.yaml is wrong.
+
     """
     config = load_model_config(folder / "model.yaml")
     steps = RetrainingSteps(config, folder)
@@ -53,14 +54,18 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
     asset = Asset(
         name=f"{name}_new_data",
         uri=f"x-retraining://{name}/new",
-        watchers=[AssetWatcher(name=f"{name}_queue", trigger=NewDataTrigger(queue_name(name), config.aws.model_dump()))],
+        watchers=[
+            AssetWatcher(name=f"{name}_queue", trigger=NewDataTrigger(queue_name(name), config.aws.model_dump()))
+        ],
     )
-    job = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}
+    job: dict[str, Any] = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}
     with DAG(
         dag_id=f"{name.replace('-', '_')}_retraining",
         description=config.description,
         doc_md=doc_md,
-        schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(config.schedule.cron, timezone="UTC"), assets=[asset]),
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable(config.schedule.cron, timezone="UTC"), assets=[asset]
+        ),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
@@ -78,9 +83,9 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         on_failure_callback=steps.notify_failure,
     ) as dag:
         start = EmptyOperator(task_id="start")
-        sense = NewDataSensor(task_id="sense_new_data", look=steps.look_for_work)
-        claim = PythonOperator(task_id="claim_new_data", python_callable=steps.claim_new_data)
-        crawl = AwsJobOperator(
+        sense_new_data = NewDataSensor(task_id="sense_new_data", look=steps.look_for_work)
+        claim_new_data = PythonOperator(task_id="claim_new_data", python_callable=steps.claim_new_data)
+        crawl_data = AwsJobOperator(
             task_id="crawl_data",
             kind="glue_crawler",
             step="crawl",
@@ -89,7 +94,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             on_success=steps.check_schema,
             **job,
         )
-        preprocess = AwsJobOperator(
+        preprocess_data = AwsJobOperator(
             task_id="preprocess_data",
             kind="glue_job",
             step="merge",
@@ -97,7 +102,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             max_wait=timedelta(minutes=config.etl.max_runtime_minutes + 10),
             **job,
         )
-        quality = PythonOperator(
+        check_data_quality = PythonOperator(
             task_id="check_data_quality", python_callable=with_results(steps.check_data_quality, plan=PLAN)
         )
         training = AwsJobOperator.partial(
@@ -109,7 +114,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             map_index_template="{{ task.op_kwargs['candidate'] }}",
             **job,
         ).expand(op_kwargs=[{"candidate": candidate.name} for candidate in config.training.candidates])
-        evaluate = AwsJobOperator(
+        evaluate_model = AwsJobOperator(
             task_id="evaluate_model",
             kind="processing",
             step="evaluate",
@@ -117,10 +122,10 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
             **job,
         )
-        analyze = PythonOperator(
+        analyze_results = PythonOperator(
             task_id="analyze_results", python_callable=with_results(steps.analyze_results, plan=PLAN)
         )
-        check = BranchPythonOperator(
+        check_threshold = BranchPythonOperator(
             task_id="check_threshold",
             python_callable=with_results(steps.check_threshold, plan=PLAN, analysis=ANALYSIS),
         )
@@ -129,7 +134,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         approved = BranchPythonOperator(task_id="approved", python_callable=steps.after_approval)
         rejected = PythonOperator(task_id="rejected", python_callable=register_candidate)
-        ask = ApprovalOperator(
+        await_approval = ApprovalOperator(
             task_id="await_approval",
             subject=f"Deploy the new {name} model?",
             body="{{ ti.xcom_pull(task_ids='check_threshold', key='decision')['reason'] }}",
@@ -138,8 +143,10 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             execution_timeout=None,
             retries=0,
         )
-        register = PythonOperator(task_id="register_model", python_callable=register_candidate, trigger_rule=ANY_BRANCH)
-        deploy = AwsJobOperator(
+        register_model = PythonOperator(
+            task_id="register_model", python_callable=register_candidate, trigger_rule=ANY_BRANCH
+        )
+        deploy_model = AwsJobOperator(
             task_id="deploy_model",
             kind="endpoint",
             step="deploy",
@@ -147,14 +154,14 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             max_wait=timedelta(seconds=config.deployment.max_wait_seconds),
             **job,
         )
-        verify = PythonOperator(
+        verify_endpoint = PythonOperator(
             task_id="verify_endpoint",
             python_callable=with_results(
                 steps.verify_endpoint, plan=PLAN, package=Result("register_model"), deployed=Result("deploy_model")
             ),
             execution_timeout=timedelta(seconds=config.deployment.max_wait_seconds) + SHORT,
         )
-        publish = PythonOperator(
+        publish_report = PythonOperator(
             task_id="publish_report",
             python_callable=with_results(
                 steps.publish_report,
@@ -171,10 +178,11 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             trigger_rule=ANY_BRANCH,
         )
         end = EmptyOperator(task_id="end")
-        chain(start, sense, claim, crawl, preprocess, quality, training, evaluate, analyze, check, [approved, rejected])
-        chain(approved, ask, register, deploy, verify, publish, end)
-        approved >> [register, publish]
-        rejected >> publish  # not from await_approval: a person's no skips what directly follows it
+        chain(start, sense_new_data, claim_new_data, crawl_data, preprocess_data, check_data_quality)
+        chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
+        chain(approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end)
+        approved >> [register_model, publish_report]
+        rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag
 
 
@@ -192,7 +200,7 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             config.approval.required,
             type="boolean",
             title="Ask a person",
-            description=f"Wait up to {config.approval.timeout_hours} h for a person's word before a better model is deployed; silence is no.",
+            description=f"A better model waits up to {config.approval.timeout_hours} h for a person's word; silence is no.",
         ),
         "rmse_threshold": Param(
             None,
@@ -201,9 +209,14 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             title="RMSE threshold",
             description=f"Largest test RMSE that may be deployed, instead of {config.gate.rmse_threshold:g} of model.yaml.",
         ),
-        "candidate": Param("all", type="string", enum=["all", *names], title="Candidates", description="Which algorithms to train."),
+        "candidate": Param(
+            "all", type="string", enum=["all", *names], title="Candidates", description="Which algorithms to train."
+        ),
         "hyperparameters": Param(
-            {}, type="object", title="Hyperparameters", description='Added to every candidate\'s own, for example {"seed": 1}.'
+            {},
+            type="object",
+            title="Hyperparameters",
+            description='Added to every candidate\'s own, for example {"seed": 1}.',
         ),
         "dataset_version": Param(
             None,
@@ -217,5 +230,7 @@ def _params(config: ModelConfig) -> dict[str, Any]:
 
 def _limit_of_a_run(config: ModelConfig) -> timedelta:
     """Return a limit that no healthy run reaches: all steps at their own limits, and a person's answer."""
-    seconds = config.training.max_runtime_seconds + config.evaluation.max_runtime_seconds + config.deployment.max_wait_seconds
+    seconds = (
+        config.training.max_runtime_seconds + config.evaluation.max_runtime_seconds + config.deployment.max_wait_seconds
+    )
     return timedelta(hours=4 + config.approval.timeout_hours, minutes=config.etl.max_runtime_minutes, seconds=seconds)

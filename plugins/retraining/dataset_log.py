@@ -123,6 +123,7 @@ class LogState:
 
         Raises:
             LookupError: there is no such version.
+
         """
         if not 1 <= number <= self.latest:
             raise LookupError(f"dataset version {number} does not exist: the log has versions 1 to {self.latest}")
@@ -171,6 +172,7 @@ class DatasetLog:
         s3: a boto3 S3 client.
         bucket: the data bucket.
         prefix: the model's prefix, with a trailing slash.
+
     """
 
     def __init__(self, s3: Any, bucket: str, prefix: str) -> None:
@@ -191,10 +193,14 @@ class DatasetLog:
         if checkpoints:
             document = self._get(f"log/checkpoint-{max(checkpoints):06d}.json")
             versions = [Version.model_validate(item) for item in document["versions"]]
-        versions += self._get_all([f"log/{number:06d}.json" for number in sorted(numbers) if number > len(versions)], Version)
+        versions += self._get_all(
+            [f"log/{number:06d}.json" for number in sorted(numbers) if number > len(versions)], Version
+        )
         for position, version in enumerate(versions, start=1):
             if version.version != position:
-                raise RuntimeError(f"s3://{self._bucket}/{self._root}log/: version {position} is missing, found {version.version}")
+                raise RuntimeError(
+                    f"s3://{self._bucket}/{self._root}log/: version {position} is missing, found {version.version}"
+                )
         released = {self._stem(key) for key in self._keys("released/")}
         refused = [key.removeprefix(self._root) for key in self._keys("refused/") if self._stem(key) not in released]
         trained = {int(key.removeprefix(f"{self._root}trained/").split("/", 1)[0]) for key in self._keys("trained/")}
@@ -205,6 +211,7 @@ class DatasetLog:
 
         Raises:
             VersionConflictError: the number is taken by another batch. When it is taken by this very batch, the earlier commit stands.
+
         """
         name = f"log/{version.version:06d}.json"
         if not self._put_new(name, version.model_dump(mode="json")):
@@ -230,6 +237,7 @@ class DatasetLog:
 
         Raises:
             LookupError: no such batch was refused.
+
         """
         if f"{self._root}refused/{batch}.json" not in set(self._keys("refused/")):
             raise LookupError(f"batch {batch} is not among the refused ones; see the dataset log for those that are")

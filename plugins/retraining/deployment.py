@@ -53,7 +53,9 @@ def current_config(sagemaker: Any, endpoint: str) -> str | None:
     return None if description["EndpointStatus"] == "Failed" else str(description["EndpointConfigName"])
 
 
-def verify(sagemaker: Any, runtime: Any, endpoint: str, config: str, smoke: Mapping[str, Any], tolerance: float) -> float:
+def verify(
+    sagemaker: Any, runtime: Any, endpoint: str, config: str, smoke: Mapping[str, Any], tolerance: float
+) -> float:
     """Check that an endpoint serves ``config`` and answers the smoke request as the evaluation did.
 
     Args:
@@ -69,17 +71,23 @@ def verify(sagemaker: Any, runtime: Any, endpoint: str, config: str, smoke: Mapp
 
     Raises:
         VerificationError: another config serves, the request fails, or the answer differs.
+
     """
     serving = current_config(sagemaker, endpoint)
     if serving != config:
         raise VerificationError(f"endpoint {endpoint} serves config {serving}, not {config}")
     try:
         answer = runtime.invoke_endpoint(
-            EndpointName=endpoint, ContentType=smoke["content_type"], Accept="application/json", Body=smoke["body"].encode()
+            EndpointName=endpoint,
+            ContentType=smoke["content_type"],
+            Accept="application/json",
+            Body=smoke["body"].encode(),
         )["Body"].read()
         prediction = float(json.loads(answer)["predictions"][0])
     except Exception as error:
-        raise VerificationError(f"endpoint {endpoint} does not answer the smoke request {smoke['body']!r}: {error}") from error
+        raise VerificationError(
+            f"endpoint {endpoint} does not answer the smoke request {smoke['body']!r}: {error}"
+        ) from error
     expected = float(smoke["prediction"])
     if not abs(prediction - expected) <= tolerance * max(1.0, abs(expected)):
         raise VerificationError(
@@ -102,7 +110,9 @@ def roll_back(sagemaker: Any, endpoint: str, config: str | None, timeout_seconds
         if description["EndpointStatus"] == "Failed":
             break
         time.sleep(poll_seconds)
-    return f"endpoint {endpoint} could not be returned to {config}: it is {description['EndpointStatus']}, look at it now"
+    return (
+        f"endpoint {endpoint} could not be returned to {config}: it is {description['EndpointStatus']}, look at it now"
+    )
 
 
 def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str]:
@@ -116,6 +126,7 @@ def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str
 
     Returns:
         The names of what was deleted.
+
     """
     prefix = f"{model}-config-"
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(

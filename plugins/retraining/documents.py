@@ -11,6 +11,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
     Raises:
         ValueError: it is not such a URI.
+
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
@@ -24,6 +25,7 @@ def get_json(s3: Any, uri: str) -> Any:
 
     Raises:
         LookupError: it does not exist.
+
     """
     bucket, key = split_uri(uri)
     try:

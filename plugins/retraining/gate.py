@@ -71,6 +71,7 @@ def decide(analysis: Mapping[str, Any], policy: GatePolicy) -> Decision:
     Raises:
         ValueError: the analysis lacks a part that the decision needs. A number that is there but not finite
             is no error, it is a rejection.
+
     """
     numbers = _numbers(analysis, policy)
     finite = {name: value for name, value in numbers.items() if isinstance(value, float)}

@@ -35,7 +35,7 @@ def glue_job_request(config: ModelConfig, platform: Platform, plan: RunPlan) -> 
 
 
 def manifest_channel(uri: str) -> dict[str, Any]:
-    """An S3 data source that names its objects one by one, so that only what the dataset log knows is read."""
+    """Return an S3 data source that names its objects one by one, so that only what the dataset log knows is read."""
     return {"S3DataType": "ManifestFile", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
 
 
@@ -50,6 +50,7 @@ def training_request(
         plan: code and dataset version.
         candidate: algorithm and hyperparameters.
         manifests: S3 URI of the manifest of the splits ``train`` and ``validation``.
+
     """
     training = config.training
     toolkit = {
@@ -72,7 +73,11 @@ def training_request(
         },
         "HyperParameters": {name: hyperparameter(value) for name, value in {**toolkit, **arguments}.items()},
         "InputDataConfig": [
-            {"ChannelName": split, "DataSource": {"S3DataSource": manifest_channel(manifests[split])}, "ContentType": "text/csv"}
+            {
+                "ChannelName": split,
+                "DataSource": {"S3DataSource": manifest_channel(manifests[split])},
+                "ContentType": "text/csv",
+            }
             for split in ("train", "validation")
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{platform.bucket}/{plan.prefix}models/"},
@@ -98,6 +103,7 @@ def evaluation_request(
         test_manifest: S3 URI of the manifest of the test split.
         challenger: S3 URI of the challenger's model.tar.gz.
         champion: S3 URI of the champion's model.tar.gz, None for a first model.
+
     """
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     inputs = [
@@ -155,7 +161,7 @@ def _processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:
 
 
 def serving_container(config: ModelConfig, platform: Platform, model_data: str) -> dict[str, Any]:
-    """The container of a model: SageMaker's scikit-learn image running the inference code that lies inside the artifact."""
+    """Return a model's container: SageMaker's scikit-learn image running the inference code that lies inside the artifact."""
     return {
         "Image": image_uri(config.deployment.image, platform.region),
         "ModelDataUrl": model_data,

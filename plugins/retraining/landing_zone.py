@@ -28,7 +28,9 @@ def landed_files(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[La
             now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
             for item in page.get("Contents", []):
                 if not item["Key"].endswith("/"):
-                    found.append(LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now)))
+                    found.append(
+                        LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now))
+                    )
     return found
 
 

@@ -37,8 +37,11 @@ def job_name(model: str, step: str, request_digest: str, attempt: int = 1) -> st
 
     Raises:
         ValueError: the name would be longer than the 63 characters that SageMaker allows.
+
     """
     name = f"{slug(model)}-{slug(step)}-{request_digest}" + (f"-{attempt}" if attempt > 1 else "")
     if len(name) > JOB_NAME_LIMIT:
-        raise ValueError(f"job name {name!r} has {len(name)} characters, SageMaker allows {JOB_NAME_LIMIT}: shorten the model's name")
+        raise ValueError(
+            f"job name {name!r} has {len(name)} characters, SageMaker allows {JOB_NAME_LIMIT}: shorten the model's name"
+        )
     return name

@@ -16,7 +16,9 @@ from retraining.triggers import JobTrigger
 
 TRANSIENT_REASONS = ("InternalServerError", "CapacityError", "ResourceLimitExceeded", "interrupted")
 """Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
-REQUEST_ERRORS = frozenset({"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"})
+REQUEST_ERRORS = frozenset(
+    {"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"}
+)
 
 
 class AwsJobOperator(PythonOperator):
@@ -34,6 +36,7 @@ class AwsJobOperator(PythonOperator):
         max_wait: how long the job may take, waiting included; afterwards it is stopped.
         poll_seconds: seconds between two looks at the job, or a callable that returns them.
         on_success: ``(result, context) -> value`` for the task's result.
+
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class AwsJobOperator(PythonOperator):
         on_success: Callable[[dict[str, Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(show_return_value_in_logs=False, **kwargs)
         self.kind = kind
         self.model = model
         self.step = step
@@ -63,6 +66,7 @@ class AwsJobOperator(PythonOperator):
 
         Raises:
             AirflowFailException: the request is refused, or the job failed for a reason that a retry cannot mend.
+
         """
         request = super().execute(context)
         if request is None:
@@ -106,8 +110,10 @@ class AwsJobOperator(PythonOperator):
         except JobError as error:
             raise AirflowFailException(str(error)) from error
         except Exception as error:
-            if error_code(error) in REQUEST_ERRORS:
-                raise AirflowFailException(f"AWS refused the request of step {self.step} of model {self.model}: {error}") from error
+            if error_code(error) in REQUEST_ERRORS or type(error).__name__ == "ParamValidationError":
+                raise AirflowFailException(
+                    f"AWS refused the request of step {self.step} of model {self.model}: {error}"
+                ) from error
             raise
 
     def _finish(self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool) -> Any:
@@ -128,7 +134,9 @@ class AwsJobOperator(PythonOperator):
 
     def _failure(self, job: Any, handle: Handle, event: dict[str, Any]) -> str:
         region = self.access.region or _default_region()
-        lines = [f"{job.title(handle)} ended {event['state'] or event['outcome']}: {event['reason'] or 'AWS gives no reason'}"]
+        lines = [
+            f"{job.title(handle)} ended {event['state'] or event['outcome']}: {event['reason'] or 'AWS gives no reason'}"
+        ]
         if tail := job.log_tail(self.access, handle):
             lines += ["Last lines of its log:", *(f"  {line}" for line in tail)]
         lines.append(f"Console: {job.console_url(region, handle)}")

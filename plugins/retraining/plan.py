@@ -99,17 +99,22 @@ def make_plan(
 
     Raises:
         LookupError: the pinned version does not exist, or there is no data at all.
+
     """
     if version is not None:
         state, batch, files = state.at(version), None, 0
     batches = [*state.batches, *([batch] if batch else [])]
     if not batches:
-        raise LookupError(f"model {model} has no data: upload the original data set below {model}/raw/ or files below {model}/new/")
+        raise LookupError(
+            f"model {model} has no data: upload the original data set below {model}/raw/ or files below {model}/new/"
+        )
     work = work_digest(batches, code_digest, settings)
     if champion and champion.work_digest == work:
         run_key = champion.run_key
     else:
-        run_key = f"v{len(batches)}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
+        run_key = (
+            f"v{len(batches)}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
+        )
     return RunPlan(
         model=model,
         run_key=run_key,

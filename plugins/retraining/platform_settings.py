@@ -37,6 +37,7 @@ def read_platform(parameter: str, access: AwsAccess) -> Platform:
 
     Raises:
         PlatformError: the parameter does not exist or does not have the expected fields.
+
     """
     ssm = client("ssm", access)
     try:
@@ -49,4 +50,6 @@ def read_platform(parameter: str, access: AwsAccess) -> Platform:
     try:
         return Platform.model_validate(json.loads(value))
     except (ValidationError, ValueError) as error:
-        raise PlatformError(f"SSM parameter {parameter} is malformed, deploy infra/data_platform.yaml again: {error}") from error
+        raise PlatformError(
+            f"SSM parameter {parameter} is malformed, deploy infra/data_platform.yaml again: {error}"
+        ) from error

@@ -60,6 +60,7 @@ def register(
         metrics_uri: S3 URI of a JSON document with the metrics.
         description: one sentence, the decision's reason.
         lineage: run key, dataset version, job names, digests; ``run_key`` identifies the package.
+
     """
     group = group_name(model)
     _ensure_group(sagemaker, model, group)

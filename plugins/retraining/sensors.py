@@ -18,6 +18,7 @@ class NewDataSensor(BaseSensorOperator):
     Args:
         look: returns ``(reason to run or None, seconds until unsettled files may have settled or None)``.
         max_settle: how long to wait for files that keep changing; then the run goes on with those that have settled.
+
     """
 
     def __init__(

@@ -44,6 +44,7 @@ class RetrainingSteps:
     Args:
         config: the model's configuration.
         folder: the model's folder, whose code runs inside the jobs.
+
     """
 
     def __init__(self, config: ModelConfig, folder: Path) -> None:
@@ -125,7 +126,13 @@ class RetrainingSteps:
                 plan=plan, bucket=bucket, files=files, contract=contract, split=split, history=state.batches
             )
             put_json_once(self._s3, plan.manifest_uri(bucket), manifest)
-        log.info("run %s: dataset version %d, %d new file(s), champion %s", plan.run_key, plan.version, plan.files, plan.champion)
+        log.info(
+            "run %s: dataset version %d, %d new file(s), champion %s",
+            plan.run_key,
+            plan.version,
+            plan.files,
+            plan.champion,
+        )
         return plan.model_dump(mode="json")
 
     def crawl_request(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -137,6 +144,7 @@ class RetrainingSteps:
 
         Raises:
             AirflowFailException: columns are missing, added or of another type; nothing is merged.
+
         """
         for table, columns in result["tables"].items():
             if differences := schema_differences(self.config.contract, [tuple(column) for column in columns]):
@@ -161,6 +169,7 @@ class RetrainingSteps:
 
         Raises:
             AirflowFailException: the batch is over its budget of bad rows and refused as a whole, or another run committed first.
+
         """
         run, bucket = RunPlan.model_validate(plan), self.platform.bucket
         rows = {"rows_new": 0, "rows_accepted": 0, "rows_duplicate": 0, "rows_quarantined": 0}
@@ -179,14 +188,18 @@ class RetrainingSteps:
         for split in ("train", "validation", "test"):
             entries = manifest_entries(bucket, run.prefix, state.training_objects(split))
             if len(entries) == 1:
-                raise AirflowFailException(f"dataset version {run.version} has no {split} rows; add real data, or change split in model.yaml")
+                raise AirflowFailException(
+                    f"dataset version {run.version} has no {split} rows; add real data, or change split in model.yaml"
+                )
             uri = f"s3://{bucket}/{run.prefix}dataset/manifests/{run.version:06d}-{split}-{digest(entries)}.json"
             uris[split] = put_json(self._s3, uri, entries)
         totals = state.rows_by_split()
         log.info("dataset version %d: %s; this batch: %s", run.version, totals, rows)
         return {"version": run.version, "manifests": uris, "rows": rows, "rows_by_split": totals}
 
-    def _refuse(self, run: RunPlan, manifest: Mapping[str, Any], report: Mapping[str, Any], rows: Mapping[str, int]) -> None:
+    def _refuse(
+        self, run: RunPlan, manifest: Mapping[str, Any], report: Mapping[str, Any], rows: Mapping[str, int]
+    ) -> None:
         share = rows["rows_quarantined"] / max(1, rows["rows_new"])
         worst = sorted(report["reasons"].items(), key=lambda item: -item[1])[:3]
         reason = (
@@ -259,6 +272,7 @@ class RetrainingSteps:
 
         Raises:
             AirflowFailException: a job did not report the metric that has to choose between candidates.
+
         """
         finished = [result for result in trained if result]
         if len(finished) == 1:
@@ -266,7 +280,9 @@ class RetrainingSteps:
         metric = self.config.training.selection_metric
         silent = [result["name"] for result in finished if metric not in result["metrics"]]
         if silent or not finished:
-            raise AirflowFailException(f"training jobs {silent or 'none'} report no {metric!r}; cannot choose between candidates")
+            raise AirflowFailException(
+                f"training jobs {silent or 'none'} report no {metric!r}; cannot choose between candidates"
+            )
         return min(finished, key=lambda result: float(result["metrics"][metric]))
 
     def analyze_results(self, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,9 +297,11 @@ class RetrainingSteps:
             raise AirflowFailException(f"Lambda {platform.analyze_function} could not analyse {uri}: {payload}")
         analysis = json.loads(payload)
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}analysis.json", analysis)
-        return analysis  # type: ignore[no-any-return]
+        return analysis
 
-    def check_threshold(self, plan: Mapping[str, Any], analysis: Mapping[str, Any], params: Mapping[str, Any], ti: Any) -> str:
+    def check_threshold(
+        self, plan: Mapping[str, Any], analysis: Mapping[str, Any], params: Mapping[str, Any], ti: Any
+    ) -> str:
         """Decide on the challenger; return the branch to follow."""
         run = RunPlan.model_validate(plan)
         decision = decide(analysis, self._policy(params))
@@ -305,7 +323,12 @@ class RetrainingSteps:
         return "await_approval" if params.get("require_approval") else "register_model"
 
     def register_model(
-        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Any], evaluated: Any, decision: Mapping[str, Any]
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        trained: Sequence[Any],
+        evaluated: Any,
+        decision: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Register the candidate: pending until it serves when it was approved, rejected otherwise."""
         run = RunPlan.model_validate(plan)
@@ -350,11 +373,14 @@ class RetrainingSteps:
         )
         return job_requests.endpoint_request(self.config, config)
 
-    def verify_endpoint(self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any]) -> dict[str, Any]:
+    def verify_endpoint(
+        self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Prove that the endpoint answers as evaluated, approve the package, and clear away what is superseded.
 
         Raises:
             AirflowFailException: it does not; the endpoint went back to what it served before, and the package is rejected.
+
         """
         run, settings = RunPlan.model_validate(plan), self.config.deployment
         root = f"s3://{self.platform.bucket}/{run.run_prefix}"
@@ -378,7 +404,12 @@ class RetrainingSteps:
             raise AirflowFailException(f"{error}; {outcome}") from error
         registry.set_status(self._sagemaker, registered, registry.APPROVED, "verified in service")
         pruned = deployment.prune(self._sagemaker, self.config.name, settings.keep, deployed["config"])
-        return {"endpoint": settings.endpoint, "config": deployed["config"], "smoke": {**smoke, "answer": prediction}, "pruned": pruned}
+        return {
+            "endpoint": settings.endpoint,
+            "config": deployed["config"],
+            "smoke": {**smoke, "answer": prediction},
+            "pruned": pruned,
+        }
 
     # -- telling ----------------------------------------------------------------------------------------------------------------------
 
@@ -403,7 +434,9 @@ class RetrainingSteps:
             outcome = "approved, not deployed (dry run)"
             if not params.get("dry_run"):
                 outcome = "declined by a person"
-                package = self.register_model(plan, dataset, trained, evaluated, {**decision, "promote": False, "decision": outcome})
+                package = self.register_model(
+                    plan, dataset, trained, evaluated, {**decision, "promote": False, "decision": outcome}
+                )
         champion = analysis.get("champion")
         summary = {
             "model": run.model,
@@ -472,5 +505,3 @@ class RetrainingSteps:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-

@@ -34,6 +34,7 @@ def with_results(function: Callable[..., Any], **results: Result) -> Callable[..
     Args:
         function: a task body; its parameters are results, op_kwargs, or names of the context such as ``params`` and ``ti``.
         results: results by the name of the parameter that takes them.
+
     """
     wanted = inspect.signature(function).parameters
 

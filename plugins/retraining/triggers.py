@@ -18,7 +18,14 @@ from retraining.aws_jobs import JOB_KINDS, Handle, error_code
 
 UNREACHABLE_SECONDS = 60.0
 PERMANENT_ERRORS = frozenset(
-    {"AccessDeniedException", "AccessDenied", "ValidationException", "EntityNotFoundException", "ResourceNotFound", "InvalidInputException"}
+    {
+        "AccessDeniedException",
+        "AccessDenied",
+        "ValidationException",
+        "EntityNotFoundException",
+        "ResourceNotFound",
+        "InvalidInputException",
+    }
 )
 
 
@@ -33,6 +40,7 @@ class JobTrigger(BaseTrigger):
         access: fields of ``AwsAccess``.
         deadline: Unix time at which the job is stopped; later than the job's own limit.
         poll_seconds: seconds between two looks.
+
     """
 
     def __init__(self, kind: str, handle: Handle, access: dict[str, Any], deadline: float, poll_seconds: float) -> None:
@@ -74,7 +82,13 @@ class JobTrigger(BaseTrigger):
                     return
             if time.time() > self.deadline:
                 await asyncio.to_thread(job.stop, access, self.handle)
-                yield TriggerEvent({"outcome": "timeout", "state": last_state, "reason": "the task's time limit is over; the job was stopped"})
+                yield TriggerEvent(
+                    {
+                        "outcome": "timeout",
+                        "state": last_state,
+                        "reason": "the task's time limit is over; the job was stopped",
+                    }
+                )
                 return
             await asyncio.sleep(self.poll_seconds)
 
@@ -111,6 +125,7 @@ class NewDataTrigger(BaseEventTrigger):
     Args:
         queue_name: the SQS queue that S3 notifies.
         access: fields of ``AwsAccess``.
+
     """
 
     def __init__(self, queue_name: str, access: dict[str, Any] | None = None) -> None:
@@ -120,7 +135,10 @@ class NewDataTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what rebuilds this trigger in another triggerer."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"queue_name": self.queue_name, "access": self.access}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "queue_name": self.queue_name,
+            "access": self.access,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll the queue for ever; one event per burst of messages."""
@@ -143,10 +161,15 @@ class NewDataTrigger(BaseEventTrigger):
         url = sqs.get_queue_url(QueueName=self.queue_name)["QueueUrl"]
         received, wait = 0, 10
         for _ in range(50):
-            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get("Messages", [])
+            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get(
+                "Messages", []
+            )
             if not messages:
                 break
-            entries = [{"Id": str(position), "ReceiptHandle": message["ReceiptHandle"]} for position, message in enumerate(messages)]
+            entries = [
+                {"Id": str(position), "ReceiptHandle": message["ReceiptHandle"]}
+                for position, message in enumerate(messages)
+            ]
             sqs.delete_message_batch(QueueUrl=url, Entries=entries)
             received += sum('"Records"' in message["Body"] for message in messages)  # not the s3:TestEvent
             wait = 0

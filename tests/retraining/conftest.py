@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from local_account import Account
+
 from retraining.aws_clients import AwsAccess
 from retraining.config import ModelConfig, load_model_config
 from retraining.plan import RunPlan

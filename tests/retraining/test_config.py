@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from retraining.config import ConfigError, load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,9 @@ def test_all_problems_are_listed_at_once(tmp_path):
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize(("text", "words"), [("a: [", "not valid YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("a: [", "not valid YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")]
+)
 def test_what_is_no_configuration_at_all_is_said_so(tmp_path, text, words):
     path = tmp_path / "model.yaml"
     path.write_text(text)

@@ -1,4 +1,5 @@
 import pytest
+
 from retraining.contract import schema_differences
 
 AS_DECLARED = [
@@ -20,7 +21,10 @@ def changed(columns, position, **to):
     return [*columns[:position], (to.get("name", name), to.get("kind", kind)), *columns[position + 1 :]]
 
 
-@pytest.mark.parametrize("columns", [AS_DECLARED, ANONYMOUS, changed(AS_DECLARED, 1, kind="bigint"), changed(ANONYMOUS, 3, kind="string"), []])
+@pytest.mark.parametrize(
+    "columns",
+    [AS_DECLARED, ANONYMOUS, changed(AS_DECLARED, 1, kind="bigint"), changed(ANONYMOUS, 3, kind="string"), []],
+)
 def test_columns_that_can_be_merged_differ_in_nothing(config, columns):
     assert schema_differences(config.contract, columns) == []
 

@@ -4,9 +4,10 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from log_versions import make_version
 from hypothesis import given
 from hypothesis import strategies as st
+from log_versions import make_version
+
 from retraining.dataset_log import (
     CHECKPOINT_EVERY,
     DatasetLog,
@@ -21,7 +22,10 @@ from retraining.dataset_log import (
 )
 
 RECORDS = st.lists(
-    st.builds(FileRecord, key=st.text(min_size=1, max_size=5), etag=st.text(min_size=1, max_size=3), size=st.integers(0, 9)), max_size=8
+    st.builds(
+        FileRecord, key=st.text(min_size=1, max_size=5), etag=st.text(min_size=1, max_size=3), size=st.integers(0, 9)
+    ),
+    max_size=8,
 )
 
 

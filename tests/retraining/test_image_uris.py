@@ -1,4 +1,5 @@
 import pytest
+
 from retraining.image_uris import image_uri
 
 
@@ -13,7 +14,10 @@ def test_a_full_uri_wins():
     assert image_uri(uri, "us-east-1") == uri
 
 
-@pytest.mark.parametrize(("image", "region", "words"), [("nobody:1", "us-east-1", "known repositories"), ("sagemaker-xgboost:3.2-0", "mars-1", "no registry in region")])
+@pytest.mark.parametrize(
+    ("image", "region", "words"),
+    [("nobody:1", "us-east-1", "known repositories"), ("sagemaker-xgboost:3.2-0", "mars-1", "no registry in region")],
+)
 def test_what_is_unknown_says_how_to_help_oneself(image, region, words):
     with pytest.raises(LookupError, match=words):
         image_uri(image, region)

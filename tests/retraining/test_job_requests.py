@@ -3,12 +3,16 @@ import json
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
+
 from retraining import job_requests
 from retraining.config import Canary
 from retraining.naming import digest
 
 SESSION = botocore.session.get_session()
-MANIFESTS = {split: f"s3://data-bucket/abalone/dataset/manifests/000002-{split}.json" for split in ("train", "validation", "test")}
+MANIFESTS = {
+    split: f"s3://data-bucket/abalone/dataset/manifests/000002-{split}.json"
+    for split in ("train", "validation", "test")
+}
 
 
 def validate(service: str, operation: str, request: dict) -> None:
@@ -38,7 +42,17 @@ def test_the_training_request_is_complete_and_known_to_aws(training):
             "sagemaker_submit_directory": '"s3://data-bucket/abalone/code/cccccccccccccccc/sourcedir.tar.gz"',
             "sagemaker_region": '"eu-west-1"',
             "columns": json.dumps(
-                ["rings", "sex", "length", "diameter", "height", "whole_weight", "shucked_weight", "viscera_weight", "shell_weight"]
+                [
+                    "rings",
+                    "sex",
+                    "length",
+                    "diameter",
+                    "height",
+                    "whole_weight",
+                    "shucked_weight",
+                    "viscera_weight",
+                    "shell_weight",
+                ]
             ),
             "target": '"rings"',
             "group": '"sex"',
@@ -67,21 +81,27 @@ def test_the_training_request_is_complete_and_known_to_aws(training):
     }
 
 
-def test_nothing_of_the_run_is_in_the_training_request_so_that_another_run_finds_the_job(config, platform, plan, training):
+def test_nothing_of_the_run_is_in_the_training_request_so_that_another_run_finds_the_job(
+    config, platform, plan, training
+):
     other = plan.model_copy(update={"run_key": "v2-other", "work_digest": "x"})
     again = job_requests.training_request(config, platform, other, config.training.candidates[0], MANIFESTS)
     assert digest(again) == digest(training)
 
 
 def test_other_hyperparameters_are_another_job(config, platform, plan, training):
-    candidate = config.training.candidates[0].model_copy(update={"hyperparameters": {"algorithm": "svr_hgb", "seed": 1}})
+    candidate = config.training.candidates[0].model_copy(
+        update={"hyperparameters": {"algorithm": "svr_hgb", "seed": 1}}
+    )
     other = job_requests.training_request(config, platform, plan, candidate, MANIFESTS)
     assert digest(other) != digest(training)
 
 
 @pytest.mark.parametrize("champion", [None, "s3://data-bucket/abalone/models/old/output/model.tar.gz"])
 def test_the_evaluation_request_scores_both_models_on_the_same_rows(config, platform, plan, champion):
-    request = job_requests.evaluation_request(config, platform, plan, MANIFESTS["test"], "s3://data-bucket/new/model.tar.gz", champion)
+    request = job_requests.evaluation_request(
+        config, platform, plan, MANIFESTS["test"], "s3://data-bucket/new/model.tar.gz", champion
+    )
     validate("sagemaker", "CreateProcessingJob", {"ProcessingJobName": "x", **request})
     inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in request["ProcessingInputs"]}
     assert inputs == {
@@ -92,7 +112,10 @@ def test_the_evaluation_request_scores_both_models_on_the_same_rows(config, plat
     }
     arguments = request["AppSpecification"]["ContainerArguments"]
     assert ("--champion" in arguments) == bool(champion)
-    assert request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation/"
+    assert (
+        request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+        == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation/"
+    )
 
 
 def test_the_glue_request_sizes_and_limits_the_run(config, platform, plan):
@@ -109,7 +132,11 @@ def test_the_glue_request_sizes_and_limits_the_run(config, platform, plan):
 
 def test_the_serving_requests_are_known_to_aws(config, platform):
     container = job_requests.serving_container(config, platform, "s3://data-bucket/new/model.tar.gz")
-    validate("sagemaker", "CreateModel", {"ModelName": "m", "PrimaryContainer": container, "ExecutionRoleArn": platform.sagemaker_role_arn})
+    validate(
+        "sagemaker",
+        "CreateModel",
+        {"ModelName": "m", "PrimaryContainer": container, "ExecutionRoleArn": platform.sagemaker_role_arn},
+    )
     request = job_requests.endpoint_config_request(config, platform, "m")
     validate("sagemaker", "CreateEndpointConfig", {"EndpointConfigName": "c", **request})
     assert request["DataCaptureConfig"]["InitialSamplingPercentage"] == 100
@@ -127,4 +154,6 @@ def test_a_canary_shifts_traffic_under_the_watch_of_alarms(config):
     request = job_requests.endpoint_request(guarded, "c")
     validate("sagemaker", "UpdateEndpoint", request)
     assert request["DeploymentConfig"]["AutoRollbackConfiguration"] == {"Alarms": [{"AlarmName": "errors"}]}
-    assert request["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["CanarySize"]["Value"] == 20
+    assert (
+        request["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["CanarySize"]["Value"] == 20
+    )

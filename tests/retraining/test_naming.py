@@ -3,6 +3,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from retraining.naming import canonical_json, digest, file_digest, job_name, slug
 
 SAGEMAKER_NAME = re.compile(r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
@@ -34,7 +35,11 @@ def test_files_have_one_digest_whatever_their_order():
     assert file_digest({"a": b"1", "b": b"2"}) != file_digest({"a": b"2", "b": b"1"})
 
 
-@given(st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True), st.sampled_from(["train", "evaluate", "config"]), st.integers(1, 30))
+@given(
+    st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True),
+    st.sampled_from(["train", "evaluate", "config"]),
+    st.integers(1, 30),
+)
 def test_a_job_name_is_one_that_sagemaker_takes(model, step, attempt):
     assert SAGEMAKER_NAME.match(job_name(model, step, digest("x"), attempt))
 

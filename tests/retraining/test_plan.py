@@ -1,10 +1,13 @@
 import pytest
 from log_versions import make_version
+
 from retraining.dataset_log import FileRecord, LogState
 from retraining.plan import Champion, make_plan, merge_manifest
 
 STATE = LogState((make_version(1),))
-CHAMPION = Champion(package_arn="arn:aws:sagemaker:eu-west-1:1:model-package/abalone-models/1", model_data="s3://b/m.tar.gz")
+CHAMPION = Champion(
+    package_arn="arn:aws:sagemaker:eu-west-1:1:model-package/abalone-models/1", model_data="s3://b/m.tar.gz"
+)
 
 
 def plan_of(**changes):
@@ -37,7 +40,9 @@ def test_a_batch_that_was_committed_meanwhile_is_the_same_work():
     assert plan_of(state=committed, batch=None).run_key == plan_of().run_key
 
 
-@pytest.mark.parametrize("change", [{"batch": "b3"}, {"code_digest": "other"}, {"settings": {"seed": 1}}, {"champion": CHAMPION}])
+@pytest.mark.parametrize(
+    "change", [{"batch": "b3"}, {"code_digest": "other"}, {"settings": {"seed": 1}}, {"champion": CHAMPION}]
+)
 def test_other_inputs_are_another_run(change):
     assert plan_of(**change).run_key != plan_of().run_key
 
@@ -63,9 +68,16 @@ def test_the_manifest_tells_the_merge_everything(config):
     plan = plan_of()
     file = FileRecord(key="abalone/new/a.csv", etag="e", size=3, source="synthetic")
     manifest = merge_manifest(
-        plan=plan, bucket="b", files=[file], contract=config.contract.model_dump(mode="json"), split={"train": 80}, history=["b1"]
+        plan=plan,
+        bucket="b",
+        files=[file],
+        contract=config.contract.model_dump(mode="json"),
+        split={"train": 80},
+        history=["b1"],
     )
-    assert manifest["files"] == [{"key": "abalone/new/a.csv", "etag": "e", "size": 3, "version_id": None, "source": "synthetic"}]
+    assert manifest["files"] == [
+        {"key": "abalone/new/a.csv", "etag": "e", "size": 3, "version_id": None, "source": "synthetic"}
+    ]
     assert manifest["output"] == "s3://b/abalone/dataset/"
     assert manifest["report"] == "s3://b/abalone/batches/b2/etl_report.json"
     assert manifest["history"] == ["b1"]

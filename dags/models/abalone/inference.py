@@ -35,9 +35,15 @@ class InvalidRequest(ValueError):
 
 
 class UnsupportedContent(InvalidRequest):
-    """The content type of the request, or the one it accepts, is not served."""
+    """The content type of the request is not served."""
 
     status_code = 415
+
+
+class NotAcceptable(InvalidRequest):
+    """The content type that the client accepts is not served."""
+
+    status_code = 406
 
 
 class Model(NamedTuple):
@@ -103,14 +109,14 @@ def output_fn(prediction: np.ndarray, accept: str = JSON) -> tuple[str, str]:
     """Return the answer and its content type.
 
     Raises:
-        UnsupportedContent: neither CSV nor JSON is accepted.
+        NotAcceptable: neither CSV nor JSON is accepted.
     """
     kinds = [_media_type(part) for part in (accept or JSON).split(",")]
     if JSON in kinds or "*/*" in kinds:
         return json.dumps({"predictions": [float(value) for value in prediction]}, allow_nan=False), JSON
     if CSV in kinds:
         return "".join(f"{float(value)!r}\n" for value in prediction), CSV
-    raise UnsupportedContent(f"cannot answer as {accept!r}: accept {CSV} or {JSON}")
+    raise NotAcceptable(f"cannot answer as {accept!r}: accept {CSV} or {JSON}")
 
 
 def _text(body: str | bytes) -> str:

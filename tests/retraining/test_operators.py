@@ -1,0 +1,143 @@
+"""The operator and its trigger against a running local_aws: defer, adopt, kill, fail."""
+
+import asyncio
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from local_account import BUCKET, wait_for
+
+from retraining.aws_clients import AwsAccess
+from retraining.aws_jobs import JOB_KINDS
+from retraining.operators import AwsJobOperator
+from retraining.triggers import JobTrigger
+
+TRAINING = JOB_KINDS["training"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def job_bucket(account):
+    account.s3.create_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def operator_for(account, access):
+    def build(script, **changes):
+        request = account.training_request(f"source-{uuid.uuid4().hex[:8]}", script, **changes.pop("request", {}))
+        del request["TrainingJobName"]
+        arguments = {
+            "task_id": "training",
+            "kind": "training",
+            "model": f"m{uuid.uuid4().hex[:8]}",
+            "step": "train",
+            "access": access,
+            "max_wait": timedelta(seconds=60),
+            "poll_seconds": lambda: 0.1,
+            "python_callable": lambda: request,
+            **changes,
+        }
+        return AwsJobOperator(**arguments)
+
+    return build
+
+
+def execute(operator):
+    """Run the operator and its trigger as Airflow would; return the result and the handle."""
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    trigger = deferral.value.trigger
+    event = asyncio.run(first_event(trigger))
+    return operator.resume({}, event, **deferral.value.kwargs)
+
+
+async def first_event(trigger):
+    async for event in trigger.run():
+        return event.payload
+
+
+def rebuilt(trigger):
+    """The trigger as another triggerer would rebuild it."""
+    path, arguments = trigger.serialize()
+    assert path == "retraining.triggers.JobTrigger"
+    return JobTrigger(**arguments)
+
+
+def test_the_operator_defers_and_returns_the_result_of_a_completed_job(operator_for):
+    result = execute(operator_for("print('done')"))
+    assert result["model_data"].startswith(f"s3://{BUCKET}/models/")
+    assert result["adopted"] is False
+
+
+def test_a_second_task_with_the_same_request_adopts_the_ended_job_without_deferring(operator_for):
+    operator = operator_for("print('done')")
+    first = execute(operator)
+    again = operator.execute({})
+    assert again["name"] == first["name"]
+    assert again["adopted"] is True
+
+
+def test_no_request_is_nothing_to_do(operator_for):
+    assert operator_for("", python_callable=lambda: None).execute({}) is None
+
+
+def test_the_result_passes_through_on_success(operator_for):
+    operator = operator_for("print('done')", on_success=lambda result, context: f"made {result['name']}")
+    assert execute(operator) == f"made {operator._handle['name']}"
+
+
+def test_a_failed_job_fails_the_task_without_retry_and_says_why(operator_for):
+    with pytest.raises(AirflowFailException) as caught:
+        execute(operator_for("raise ValueError('column rings is missing')"))
+    message = str(caught.value)
+    assert "ended Failed" in message
+    assert "column rings is missing" in message
+    assert "Console: https://us-east-1.console.aws.amazon.com/sagemaker/" in message
+
+
+def test_a_request_that_aws_refuses_fails_at_once(operator_for):
+    operator = operator_for("", request={"StoppingCondition": {"MaxRuntimeInSeconds": 0}})
+    with pytest.raises(AirflowFailException, match="AWS refused the request of step train"):
+        operator.execute({})
+
+
+def test_a_job_beyond_the_time_limit_is_stopped(operator_for, access):
+    operator = operator_for("import time; time.sleep(120)", max_wait=timedelta(seconds=-1))
+    with pytest.raises(AirflowFailException, match="time limit is over"):
+        execute(operator)
+    assert wait_for(lambda: TRAINING.poll(access, operator._handle).state == "Stopped")
+
+
+@pytest.mark.parametrize("where", ["worker", "triggerer"])
+def test_killing_the_task_stops_the_job(operator_for, access, where):
+    operator = operator_for("import time; time.sleep(120)")
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    if where == "worker":
+        operator.on_kill()
+    else:
+        asyncio.run(rebuilt(deferral.value.trigger).on_kill())
+    assert wait_for(lambda: TRAINING.poll(access, operator._handle).state == "Stopped")
+
+
+def test_killing_a_task_that_has_no_job_yet_is_harmless(operator_for):
+    operator_for("").on_kill()
+
+
+def test_a_job_that_cannot_be_looked_at_is_reported_and_not_stopped(operator_for, monkeypatch):
+    monkeypatch.setattr("retraining.triggers.UNREACHABLE_SECONDS", 0.3)
+    operator = operator_for("print('done')")
+    nowhere = AwsAccess(region="us-east-1", endpoint_url="http://127.0.0.1:9")
+    monkeypatch.setattr("retraining.triggers.client", lambda *_: None, raising=True)
+    trigger = JobTrigger("training", {"name": "x"}, nowhere.model_dump(), time.time() + 60, 0.05)
+    event = asyncio.run(first_event(trigger))
+    assert event["outcome"] == "unreachable"
+    with pytest.raises(RuntimeError, match="a retry of this task adopts it"):
+        operator.resume({}, event, handle={"name": "x"}, adopted=False)
+
+
+def test_the_trigger_keeps_region_verification_and_connection(access):
+    full = AwsAccess(conn_id="aws_data", region="eu-west-1", verify="/ca.pem")
+    trigger = JobTrigger("training", {"name": "x"}, full.model_dump(), 1.0, 2.0)
+    assert AwsAccess(**rebuilt(trigger).access) == full
