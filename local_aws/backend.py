@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ SERVICES = (
 )
 
 _SAVE_DELAY_SECONDS = 0.3
-#: Log groups are the largest state and the least missed.
+#: Log groups are the largest state and the least missed: they are written rarely, and the more rarely the larger.
 _LOGS_DELAY_SECONDS = 5.0
+_LOGS_DELAY_FACTOR = 20.0
 
 #: A reading request never changes state, whatever its service.
 _READING = ("Get", "List", "Describe", "Head", "Filter", "BatchGet", "Lookup", "Search", "Query", "Scan", "Receive")
@@ -99,6 +101,7 @@ class Backend:
         self._dirty: set[str] = set()
         self._pending: asyncio.Task[None] | None = None
         self._logs_pending: asyncio.Task[None] | None = None
+        self._logs_seconds = 0.0
         self._adapted = False
 
     @property
@@ -125,7 +128,7 @@ class Backend:
             return
         if service == "logs":
             if self._logs_pending is None or self._logs_pending.done():
-                self._logs_pending = asyncio.create_task(self._save_later({"logs"}, _LOGS_DELAY_SECONDS))
+                self._logs_pending = asyncio.create_task(self._save_logs())
             return
         self._dirty.add(service)
         if self._pending is None or self._pending.done():
@@ -137,10 +140,19 @@ class Backend:
         services.clear()
         await asyncio.to_thread(self.save, chosen)
 
+    async def _save_logs(self) -> None:
+        await asyncio.sleep(max(_LOGS_DELAY_SECONDS, self._logs_seconds * _LOGS_DELAY_FACTOR))
+        begun = time.monotonic()
+        await asyncio.to_thread(self.save, {"logs"})
+        self._logs_seconds = time.monotonic() - begun
+
     def save(self, services: set[str] | None = None) -> None:
         """Write the state of some services (all by default) to disk."""
         getters = self._app._build_persistence_save_dict()
-        if services is not None and "cloudformation" not in services:
+        if services is not None and "cloudformation" in services:
+            # A stack may have touched anything; it holds no log lines.
+            getters = {key: getter for key, getter in getters.items() if key != self._state_key("logs")}
+        elif services is not None:
             # What one request touches beyond its own service: notifications of S3, topics and functions fill queues.
             wanted = {self._state_key(service) for service in services}
             if services & {"s3", "sns", "lambda", "events"}:
