@@ -87,12 +87,15 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from local_aws.gateway import Gateway
     from local_aws.glue import Glue
     from local_aws.sagemaker import SageMaker
+    from local_aws.sandbox import remove_leftovers
     from local_aws.store import Store
 
     store = Store(settings.data_dir / "state" / "local_aws.sqlite")
     clients = Clients(settings)
     sagemaker = SageMaker(settings, store, clients)
     glue = Glue(settings, store, clients)
+    if not settings.keep_job_folders:
+        remove_leftovers(settings.jobs_dir)
     sagemaker.recover()
     glue.recover()
     gateway = Gateway(settings, backend, sagemaker, glue, clients.internal_token)

@@ -227,7 +227,7 @@ class JobRuns:
 
     def _execute(self, job: Document, run: Document, active: ActiveRun) -> None:
         run_id = run["Id"]
-        folder = self._settings.jobs_dir / "glue" / job["Name"].replace("/", "_") / run_id
+        folder = self._settings.jobs_dir / "glue" / _folder_name(job["Name"]) / run_id
         work = folder / "work"
         work.mkdir(parents=True)
         output, error_log = folder / "output.txt", folder / "error.txt"
@@ -324,6 +324,11 @@ class JobRuns:
             files.download_uri(uri, target)
             paths.append(str(target if target.suffix == ".zip" else target.parent))
         return paths
+
+
+def _folder_name(job: str) -> str:
+    """Return a folder name for a job, whose own name may hold any character."""
+    return re.sub(r"[^A-Za-z0-9_-]|^(?=[.])", "_", job)[:200]
 
 
 def _buckets(values: list[str]) -> list[str]:

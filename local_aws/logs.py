@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,12 @@ class LogShipper:
         lines = self._new_lines(last)
         if not self._created and (lines or last):
             self._create()
-        while lines:
+        waiting = deque(lines)
+        while waiting:
             batch: list[dict[str, Any]] = []
             size = 0
-            while lines and len(batch) < _BATCH_LINES and size < _BATCH_BYTES:
-                line = lines.pop(0)
+            while waiting and len(batch) < _BATCH_LINES and size < _BATCH_BYTES:
+                line = waiting.popleft()
                 size += len(line) + 26
                 batch.append({"timestamp": int(time.time() * 1000), "message": line.decode("utf-8", "replace") or " "})
             self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=batch)

@@ -85,6 +85,13 @@ def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_ARCHIVE_BY
         raise JobError(f"the archive {archive.name} cannot be unpacked: {error}") from error
 
 
+def remove_leftovers(jobs: Path) -> None:
+    """Delete the working folders that a killed process left below the jobs folder; logs stay."""
+    for pattern in ("*-job/*/container", "endpoint/*/container-*", "glue/*/*/work"):
+        for folder in jobs.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def pack_folder(folder: Path, archive: Path) -> None:
     """Write the contents of `folder` as a gzip-compressed tar file with paths relative to it."""
     archive.parent.mkdir(parents=True, exist_ok=True)

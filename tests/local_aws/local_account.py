@@ -175,7 +175,7 @@ class Account:
 
         return wait_for(ended)
 
-    def model(self, name: str, inference: str) -> None:
+    def model(self, name: str, inference: str, **environment: str) -> None:
         """Create a model and an endpoint configuration of the same name around an inference script."""
         data = self.put(f"models/{name}.tar.gz", archive({"code/inference.py": inference}))
         container = {
@@ -184,6 +184,7 @@ class Account:
             "Environment": {
                 "SAGEMAKER_PROGRAM": "inference.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                **environment,
             },
         }
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)

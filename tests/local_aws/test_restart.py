@@ -116,6 +116,47 @@ def test_a_kill_loses_no_definition_and_ends_all_jobs_as_failed(own_account: Acc
     assert again["TrainingJobStatus"] == "Completed"
 
 
+WAITS_FOR_FLAG = """
+import os, time
+def model_fn(model_dir):
+    while not os.path.exists(os.environ["FLAG"]):
+        time.sleep(0.02)
+    return 7
+def input_fn(body, content_type):
+    return float(body)
+def predict_fn(data, model):
+    return data * model
+def output_fn(prediction, accept):
+    return str(prediction)
+"""
+
+
+def test_an_interrupted_update_is_taken_up_again_while_the_old_model_serves(
+    own_account: Account, tmp_path: Path
+) -> None:
+    account = own_account
+    flag = tmp_path / "flag"
+    account.model("old", TIMES.format(factor=2))
+    account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="old")
+    account.endpoint_settled("e")
+    account.model("new", WAITS_FOR_FLAG, FLAG=str(flag))
+    account.sagemaker.update_endpoint(EndpointName="e", EndpointConfigName="new")
+    endpoint_folder = account.data_dir / "jobs/endpoint/e"
+    wait_for(lambda: len(list(endpoint_folder.glob("container-*"))) == 2)
+    left = set(endpoint_folder.glob("container-*"))
+
+    account.stop(signal.SIGKILL)
+    account.start()
+
+    assert account.invoke("e", "1") == "2.0"
+    assert account.sagemaker.describe_endpoint(EndpointName="e")["EndpointStatus"] == "Updating"
+    assert not left & set(endpoint_folder.glob("container-*"))
+    flag.touch()
+    endpoint = account.endpoint_settled("e")
+    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "new")
+    assert account.invoke("e", "1") == "7.0"
+
+
 def test_a_graceful_stop_ends_jobs_and_the_process(own_account: Account) -> None:
     account = own_account
     account.sagemaker.create_training_job(**account.training_request("running", SLEEP))
