@@ -33,13 +33,14 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, SparkSession, Window
-from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
-from pyspark.sql import types as T  # noqa: N812
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 SYNTHETIC = "synthetic"
+TRAIN = "train"
+ROW, BAD, SKIP, ENCODING = range(4)  # what a line is: a good row, one for quarantine, header or blank, not UTF-8
 SOURCES = ("survey", SYNTHETIC)
-DEFAULT_DECIMALS = 9
+DECIMALS = 9  # numbers are compared and stored with this many decimals
 SEPARATOR = "\u001f"  # between the values of a canonical row; contract strings cannot hold it
 KEY_DIGITS = (
     15  # leading hex digits of the row hash that make the 60-bit look-up key: always positive as a Spark bigint
@@ -55,6 +56,8 @@ STALE_STAGING_SECONDS = (
     6 * 3600
 )  # older staging folders belong to attempts that died; younger ones may still be running
 FILES_AT_ONCE = 16
+ROWS_PER_QUARANTINE_FILE = 500_000
+ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\0"}  # in SQL string literals
 
 
 class ManifestError(ValueError):
@@ -76,7 +79,6 @@ class ColumnRule:
     max: float | None = None
     exclusive_min: bool = False
     exclusive_max: bool = False
-    decimals: int = DEFAULT_DECIMALS
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> ColumnRule:
@@ -91,7 +93,7 @@ class ColumnRule:
     @property
     def scale(self) -> float:
         """Factor that turns a number into its canonical whole number."""
-        return 10.0**self.decimals if self.type == "double" else 1.0
+        return 10.0**DECIMALS if self.type == "double" else 1.0
 
     @property
     def largest(self) -> float:
@@ -131,6 +133,7 @@ class Contract:
 
         Raises:
             ManifestError: a name is used that is not a column.
+
         """
         columns = tuple(ColumnRule.of(column) for column in spec["columns"])
         names = [column.name for column in columns]
@@ -145,7 +148,18 @@ class Contract:
             raise ManifestError(
                 f"contract names {', '.join(unknown)}, which are not among its columns {', '.join(names)}"
             )
+        taken = sorted({"row_hash", "source", "split"} & set(names))
+        if taken:
+            raise ManifestError(f"contract column {', '.join(taken)}: the dataset has a column of that name already")
         return cls(columns, spec["target"], rules, identity, float(spec.get("bad_rows", {}).get("max_share", 0.05)))
+
+    def at(self, name: str) -> int:
+        """Position of a column."""
+        return self.names.index(name)
+
+    def named(self, names: Iterable[str]) -> list[str]:
+        """SQL that selects typed values under their column names. Inside the job they go by number, free of clashes."""
+        return [f"value_{self.at(name)} AS `{name}`" for name in names]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,6 +202,7 @@ class Manifest:
 
         Raises:
             ManifestError: the batch is committed already, the split is not 100 %, a file is listed twice.
+
         """
         bucket = spec["bucket"]
         root = bucket.rstrip("/") if "://" in bucket or bucket.startswith("file:") else f"s3://{bucket}"
@@ -208,6 +223,8 @@ class Manifest:
         if unknown:
             raise ManifestError(f"unknown source {', '.join(unknown)}: use one of {', '.join(SOURCES)}")
         split = tuple((name, int(share)) for name, share in spec["split"].items())
+        if TRAIN not in spec["split"]:
+            raise ManifestError(f"the split has no {TRAIN!r}, where synthetic rows go: {dict(split)}")
         if sum(share for _, share in split) != 100 or any(share < 0 for _, share in split):
             raise ManifestError(f"the split must add up to 100 percent, got {dict(split)}")
         if spec["batch"] in spec["history"]:
@@ -258,6 +275,7 @@ def layout_of(head: bytes, key: str, contract: Contract) -> Layout:
         contract: the columns to expect.
 
     A header names contract columns, in any order and case, and may add a column `source`. A first line that names none of them is data.
+
     """
     name = key.rsplit("/", 1)[-1]
     complaint = name_defect(key)
@@ -381,6 +399,7 @@ class Storage:
 
         Raises:
             ManifestError: the file is gone or was replaced.
+
         """
         bucket, key = locate(file.uri)
         if bucket is None:
@@ -446,52 +465,71 @@ def tune(spark: SparkSession, manifest: Manifest) -> None:
         # Splits of the input decide the line arithmetic, so they follow the manifest and not the size of the cluster.
         "spark.sql.files.minPartitionNum": manifest.tasks,
         "spark.sql.files.openCostInBytes": 64 * 1024,
-        "spark.sql.parquet.inFilterThreshold": POINT_LOOKUPS,
         "spark.sql.parquet.pushdown.inFilterThreshold": POINT_LOOKUPS,
         "spark.sql.sources.partitionOverwriteMode": "static",
         "spark.sql.parquet.compression.codec": "snappy",
+        # The JVM never compiles methods above 8000 bytes; without this Spark fuses all steps of parse() into one that large.
+        "spark.sql.codegen.hugeMethodLimit": 8000,
     }
     for name, value in settings.items():
         spark.conf.set(name, str(value))
 
 
-def read_lines(spark: SparkSession, files: Sequence[SourceFile], layouts: Mapping[str, Layout]) -> DataFrame:
-    """Every line of the files, with what is known about its file.
+def read_lines(spark: SparkSession, files: Mapping[int, SourceFile], layouts: Mapping[str, Layout]) -> DataFrame:
+    """Read every line of the files, with what is known about its file.
 
-    Columns: value, block (start of the input split), position (increases along the split), file (index into `files`), header, order, width,
-    source_at, synthetic.
+    Columns: value, block (start of the input split), position (increases along the split), file (its number in `files`),
+    header, columns (position in the file of each contract column), width, source_at, synthetic.
     """
-    # Spark reads {}[]*? in a path as a pattern. Its option __globPaths__=false is no way out: beside such a path it reads the other files twice.
-    text = spark.read.format("text").load([re.sub(r"([{}\[\]*?\\])", r"\\\1", file.uri) for file in files])
-    index = {normal(file.uri): number for number, file in enumerate(files)}
-    listed = text.inputFiles()
-    lost = set(index) - {normal(unquote(path)) for path in listed}
-    if lost:
-        raise ManifestError(f"Spark does not list {', '.join(sorted(lost))}")
-    rows = []
-    for path in listed:
-        number = index[normal(unquote(path))]
-        layout = layouts[files[number].key]
-        rows.append(
-            (
-                path,
-                number,
-                layout.header,
-                list(layout.order),
-                layout.width,
-                layout.source_at,
-                files[number].source == SYNTHETIC,
-            )
+    # Spark reads {}[]*? in a path as a pattern. Its option __globPaths__=false is no way out: beside such a path it
+    # reads the other files twice.
+    text = spark.read.format("text").load([re.sub(r"([{}\[\]*?\\])", r"\\\1", file.uri) for file in files.values()])
+    index = {normal(file.uri): number for number, file in files.items()}
+    listed = {path: index.get(normal(unquote(path)), -1) for path in text.inputFiles()}
+    if set(listed.values()) != set(files):
+        raise ManifestError(
+            f"Spark lists other files than the manifest: {sorted(listed)[:5]} ... for {list(index)[:5]} ..."
         )
-    schema = "path string, file int, header string, order array<int>, width int, source_at int, synthetic boolean"
-    about = spark.createDataFrame(rows, schema)
-    lines = text.select(
+    rows = []
+    for path, number in listed.items():
+        file = files[number]
+        layout = layouts[file.key]
+        rows.append(
+            (path, number, layout.header, layout.order, layout.width, layout.source_at, file.source == SYNTHETIC)
+        )
+    schema = "path string, file int, header string, columns array<int>, width int, source_at int, synthetic boolean"
+    about = local_table(spark, schema, rows)
+    lines = text.selectExpr(
         "value",
-        F.input_file_name().alias("path"),
-        F.col("_metadata.file_block_start").alias("block"),
-        F.monotonically_increasing_id().alias("position"),
+        "input_file_name() AS path",
+        "input_file_block_start() AS block",
+        "monotonically_increasing_id() AS position",
     )
     return lines.join(F.broadcast(about), "path").drop("path")
+
+
+def local_table(spark: SparkSession, schema: str, rows: Iterable[Sequence[Any]]) -> DataFrame:
+    """Make a small table that lives in the plan: unlike createDataFrame it needs no job of its own."""
+    fields = [field.split(" ") for field in schema.split(", ")]
+    values = ", ".join(f"({', '.join(literal(value) for value in row)})" for row in rows)
+    names = ", ".join(name for name, _ in fields)
+    typed = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in fields)
+    return spark.sql(f"SELECT {typed} FROM VALUES {values} AS t({names})")
+
+
+def literal(value: Any) -> str:
+    """SQL literal of a Python value."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, str):
+        return "'" + "".join(ESCAPES.get(character, character) for character in value) + "'"
+    if isinstance(value, float):
+        return f"{value!r}D"
+    if isinstance(value, int):
+        return f"{value}" if abs(value) < 2**31 else f"{value}L"
+    return f"array({', '.join(literal(item) for item in value)})"
 
 
 def normal(uri: str) -> str:
@@ -500,184 +538,182 @@ def normal(uri: str) -> str:
 
 
 def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]) -> DataFrame:
-    """Typed, judged and hashed rows.
+    """Turn lines into typed, judged and hashed rows.
 
-    Columns: file, block, position, kind ("row", "bad", "skip", "encoding"), reasons (joined by line feeds), raw (bad rows only), synthetic,
-    the contract columns, row_hash (32 hex digits), key (its first 60 bits), split.
+    Each step is a projection of its own: Spark then computes what several later expressions use only once. The
+    expressions are SQL text because building them as Column objects takes longer than a small merge.
+
+    Columns: file, block, position, kind (ROW, BAD, SKIP or ENCODING), reasons (of bad rows, joined by line feeds), raw
+    and cells (of bad rows), synthetic, value_N for each contract column, row_hash (32 hex digits), key (its first 60 bits), split (index into
+    `split`).
     """
-    columns = contract.columns
-    quoted = F.col("value").rlike('["\\t\\u00a0]')
-    plain = F.split("value", ",", -1)
-    careful = F.transform(F.split("value", ',(?=(?:[^"]*"[^"]*")*[^"]*$)', -1), unquoted)
-    short = F.length("value") <= MAX_LINE
-    rows = lines.select(
-        "*",
-        F.when(~F.col("value").rlike("\\S") | (F.col("value") == F.coalesce("header", F.lit(""))), "skip")
-        .when(not_utf8(), "encoding")
-        .otherwise("row")
-        .alias("kind"),
-        F.when(short, F.when(quoted, careful).otherwise(plain)).alias("cells"),
-        (quoted & (F.pmod(F.length(F.regexp_replace("value", '[^"]', "")), F.lit(2)) == 1)).alias("unbalanced"),
+    columns = list(enumerate(contract.columns))
+    line = ["file", "block", "position", "value", "synthetic"]
+    # Nearly every line is printable ASCII without blanks or quotes, and needs only to be cut at its commas.
+    rows = lines.selectExpr(*line, "header", "columns", "width", "source_at", "value RLIKE '^[!#-~]+$' AS plain")
+    rows = rows.selectExpr(
+        *line,
+        "columns",
+        "width",
+        "source_at",
+        rf"""CASE WHEN value = header THEN {SKIP} WHEN plain THEN {ROW} WHEN value RLIKE r'^\s*$' THEN {SKIP}
+            WHEN {not_utf8()} THEN {ENCODING} ELSE {ROW} END AS kind""",
+        f"""CASE WHEN length(value) > {MAX_LINE} THEN NULL WHEN plain THEN split(value, ',', -1)
+            ELSE {careful_cells("value")} END AS cells""",
     )
-    line_reason = (
-        F.when(~short, f"line: longer than {MAX_LINE} characters")
-        .when(F.col("unbalanced"), "line: unbalanced quotes")
-        .when(F.size("cells") < F.col("width"), "line: too few columns")
-        .when(F.size("cells") > F.col("width"), "line: too many columns")
+    rows = rows.selectExpr(
+        *line,
+        "kind",
+        "size(cells) AS size",
+        "width",
+        "CASE WHEN source_at IS NOT NULL THEN lower(get(cells, source_at)) END AS row_source",
+        *(f"nullif(get(cells, get(columns, {n})), '') AS text_{n}" for n, _ in columns),
     )
-    cell = [F.trim(F.get("cells", F.col("order")[number])) for number in range(len(columns))]
-    rows = rows.select(
-        "file", "block", "position", "kind", "value", "synthetic", line_reason.alias("line_reason"),
-        F.when(F.col("source_at").isNotNull(), F.lower(F.trim(F.get("cells", F.col("source_at"))))).alias("row_source"),
-        *(F.when(text != "", text).alias(f"text_{number}") for number, text in enumerate(cell)),
-    )  # fmt: skip
-    keep = ["file", "block", "position", "kind", "value", "synthetic", "line_reason", "row_source"]
-    texts = [f"text_{number}" for number in range(len(columns))]
-    rows = rows.select(
-        *keep,
+    line += ["kind", "size", "width", "row_source"]
+    texts = [f"text_{n}" for n, _ in columns]
+    numbers = [f"number_{n}" for n, column in columns if column.type != "string"]
+    parsed = [f"{number_of(f'text_{n}')} AS number_{n}" for n, column in columns if column.type != "string"]
+    rows = rows.selectExpr(*line, *texts, *parsed)
+    rows = rows.selectExpr(*line, *texts, *numbers, *(f"{canonical(column, n)} AS form_{n}" for n, column in columns))
+    forms = [f"form_{n}" for n, _ in columns]
+    values = [f"{typed(column, n)} AS value_{n}" for n, column in columns]
+    rows = rows.selectExpr(*line, *texts, *numbers, *forms, *values)
+    reasons = [judge(column, n) for n, column in columns]
+    reasons += [f"CASE WHEN {breaks(rule, contract)} THEN {literal(rule.reason)} END" for rule in contract.rules]
+    known = ", ".join(literal(name) for name in ("", *SOURCES))
+    reasons += [f"CASE WHEN row_source NOT IN ({known}) THEN 'source: not one of {', '.join(SOURCES)}' END"]
+    identity = ", ".join(f"coalesce(CAST(form_{contract.at(name)} AS string), '')" for name in contract.identity)
+    values = [f"value_{n}" for n, _ in columns]
+    rows = rows.selectExpr(
+        *line,
         *texts,
-        *(number_of(F.col(f"text_{n}")).alias(f"number_{n}") for n, c in enumerate(columns) if c.type != "string"),
+        *values,
+        f"CASE WHEN kind = {ROW} THEN coalesce({line_reason()}, concat_ws('\n', {', '.join(reasons)})) END AS reasons",
+        f"substring(sha2(concat_ws('{SEPARATOR}', {identity}), 256), 1, 32) AS hash",
     )
-    rows = rows.select(
-        "*", *(canonical(column, number).alias(f"canonical_{number}") for number, column in enumerate(columns))
+    rows = rows.selectExpr(
+        "file",
+        "block",
+        "position",
+        f"CASE WHEN reasons != '' THEN {BAD} ELSE kind END AS kind",
+        "nullif(reasons, '') AS reasons",
+        f"CASE WHEN reasons != '' THEN substring(value, 1, {MAX_LINE}) END AS raw",
+        f"(synthetic OR coalesce(row_source = '{SYNTHETIC}', FALSE)) AS synthetic",
+        f"CASE WHEN reasons != '' THEN array({', '.join(texts)}) END AS cells",
+        *values,
+        "CASE WHEN reasons = '' THEN hash END AS row_hash",
+        f"CASE WHEN reasons = '' THEN CAST(conv(substring(hash, 1, {KEY_DIGITS}), 16, 10) AS bigint) END AS key",
     )
-    rows = rows.select("*", *(typed(column, number).alias(column.name) for number, column in enumerate(columns)))
-    reasons = [judge(column, number) for number, column in enumerate(columns)]
-    reasons += [F.when(breaks(rule), rule.reason) for rule in contract.rules]
-    reasons += [
-        F.when(
-            ~F.coalesce("row_source", F.lit(SYNTHETIC)).isin("", *SOURCES), f"source: not one of {', '.join(SOURCES)}"
-        )
-    ]
-    rows = rows.withColumn("reasons", F.coalesce("line_reason", F.concat_ws("\n", *reasons)))
-    rows = rows.withColumn(
-        "kind", F.when((F.col("kind") == "row") & (F.col("reasons") != ""), "bad").otherwise(F.col("kind"))
-    )
-    where = {column.name: number for number, column in enumerate(columns)}
-    identity = F.concat_ws(
-        SEPARATOR,
-        *(F.coalesce(F.col(f"canonical_{where[name]}").cast("string"), F.lit("")) for name in contract.identity),
-    )
-    good = F.col("kind") == "row"
-    rows = rows.select(
-        "file", "block", "position", "kind",
-        F.when(F.col("kind") == "bad", F.col("reasons")).alias("reasons"),
-        F.when(F.col("kind") == "bad", F.substring("value", 1, MAX_LINE)).alias("raw"),
-        (F.col("synthetic") | (F.coalesce("row_source", F.lit("")) == SYNTHETIC)).alias("synthetic"),
-        *contract.names,
-        F.when(good, F.substring(F.sha2(identity, 256), 1, 32)).alias("row_hash"),
-    )  # fmt: skip
-    rows = rows.withColumn("key", F.conv(F.substring("row_hash", 1, KEY_DIGITS), 16, 10).cast("bigint"))
-    return rows.withColumn("split", F.when(good, split_of(split)))
+    return rows.selectExpr("*", f"{split_of(split)} AS split")
 
 
-def unquoted(cell: Column) -> Column:
-    """A CSV cell without surrounding blanks and quotes; a doubled quote is one quote."""
-    bare = F.regexp_replace(cell, "^[\\s\\u00a0]+|[\\s\\u00a0]+$", "")
-    inner = F.regexp_replace(F.regexp_extract(bare, '(?s)^"(.*)"$', 1), '""', '"')
-    return F.when(bare.rlike('(?s)^".*"$'), F.regexp_replace(inner, "^[\\s\\u00a0]+|[\\s\\u00a0]+$", "")).otherwise(
-        bare
-    )
+def careful_cells(line: str) -> str:
+    """Cut a line that holds blanks, quotes or other than ASCII at commas outside quotes; trim and unquote its cells."""
+    blanks = r"r'^[\s\u00a0]+|[\s\u00a0]+$'"
+    cells = f"""split({line}, r',(?=(?:[^"]*"[^"]*")*[^"]*$)', -1)"""
+    trimmed = f"transform({cells}, cell -> regexp_replace(cell, {blanks}, ''))"
+    inner = f"""regexp_replace(regexp_replace(regexp_extract(cell, r'(?s)^"(.*)"$', 1), '""', '"'), {blanks}, '')"""
+    return f"""transform({trimmed}, cell -> CASE WHEN cell RLIKE r'(?s)^".*"$' THEN {inner} ELSE cell END)"""
 
 
-def not_utf8() -> Column:
-    """Whether a line holds NUL or bytes that are no UTF-8. Spark's text reader passes bytes through unseen."""
-    if hasattr(F, "is_valid_utf8"):  # Spark 4
-        valid = F.is_valid_utf8("value")
-    else:
-        binary = F.col("value").cast("binary")
-        valid = F.encode(F.decode(binary, "UTF-8"), "UTF-8") == binary
-    return F.col("value").rlike("[^\\x01-\\x7f]") & (F.col("value").contains("\0") | ~valid)
+def line_reason() -> str:
+    """Why a line as a whole is no row, or NULL."""
+    return f"""CASE WHEN length(value) > {MAX_LINE} THEN 'line: longer than {MAX_LINE} characters'
+        WHEN contains(value, '"') AND length(regexp_replace(value, '[^"]', '')) % 2 = 1 THEN 'line: unbalanced quotes'
+        WHEN size < width THEN 'line: too few columns' WHEN size > width THEN 'line: too many columns' END"""
 
 
-def number_of(text: Column) -> Column:
-    """The number a cell writes, or null. Java would also take 1d, 0x1p3 and NaN for numbers: a survey may not."""
-    decimal = F.substring(text, -1, 1).between("0", "9") | text.endswith(".")
-    return F.when(decimal & ~text.contains("x") & ~text.contains("X"), F.expr(f"try_cast({name_of(text)} as double)"))
+def not_utf8() -> str:
+    """Whether a line holds NUL or bytes that are no UTF-8, which Spark's text reader passes through unseen."""
+    # Spark 4 raises on what it cannot decode, Spark 3 replaces it and has no other test.
+    spark_4 = hasattr(F, "is_valid_utf8")
+    encoded = "encode(decode(CAST(value AS binary), 'UTF-8'), 'UTF-8')"
+    valid = "is_valid_utf8(value)" if spark_4 else f"{encoded} = CAST(value AS binary)"
+    return f"(contains(value, chr(0)) OR NOT {valid})"
 
 
-def name_of(column: Column) -> str:
-    """The name of a plain column reference."""
-    return str(column._jc.toString())
+def number_of(text: str) -> str:
+    """Parse the number that a cell writes, or NULL. Java would also take 1d, 0x1p3 and NaN: a survey may not."""
+    return f"""CASE WHEN substring({text}, -1, 1) <= '9' AND NOT contains({text}, 'x') AND NOT contains({text}, 'X')
+        THEN try_cast({text} AS double) END"""
 
 
-def canonical(column: ColumnRule, number: int) -> Column:
-    """The canonical form: trimmed text, or the whole number of 10^-decimals nearest to the value (halves up)."""
+def canonical(column: ColumnRule, number: int) -> str:
+    """Form the canonical value: trimmed text, or the whole number of 10^-9 (of 1 for int) nearest to it, halves up."""
     if column.type == "string":
-        return F.col(f"text_{number}")
-    value = F.col(f"number_{number}")
-    return F.when(F.abs(value) <= column.largest, F.floor(value * column.scale + 0.5))
+        return f"text_{number}"
+    value = f"number_{number}"
+    return (
+        f"CASE WHEN abs({value}) <= {literal(column.largest)} THEN floor({value} * {literal(column.scale)} + 0.5D) END"
+    )
 
 
-def typed(column: ColumnRule, number: int) -> Column:
-    """The stored value, computed from the canonical form so that equal hashes mean equal values."""
-    form = F.col(f"canonical_{number}")
+def typed(column: ColumnRule, number: int) -> str:
+    """Compute the stored value from the canonical one, so that equal hashes mean equal values."""
     if column.type == "string":
-        return form
-    return form.cast("int") if column.type == "int" else form / F.lit(column.scale)
+        return f"form_{number}"
+    return f"CAST(form_{number} AS int)" if column.type == "int" else f"form_{number} / {literal(column.scale)}"
 
 
-def judge(column: ColumnRule, number: int) -> Column:
-    """The first reason why a value breaks its column's contract, or null. Reasons hold no values, so they can be counted."""
-    text, value = F.col(f"text_{number}"), F.col(column.name)
-    name = column.name
-    verdict = F.when(text.isNull(), F.lit(None if column.nullable else f"{name}: missing"))
+def judge(column: ColumnRule, number: int) -> str:
+    """Give the first reason why a value breaks its column's contract, or NULL. Reasons hold no values: they are counted."""
+    text, parsed, value, name = f"text_{number}", f"number_{number}", f"value_{number}", column.name
+    tests = [(f"{text} IS NULL", None if column.nullable else "missing")]
     if column.type == "string":
         if column.allowed:
-            return verdict.when(~text.isin(*column.allowed), f"{name}: not one of {', '.join(column.allowed)}")
-        return verdict.when(text.rlike("\\p{Cntrl}"), f"{name}: control character")
-    parsed = F.col(f"number_{number}")
-    verdict = (
-        verdict.when(parsed.isNull() & F.lower(text).rlike("^[+-]?(nan|inf|infinity)$"), f"{name}: not finite")
-        .when(parsed.isNull() & text.contains(","), f"{name}: decimal comma")
-        .when(parsed.isNull(), f"{name}: not a number")
-        .when(F.col(f"canonical_{number}").isNull(), f"{name}: out of range of the type")
-    )
+            allowed = ", ".join(literal(value) for value in column.allowed)
+            tests.append((f"{text} NOT IN ({allowed})", f"not one of {', '.join(column.allowed)}"))
+        else:
+            tests.append((rf"{text} RLIKE r'\p{{Cntrl}}'", "control character"))
+    else:
+        tests.append((f"{parsed} IS NULL AND lower({text}) RLIKE '^[+-]?(nan|inf|infinity)$'", "not finite"))
+        tests.append((f"{parsed} IS NULL AND contains({text}, ',')", "decimal comma"))
+        tests.append((f"{parsed} IS NULL", "not a number"))
+        tests.append((f"form_{number} IS NULL", "out of range of its type"))
     if column.type == "int":
-        verdict = verdict.when(parsed != F.col(f"canonical_{number}"), f"{name}: not a whole number")
+        tests.append((f"{parsed} != form_{number}", "not a whole number"))
     if column.min is not None:
-        low = value <= column.min if column.exclusive_min else value < column.min
-        verdict = verdict.when(
-            low, f"{name}: not above {column.min:g}" if column.exclusive_min else f"{name}: below {column.min:g}"
+        word = "not above" if column.exclusive_min else "below"
+        tests.append(
+            (f"{value} {'<=' if column.exclusive_min else '<'} {literal(float(column.min))}", f"{word} {column.min:g}")
         )
     if column.max is not None:
-        high = value >= column.max if column.exclusive_max else value > column.max
-        verdict = verdict.when(
-            high, f"{name}: not below {column.max:g}" if column.exclusive_max else f"{name}: above {column.max:g}"
+        word = "not below" if column.exclusive_max else "above"
+        tests.append(
+            (f"{value} {'>=' if column.exclusive_max else '>'} {literal(float(column.max))}", f"{word} {column.max:g}")
         )
-    return verdict
+    cases = (f"WHEN {test} THEN {literal(reason and f'{name}: {reason}')}" for test, reason in tests)
+    return f"CASE {' '.join(cases)} END"
 
 
-def breaks(rule: SumRule) -> Column:
-    """Whether a row breaks a sum rule; null when a value is missing. The slack absorbs the rounding of binary sums."""
-    total = F.col(rule.sum[0]).cast("double")
-    for name in rule.sum[1:]:
-        total = total + F.col(name)
-    return total > F.col(rule.at_most) * F.lit(rule.tolerance) + F.lit(1e-9)
+def breaks(rule: SumRule, contract: Contract) -> str:
+    """Test a sum rule; NULL when a value is missing. The slack absorbs the rounding of binary sums."""
+    total = " + ".join(f"CAST(value_{contract.at(name)} AS double)" for name in rule.sum)
+    return f"{total} > value_{contract.at(rule.at_most)} * {literal(rule.tolerance)} + 1e-9D"
 
 
-def split_of(split: Sequence[tuple[str, int]]) -> Column:
-    """Split of a row: its key mod 100 against the cumulated shares; synthetic rows only train."""
-    bucket = F.pmod(F.col("key"), F.lit(100))
-    choice = F.when(F.col("synthetic"), split[0][0])
-    edge = 0
-    for name, share in split:
-        edge += share
-        choice = choice.when(bucket < edge, name)
-    return choice
+def split_of(split: Sequence[tuple[str, int]]) -> str:
+    """Index of a row's split: its key mod 100 against the cumulated shares; synthetic rows only train."""
+    train = next(number for number, (name, _) in enumerate(split) if name == TRAIN)
+    edges = [sum(share for _, share in split[: number + 1]) for number in range(len(split))]
+    cases = " ".join(f"WHEN key % 100 < {edge} THEN {number}" for number, edge in enumerate(edges))
+    return f"CASE WHEN key IS NULL THEN NULL WHEN synthetic THEN {train} {cases} END"
 
 
 # ------------------------------------------------------------------------------------------------------------------- Spark: the merge
 
 
 def deduplicate(rows: DataFrame, tasks: int) -> DataFrame:
-    """Mark the one row of each hash that stays (`first`): a real row before a synthetic one, then the order of files and lines."""
-    bucket = F.when(F.col("key").isNull(), F.pmod("position", F.lit(tasks))).otherwise(
-        F.pmod(F.shiftright("key", 20), F.lit(tasks))
-    )
-    spread = rows.withColumn("bucket", bucket.cast("int")).repartition(tasks, "bucket")
-    same = Window.partitionBy("bucket", "key", "row_hash").orderBy("synthetic", "file", "block", "position")
-    return spread.withColumn("first", F.row_number().over(same) == 1).drop("bucket")
+    """Mark the one row of each hash that stays (`first`): a real row before a synthetic one, then by file and line."""
+    bucket = f"coalesce({bucket_of('key', tasks)}, position % {tasks})"
+    spread = rows.selectExpr("*", f"{bucket} AS bucket").repartition(tasks, "bucket")
+    rank = "row_number() OVER (PARTITION BY key, row_hash, bucket ORDER BY synthetic, file, block, position)"
+    return spread.selectExpr("*", f"{rank} = 1 AS first").drop("bucket")
+
+
+def bucket_of(key: str, tasks: int) -> str:
+    """Partition of a key."""
+    return f"(shiftright({key}, 20) % {tasks})"
 
 
 @dataclass
@@ -687,9 +723,9 @@ class Tally:
     files: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: Counter[str] = field(default_factory=Counter)
     blocks: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # (file, block): [first position, lines]
-    splits: Counter[str] = field(default_factory=Counter)
+    splits: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
-    targets: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    targets: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     encoding: set[int] = field(default_factory=set)
 
     @property
@@ -706,24 +742,25 @@ class Tally:
 
 def tally(rows: DataFrame, contract: Contract) -> Tally:
     """Count rows per file, split, source and reason. The groups are few: reasons hold no values."""
-    target = F.sum(F.col(contract.target).cast("double"))
     groups = rows.groupBy("file", "block", "kind", "first", "reasons", "split", "synthetic").agg(
-        F.count(F.lit(1)).alias("n"), F.min("position").alias("start"), target.alias("target")
+        F.expr("count(1) AS n"),
+        F.expr("min(position) AS start"),
+        F.expr(f"sum(CAST(value_{contract.at(contract.target)} AS double)) AS target"),
     )
     found = Tally()
     for group in groups.collect():
         block = found.blocks.setdefault((group.file, group.block), [group.start, 0])
         block[0] = min(block[0], group.start)
         block[1] += group.n
-        if group.kind == "encoding":
+        if group.kind == ENCODING:
             found.encoding.add(group.file)
-        elif group.kind == "bad":
+        elif group.kind == BAD:
             found.files[group.file]["bad"] += group.n
             for reason in group.reasons.split("\n"):
                 found.reasons[reason] += group.n
-        elif group.kind == "row" and not group.first:
+        elif group.kind == ROW and not group.first:
             found.files[group.file]["in_batch"] += group.n
-        elif group.kind == "row":
+        elif group.kind == ROW:
             add_accepted(found, group, 1)
     return found
 
@@ -737,24 +774,33 @@ def add_accepted(found: Tally, group: Any, sign: int) -> None:
 
 
 def drop_known(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
-    """Remove rows that a committed batch holds. Only hash files are read, and for few rows only the pages that can hold their keys."""
+    """Remove rows that a committed batch holds. Only hash files are read: for few rows, only the pages that can hold them."""
     if not manifest.history or not found.total("accepted"):
         return rows
     paths = [f"{manifest.output}hashes/batch={batch}" for batch in manifest.history]
     known = spark.read.schema("key bigint, row_hash string").parquet(*paths)
     if found.total("accepted") <= POINT_LOOKUPS:
-        known = known.where(F.col("key").isin([row.key for row in rows.select("key").collect()]))
-    seen = known.join(rows.select("key", "row_hash"), ["key", "row_hash"], "left_semi").distinct().persist()
-    if not seen.count():
+        keys = ", ".join(f"{row.key}L" for row in rows.select("key").collect())
+        hashes = [row.row_hash for row in known.where(f"key IN ({keys})").collect()]
+        seen = f"row_hash IN ({', '.join(map(literal, hashes))})" if hashes else "FALSE"
+        repeated, left = rows.where(seen), rows.where(f"NOT {seen}")
+        empty = not hashes
+    else:
+        table = known.join(rows.select("key", "row_hash"), ["key", "row_hash"], "left_semi").distinct().persist()
+        repeated, left = (rows.join(table, ["key", "row_hash"], how) for how in ("left_semi", "left_anti"))
+        # A join may move rows between partitions; the file a row is written to must not depend on that.
+        left = left.repartition(manifest.tasks, F.expr(bucket_of("key", manifest.tasks)))
+        empty = not table.count()
+    if empty:
         return rows
-    target = F.sum(F.col(manifest.contract.target).cast("double")).alias("target")
-    repeated = rows.join(seen, ["key", "row_hash"], "left_semi")
-    for group in repeated.groupBy("file", "split", "synthetic").agg(F.count(F.lit(1)).alias("n"), target).collect():
+    target = f"value_{manifest.contract.at(manifest.contract.target)}"
+    groups = repeated.groupBy("file", "split", "synthetic").agg(
+        F.expr("count(1) AS n"), F.expr(f"sum(CAST({target} AS double)) AS target")
+    )
+    for group in groups.collect():
         found.files[group.file]["in_history"] += group.n
         add_accepted(found, group, -1)
-    left = rows.join(seen, ["key", "row_hash"], "left_anti")
-    # A join may have moved rows between partitions; the file a row is written to must not depend on that.
-    return left.repartition(manifest.tasks, F.pmod(F.shiftright("key", 20), F.lit(manifest.tasks)))
+    return left
 
 
 # --------------------------------------------------------------------------------------------------------------------- Spark: writing
@@ -862,10 +908,11 @@ def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> t
         "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
         "mapreduce.fileoutputcommitter.algorithm.version": "2",
     }
-    source = F.when(F.col("synthetic"), SYNTHETIC).otherwise(SOURCES[0]).alias("source")
-    ordered = rows.sortWithinPartitions("split", "row_hash")
-    data = ordered.select(*contract.names, "row_hash", source, "split")
-    training = ordered.select(*contract.training_order, "split")
+    names = literal([name for name, _ in manifest.split])
+    source = f"CASE WHEN synthetic THEN '{SYNTHETIC}' ELSE '{SOURCES[0]}' END AS source"
+    ordered = rows.sortWithinPartitions("split", "key", "row_hash")
+    data = ordered.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
+    training = ordered.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
     hashes = rows.select("key", "row_hash").sortWithinPartitions("key", "row_hash")
     pages = {"parquet.page.row.count.limit": str(PAGE_ROWS), "parquet.enable.dictionary": "false"}
     jobs: list[Callable[[], None]] = [
@@ -909,45 +956,58 @@ def write_quarantine(
     if not found.total("bad"):
         publisher.publish("", place)
         return 0
-    bad = rows.where(F.col("kind") == "bad")
+    bad = rows.where(F.col("kind") == BAD)
     schema = "file string, line bigint, column string, value string, reason string, reasons array<string>, raw string"
-    refusals = [
-        (key, None, None, None, f"file refused: {reason}", [f"file refused: {reason}"], None)
-        for key, reason in sorted(refused.items())
-    ]
-    records = describe(spark, bad, manifest, found).unionByName(spark.createDataFrame(refusals, schema))
-    folders = 1 + found.total("bad") // 500_000
-    records = records.repartition(folders, "file").sortWithinPartitions("file", F.col("line").asc_nulls_first())
+    records = []
+    if found.total("bad") > len(refused):
+        records.append(describe(spark, rows.where(f"kind = {BAD}"), manifest, found))
+    if refused:
+        whole = [
+            (key, None, None, None, f"file refused: {why}", [f"file refused: {why}"], None)
+            for key, why in refused.items()
+        ]
+        records.append(local_table(spark, schema, whole))
+    record = records[0].unionByName(records[1]) if len(records) == 2 else records[0]
+    files = 1 + found.total("bad") // ROWS_PER_QUARANTINE_FILE
+    gathered = record.coalesce(1) if files == 1 else record.repartition(files, "file")
+    record = gathered.sortWithinPartitions("file", F.col("line").asc_nulls_first())
     try:
         quiet = {
             "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
             "mapreduce.fileoutputcommitter.algorithm.version": "2",
         }
-        records.write.options(**quiet, ignoreNullFields="false").json(f"{publisher.staging}/records")
+        record.write.options(**quiet, ignoreNullFields="false").json(f"{publisher.staging}/records")
         return sum(publisher.publish("records", place).values())
     finally:
         publisher.clean()
 
 
 def describe(spark: SparkSession, bad: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
-    """Quarantine records: file, line, first broken column and its value, first reason, all reasons, raw line."""
-    lines = []
+    """Make quarantine records: file, line, first broken column or rule, its cell, first reason, all reasons, raw line."""
+    places = []
     before: Counter[int] = Counter()
     for (file, block), (start, count) in sorted(found.blocks.items()):
-        lines.append((file, block, manifest.files[file].key, before[file] + 1 - start))
+        places.append((file, block, manifest.files[file].key, before[file] + 1 - start))
         before[file] += count
-    places = spark.createDataFrame(lines, "file int, block bigint, name string, offset bigint")
-    reasons = F.split("reasons", "\n")
-    first = reasons[0]
-    subject = F.substring_index(first, ":", 1)
-    return bad.join(F.broadcast(places), ["file", "block"]).select(
-        F.col("name").alias("file"),
-        (F.col("position") + F.col("offset")).alias("line"),
-        F.when(~subject.isin("line"), subject).alias("column"),
-        F.lit(None).cast("string").alias("value"),
-        first.alias("reason"),
-        reasons.alias("reasons"),
-        "raw",
+    table = local_table(spark, "file int, block bigint, name string, offset bigint", places)
+    subjects = [f"WHEN {literal(name)} THEN cells[{n}]" for n, name in enumerate(manifest.contract.names)]
+    for rule in manifest.contract.rules:
+        parts = ", ".join(f"cells[{manifest.contract.at(name)}]" for name in rule.sum)
+        whole = f"cells[{manifest.contract.at(rule.at_most)}]"
+        subjects.append(f"WHEN {literal(rule.name)} THEN concat(concat_ws(' + ', {parts}), ' > ', {whole})")
+    return (
+        bad.join(F.broadcast(table), ["file", "block"])
+        .selectExpr("name", "position + offset AS line", "split(reasons, '\\n') AS reasons", "raw", "cells")
+        .selectExpr("*", "nullif(substring_index(reasons[0], ':', 1), 'line') AS subject")
+        .selectExpr(
+            "name AS file",
+            "line",
+            "subject AS column",
+            f"CASE subject {' '.join(subjects)} END AS value",
+            "reasons[0] AS reason",
+            "reasons",
+            "raw",
+        )
     )
 
 
@@ -967,6 +1027,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
 
     Raises:
         ManifestError: a listed file is gone or changed, or the batch is committed already.
+
     """
     clock = Clock()
     tune(spark, manifest)
@@ -979,7 +1040,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     clock.lap("inspect")
 
     while True:
-        files = [file for file in manifest.files if file.key not in refused and file.size]
+        files = {n: file for n, file in enumerate(manifest.files) if file.key not in refused and file.size}
         if not files:
             rows, found = None, Tally()
             break
@@ -991,14 +1052,13 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
             found = tally(rows, manifest.contract)
             late = {files[number].key: "encoding is not UTF-8: save as UTF-8" for number in found.encoding}
         except Exception:
-            late = corrupt_files(files, storage)
+            late = corrupt_files(files.values(), storage)
             if not late:
                 raise
         if not late:
             break
         rows.unpersist()
         refused.update(late)
-    found = by_manifest(found, files, manifest)
     for number, file in enumerate(manifest.files):
         if file.key in refused:
             found.files[number]["bad"] += 1
@@ -1009,7 +1069,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     bytes_written = 0
     over_budget = found.rows > 0 and found.total("bad") / found.rows > manifest.contract.max_share
     if rows is not None and not over_budget:
-        kept = drop_known(spark, rows.where((F.col("kind") == "row") & F.col("first")), manifest, found)
+        kept = drop_known(spark, rows.where(f"kind = {ROW} AND first"), manifest, found)
         clock.lap("history")
         accepted_files, bytes_written = write_dataset(spark, kept, manifest)
     else:
@@ -1020,7 +1080,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     return report_of(manifest, found, refused, over_budget, accepted_files, bytes_written, spark.version, clock)
 
 
-def corrupt_files(files: Sequence[SourceFile], storage: Storage) -> dict[str, str]:
+def corrupt_files(files: Iterable[SourceFile], storage: Storage) -> dict[str, str]:
     """Compressed files that cannot be read to their end, with the reason."""
     late = {}
     for file in files:
@@ -1030,15 +1090,6 @@ def corrupt_files(files: Sequence[SourceFile], storage: Storage) -> dict[str, st
             if defect:
                 late[file.key] = defect
     return late
-
-
-def by_manifest(found: Tally, files: Sequence[SourceFile], manifest: Manifest) -> Tally:
-    """The tally with file numbers of the manifest instead of those of the files read."""
-    number = {file.key: place for place, file in enumerate(manifest.files)}
-    moved = [number[file.key] for file in files]
-    found.files = defaultdict(Counter, {moved[file]: counts for file, counts in found.files.items()})
-    found.blocks = {(moved[file], block): value for (file, block), value in found.blocks.items()}
-    return found
 
 
 class Clock:
@@ -1090,7 +1141,7 @@ def report_of(
         "rows_quarantined": found.total("bad"),
         "rows_duplicate_in_batch": in_batch,
         "rows_duplicate_in_history": in_history,
-        "rows_by_split": {name: found.splits[name] for name, _ in manifest.split},
+        "rows_by_split": {name: found.splits[n] for n, (name, _) in enumerate(manifest.split)},
         "rows_by_source": {name: found.sources[name] for name in SOURCES},
         "over_budget": over_budget,
         "max_share": manifest.contract.max_share,
@@ -1098,7 +1149,8 @@ def report_of(
         "reasons": dict(found.reasons.most_common()),
         "outputs": dict(outputs),
         "target_mean_by_split": {
-            name: found.targets[name] / found.splits[name] if found.splits[name] else None for name, _ in manifest.split
+            name: found.targets[n] / found.splits[n] if found.splits[n] else None
+            for n, (name, _) in enumerate(manifest.split)
         },
         "spark_version": version,
         "seconds": {**clock.seconds, "merge": clock.total},
