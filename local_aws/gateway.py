@@ -20,7 +20,7 @@ from local_aws.errors import ServiceError, describe_exception
 from local_aws.glue import Glue
 from local_aws.sagemaker import SageMaker
 from local_aws.settings import Settings
-from local_aws.validation import check_request
+from local_aws.validation import check_request, unsupported
 
 _LOG = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Gateway:
             await self._invoke(unquote(match.group(1)), headers, receive, send)
             return True
         if signed_for == "sagemaker" and not target:
-            error = ServiceError("UnknownOperationException", f"{path} is not available in local_aws.", status=501)
+            error = ServiceError("UnknownOperationException", f"{path} is not available in local_aws.")
             await _answer_error(send, error)
             return True
         return False
@@ -166,7 +166,18 @@ class Gateway:
         except ServiceError as error:
             await _answer_error(send, error)
             return
-        await self._pass_on(scope, path, headers, _replay(body), send)
+        answer: list[Message] = []
+
+        async def held(message: Message) -> None:
+            answer.append(message)
+
+        await self._pass_on(scope, path, headers, _replay(body), held)
+        if answer[0]["status"] == 400 and b'"InvalidAction"' in answer[-1].get("body", b""):
+            # MiniStack does not know the operation, Glue does.
+            await _answer_error(send, unsupported("glue", operation))
+            return
+        for message in answer:
+            await send(message)
 
     async def _invoke(self, name: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
         body = await _read(receive)

@@ -33,6 +33,7 @@ class Glue:
             "ListCrawlers": self.crawlers.list_names,
             "DeleteCrawler": self.crawlers.delete,
             "GetCrawlerMetrics": self.crawlers.metrics,
+            "ListJobs": self.runs.list_jobs,
             "StartJobRun": self.runs.start,
             "GetJobRun": self.runs.get,
             "GetJobRuns": self.runs.list_runs,

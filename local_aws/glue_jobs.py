@@ -147,6 +147,11 @@ class JobRuns:
             self._clients.catalog.get_job(JobName=name)
         return page_of(runs, params, "JobRuns", default_size=200)
 
+    def list_jobs(self, params: Document) -> Document:
+        """Return a page of the names of jobs."""
+        names = [job["Name"] for job in self._clients.catalog.get_jobs()["Jobs"]]
+        return page_of(names, params, "JobNames", default_size=100)
+
     def stop(self, params: Document) -> Document:
         """Ask runs to end."""
         accepted, errors = [], []

@@ -40,7 +40,7 @@ def list_page(
     return page_of(summaries, params, result, default_size=10)
 
 
-def page_of(items: list[Document], params: Document, result: str, default_size: int) -> Document:
+def page_of(items: list[Any], params: Document, result: str, default_size: int) -> Document:
     """Cut one page out of `items` by MaxResults and NextToken."""
     start = _offset(params.get("NextToken"))
     size = params.get("MaxResults", default_size)

@@ -52,7 +52,6 @@ def unsupported(service: str, operation: str) -> ServiceError:
     return ServiceError(
         "UnknownOperationException",
         f"The operation {operation} of {service} is not available in local_aws; docs/local-aws.md lists what is.",
-        status=501,
     )
 
 

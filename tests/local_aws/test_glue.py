@@ -109,6 +109,13 @@ def test_unknown_jobs_and_runs(account: Account) -> None:
         account.glue.get_job_runs(JobName="unknown")
 
 
+def test_jobs_are_listed_and_operations_that_are_missing_say_so(account: Account) -> None:
+    define(account, "listed", "")
+    assert "listed" in account.glue.list_jobs()["JobNames"]
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*ListBlueprints of glue is not available"):
+        account.glue.list_blueprints()
+
+
 def crawl(account: Account, name: str, path: str, **changes) -> dict:
     request = {"Name": name, "Role": ROLE, "DatabaseName": name, "Targets": {"S3Targets": [{"Path": path}]}}
     account.glue.create_database(DatabaseInput={"Name": name})
