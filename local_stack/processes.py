@@ -13,6 +13,8 @@ from pathlib import Path
 
 from local_stack import layout
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 @dataclass(frozen=True)
 class Running:
@@ -63,6 +65,7 @@ def start(name: str, command: Sequence[str | Path], environment: Mapping[str, st
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children[process.pid] = process
     running = Running(name, process.pid, start_time(process.pid) or 0)
     _record(name).write_text(json.dumps({"pid": running.pid, "started": running.started}))
     return running
@@ -90,6 +93,9 @@ def stop(name: str, seconds: float = 20) -> bool:
         _reap(running.pid)
         time.sleep(0.1)
     _signal_group(running.pid, signal.SIGKILL)  # what is left of its session
+    while running.alive():  # a killed process is gone as soon as the kernel gets to it
+        _reap(running.pid)
+        time.sleep(0.01)
     _reap(running.pid)
     _record(name).unlink(missing_ok=True)
     return True
@@ -115,7 +121,6 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # started by an earlier command, init reaps it
+    """Collect an ended child of this very command; what an earlier command started is init's to collect."""
+    if (child := _children.get(pid)) is not None and child.poll() is not None:
+        del _children[pid]

@@ -1,0 +1,126 @@
+"""The data platform deployed to a running local_aws with plain boto3."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from boto3.session import Session
+from local_account import Account, wait_for
+
+from deploy import data_platform
+from retraining.aws_clients import AwsAccess
+from retraining.dag_factory import queue_name
+from retraining.platform_settings import PlatformError, read_platform
+
+
+class CloudFormationLoader(yaml.SafeLoader):
+    """Reads short-form functions as what they wrap."""
+
+
+def _plain(loader, _suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else loader.construct_mapping(node)
+
+
+CloudFormationLoader.add_multi_constructor("!", _plain)
+TEMPLATE = yaml.load(data_platform.TEMPLATE.read_text(), CloudFormationLoader)
+RESOURCES = TEMPLATE["Resources"]
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    account = Account(tmp_path_factory.mktemp("platform") / "data")
+    account.start()
+    yield account
+    account.close()
+    account.stop()
+
+
+@pytest.fixture(scope="module")
+def session(account) -> Iterator[Session]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_ENDPOINT_URL", account.url)
+        yield Session(region_name="us-east-1")
+
+
+@pytest.fixture(scope="module")
+def deployed(session):
+    return data_platform.deploy(session, "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None)
+
+
+def test_the_first_deployment_creates_and_the_second_changes_nothing(session, deployed):
+    assert deployed[0] == "created"
+    change, outputs = data_platform.deploy(
+        session, "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None
+    )
+    assert change == "unchanged"
+    assert outputs == deployed[1]
+
+
+def test_the_parameter_tells_the_dag_what_exists(account, session, deployed):
+    platform = read_platform("/retraining/abalone/platform", AwsAccess(region="us-east-1", endpoint_url=account.url))
+    assert platform.bucket == deployed[1]["DataBucketName"]
+    assert (platform.poll_seconds, platform.settle_seconds) == (1, 2)
+    assert (
+        session.client("glue").get_crawler(Name=platform.glue_crawler)["Crawler"]["DatabaseName"]
+        == platform.glue_database
+    )
+    assert session.client("glue").get_job(JobName=platform.glue_job)["Job"]["GlueVersion"] == "6.0"
+    assert (
+        session.client("lambda").get_function(FunctionName=platform.analyze_function)["Configuration"]["Runtime"]
+        == "python3.12"
+    )
+    assert platform.queue_url == session.client("sqs").get_queue_url(QueueName=queue_name("abalone"))["QueueUrl"]
+
+
+def test_a_missing_platform_says_how_to_deploy_it(account, session):
+    with pytest.raises(PlatformError, match=r"deploy infra/data_platform\.yaml"):
+        read_platform("/retraining/nobody/platform", AwsAccess(region="us-east-1", endpoint_url=account.url))
+
+
+def test_an_upload_below_new_reaches_the_queue_and_one_elsewhere_does_not(session, deployed):
+    bucket, sqs = deployed[1]["DataBucketName"], session.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue_name("abalone"))["QueueUrl"]
+    session.client("s3").put_object(Bucket=bucket, Key="abalone/raw/ignored.csv", Body=b"x")
+    session.client("s3").put_object(Bucket=bucket, Key="abalone/new/seen.csv", Body=b"x")
+
+    def messages():
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", [])
+        return [
+            json.loads(item["Body"])["Records"][0]["s3"]["object"]["key"] for item in found if "Records" in item["Body"]
+        ]
+
+    assert wait_for(messages) == ["abalone/new/seen.csv"]
+
+
+def test_the_data_bucket_is_versioned_encrypted_closed_and_survives_the_stack():
+    bucket = RESOURCES["DataBucket"]
+    properties = bucket["Properties"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["BucketEncryption"]
+    [statement] = RESOURCES["DataBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_wildcard_resource_has_a_written_reason():
+    lines = Path(data_platform.TEMPLATE).read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        if line.strip().startswith('Resource: "*"'):
+            assert "#" in line, f"line {number}: a wildcard resource needs its reason behind it"
+
+
+def test_every_statement_has_a_name_and_no_action_is_a_wildcard():
+    for name, resource in RESOURCES.items():
+        for policy in resource.get("Properties", {}).get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                assert statement["Sid"], name
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                assert not any("*" in action for action in actions), (name, statement["Sid"])
