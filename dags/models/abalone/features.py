@@ -41,7 +41,9 @@ def measurements(frame: pd.DataFrame) -> np.ndarray:
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            raise ValueError(f"row {bad[0] + 1}: {name} is {frame[name].iloc[bad[0]]!r}, not a finite number")
+            value = frame[name].iloc[bad[0]]
+            shown = value.item() if isinstance(value, np.generic) else value  # nan, not np.float64(nan)
+            raise ValueError(f"row {bad[0] + 1}: {name} is {shown!r}, not a finite number")
         columns.append(values)
     return np.column_stack(columns)
 

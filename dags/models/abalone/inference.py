@@ -23,6 +23,7 @@ if HERE not in sys.path:  # model.joblib's classes are in features.py beside thi
 import joblib  # noqa: E402 -- after the path, as everything that could import features
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from threadpoolctl import ThreadpoolController  # noqa: E402
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -53,13 +54,15 @@ class Model(NamedTuple):
     """Has ``predict(frame)``."""
     columns: list[str]
     """Names of the inputs, in the order of training."""
+    threads: ThreadpoolController
+    """Of the numeric libraries that the estimator has loaded."""
 
 
 def model_fn(model_dir: str) -> Model:
     """Return the model in ``model_dir`` (``model.joblib`` and ``model_card.json``)."""
     folder = Path(model_dir)
     card = json.loads((folder / "model_card.json").read_text(encoding="utf-8"))
-    return Model(joblib.load(folder / "model.joblib"), list(card["columns"]))
+    return Model(joblib.load(folder / "model.joblib"), list(card["columns"]), ThreadpoolController())
 
 
 def input_fn(body: str | bytes, content_type: str = CSV) -> list[Any]:
@@ -94,7 +97,9 @@ def predict_fn(data: list[Any], model: Model) -> np.ndarray:
     frame = pd.DataFrame([_values(row, number, model.columns) for number, row in enumerate(data, start=1)])
     frame.columns = model.columns
     try:
-        predictions = np.asarray(model.estimator.predict(frame), dtype=float)
+        # A server works on several requests at once; threads within one only wait for each other's processors.
+        with model.threads.limit(limits=1):
+            predictions = np.asarray(model.estimator.predict(frame), dtype=float)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
     if predictions.shape != (len(data),):

@@ -1,0 +1,232 @@
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import evaluate
+import inference
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from abalone_artifacts import COLUMNS, MODEL, pack
+
+from lambda_functions.analyze_results import handler
+
+
+@pytest.fixture(scope="module")
+def challenger(default_artifact, tmp_path_factory) -> Path:
+    return pack(default_artifact, tmp_path_factory.mktemp("challenger"))
+
+
+@pytest.fixture(scope="module")
+def champion(linear_artifact, tmp_path_factory) -> Path:
+    return pack(linear_artifact, tmp_path_factory.mktemp("champion"))
+
+
+def run(output: Path, test: Path, challenger: Path, champion: Path | None = None, columns=COLUMNS) -> dict:
+    """Run evaluate.py's main and return the summary."""
+    arguments = ["--test", str(test), "--challenger", str(challenger), "--output", str(output)]
+    arguments += ["--columns", json.dumps(columns), "--target", "rings", "--group", "sex"]
+    if champion:
+        arguments += ["--champion", str(champion)]
+    assert evaluate.main(arguments) == 0
+    return json.loads((output / "summary.json").read_text())
+
+
+def answering(predictions: str) -> str:
+    """Return the source of an inference.py that answers ``predictions``, an expression in ``rows``, the number of rows."""
+    return f"""
+import json
+def model_fn(folder): return None
+def input_fn(body, content_type): return len(json.loads(body)["instances"]) if content_type != "text/csv" else 1
+def predict_fn(rows, model): return {predictions}
+def output_fn(prediction, accept): return json.dumps({{"predictions": prediction}})
+"""
+
+
+def fake_artifact(folder: Path, inference: str = "", **files: str) -> Path:
+    """Pack an artifact whose serving code is ``inference``, for answers that no sound model gives."""
+    code = folder / "unpacked" / "code"
+    code.mkdir(parents=True)
+    for name, text in (files or {"inference.py": inference}).items():
+        (code / name).write_text(text)
+    return pack(folder / "unpacked", folder)
+
+
+def rows_of(output: Path) -> pd.DataFrame:
+    return pd.read_csv(output / "rows.csv", float_precision="round_trip")
+
+
+@pytest.fixture(scope="module")
+def evaluated(channels, challenger, champion, tmp_path_factory) -> Path:
+    """Return the output of one evaluation of two real artifacts."""
+    output = tmp_path_factory.mktemp("evaluated")
+    run(output, channels / "test", challenger, champion)
+    return output
+
+
+def test_both_models_are_scored_on_every_test_row(evaluated, default_artifact, linear_artifact, abalone):
+    rows, test = rows_of(evaluated), abalone[2200:2409]
+    assert list(rows.columns) == list(evaluate.HEADER) == handler.HEADER
+    assert list(rows["row"]) == list(range(1, 210))
+    assert np.array_equal(rows["truth"], test["rings"])
+    assert np.array_equal(rows["group"], test["sex"])
+    for role, artifact in (("challenger", default_artifact), ("champion", linear_artifact)):
+        model = joblib.load(artifact / "model.joblib")
+        assert rows[role].to_numpy() == pytest.approx(model.predict(test.drop(columns="rings")), rel=1e-12)
+
+
+def test_the_summary_is_what_the_lambda_makes_of_the_rows(evaluated):
+    summary = json.loads((evaluated / "summary.json").read_text())
+    with (evaluated / "rows.csv").open("rb") as body:
+        analysis = handler.analyze_csv(body)
+    assert summary.pop("names") == {"challenger": "challenger", "champion": "champion"}
+    assert summary["worst_group"].pop("group") == analysis["worst_group"].pop("group")
+    flat, expected = (pd.json_normalize(part).iloc[0].to_dict() for part in (analysis, summary))
+    assert flat == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_smoke_request_is_answered_by_the_artifact_as_recorded(evaluated, default_artifact):
+    smoke = json.loads((evaluated / "smoke.json").read_text())
+    model = inference.model_fn(str(default_artifact))
+    answer = inference.predict_fn(inference.input_fn(smoke["body"], smoke["content_type"]), model)
+    assert answer.tolist() == [smoke["prediction"]]
+    assert smoke["prediction"] == pytest.approx(rows_of(evaluated)["challenger"][0], rel=1e-12)
+
+
+def test_a_first_model_has_no_champion(channels, tmp_path):
+    summary = run(
+        tmp_path / "out", channels / "test", fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    )
+    assert summary["challenger"]["rmse"] > 0
+    assert summary["champion"] is None
+    assert summary["paired"] is None
+    with (tmp_path / "out" / "rows.csv").open() as lines:
+        assert {row["champion"] for row in csv.DictReader(lines)} == {""}
+
+
+def test_the_job_runs_as_a_single_file_from_any_folder(channels, tmp_path):
+    """Neither the other files of its folder nor the working directory take part; the artifacts' modules do not mix."""
+    alone = tmp_path / "job" / "evaluate.py"
+    alone.parent.mkdir()
+    shutil.copyfile(MODEL / "evaluate.py", alone)
+    (alone.parent / "features.py").write_text("VALUE = -1.0")
+    models = {}
+    for role, value in (("challenger", 8.0), ("champion", 12.0)):
+        code = {
+            "inference.py": "import features\n" + answering("[features.VALUE] * rows"),
+            "features.py": f"VALUE = {value}",
+        }
+        models[role] = fake_artifact(tmp_path / role, **code)
+    command = [sys.executable, str(alone), "--test", str(channels / "test"), "--output", str(tmp_path / "out")]
+    command += [text for role, folder in models.items() for text in (f"--{role}", str(folder))]
+    command += ["--columns", json.dumps(COLUMNS), "--target", "rings", "--group", "sex"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=alone.parent, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "out")
+    assert set(rows["challenger"]) == {8.0}
+    assert set(rows["champion"]) == {12.0}
+
+
+def test_a_champion_trained_by_other_code_keeps_scoring(channels, abalone, tmp_path):
+    """Its features.py has the same class names with another behaviour, and a class that today's file does not have."""
+    old_code = tmp_path / "old"
+    shutil.copytree(MODEL, old_code, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (old_code / "features.py").read_text()
+    text = text.replace("class RawInputs(", "class RetiredInputs(").replace("-> RawInputs", "-> RetiredInputs")
+    text += "\n\nclass RawInputs(RetiredInputs):\n    def transform(self, frame):\n"
+    text += "        return super().transform(frame)[:, :1]\n"
+    (old_code / "features.py").write_text(text)
+    environment = {
+        **os.environ,
+        "SM_CHANNEL_TRAIN": str(channels / "train"),
+        "SM_CHANNEL_VALIDATION": str(channels / "validation"),
+        "SM_MODEL_DIR": str(tmp_path / "artifact"),
+    }
+    command = [sys.executable, str(old_code / "train.py"), "--algorithm", "linear", "--columns", json.dumps(COLUMNS)]
+    subprocess.run([*command, "--target", "rings", "--group", "sex"], env=environment, check=True, timeout=120)
+    champion = pack(tmp_path / "artifact", tmp_path / "champion")
+    shutil.rmtree(old_code)
+    challenger = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    run(tmp_path / "out", channels / "test", challenger, champion)
+    slope, intercept = np.polyfit(abalone["length"][:1600], abalone["rings"][:1600], 1)  # what the old code amounts to
+    expected = intercept + slope * abalone["length"][2200:2409]
+    assert rows_of(tmp_path / "out")["champion"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-9)
+
+
+def test_a_champion_keeps_scoring_when_the_contract_gains_and_moves_columns(evaluated, champion, abalone, tmp_path):
+    wider = ["rings", "site", *reversed(COLUMNS[1:])]
+    (tmp_path / "test").mkdir()
+    test = abalone[2200:2409].assign(site="north")[wider]
+    test.to_csv(tmp_path / "test" / "rows.csv", header=False, index=False)
+    indifferent = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    run(tmp_path / "out", tmp_path / "test", indifferent, champion, wider)
+    moved, before = (rows_of(output)["champion"].to_numpy() for output in (tmp_path / "out", evaluated))
+    assert moved == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (answering("[1.0]"), r"the challenger answered 209 rows with 1 predictions"),
+        (answering("3"), r"the challenger answered 209 rows with int predictions"),
+        (answering("[float('nan')] * rows"), r"the challenger predicted nan for row 1"),
+        (answering("[1.0] * (rows - 1) + [None]"), r"the challenger predicted None for row 209"),
+        (answering("1 / 0"), r"the challenger .* failed: ZeroDivisionError"),
+        ("raise ImportError('no such library')", r"the challenger .* ended with exit code 1 before it answered"),
+    ],
+)
+def test_an_artifact_that_does_not_answer_soundly_fails_the_job(channels, tmp_path, code, message):
+    broken = fake_artifact(tmp_path / "broken", code)
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        run(tmp_path / "out", channels / "test", broken)
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_what_an_artifact_prints_does_not_end_up_among_the_answers(tmp_path):
+    chatty = fake_artifact(tmp_path / "chatty", "print('hello')\n" + answering("print('hi') or [9.0] * rows"))
+    with evaluate.ArtifactProcess(chatty, "champion") as model:
+        model.ask("", "text/csv")
+        assert model.answer(1) == [9.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rows"),
+        ("9,M\n", r"rows\.csv, line 1: 2 values, expected 9"),
+        ("nan,M,.4,.3,.1,.5,.2,.1,.1\n", r"rows\.csv, line 1: rings is 'nan', not a finite number"),
+    ],
+)
+def test_a_test_channel_that_does_not_fit_is_an_error(tmp_path, text, message):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "rows.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "out", tmp_path / "test", fake_artifact(tmp_path / "model", answering("[9.5] * rows")))
+
+
+def test_an_archive_may_not_write_outside_its_folder(tmp_path):
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("../escaped.txt")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    target = tmp_path / "inside"
+    target.mkdir()
+    with pytest.raises(ValueError, match=r"model\.tar\.gz holds an unsafe member"):
+        evaluate.extract(tmp_path / "model.tar.gz", target)
+    assert not (tmp_path / "escaped.txt").exists()
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "does not exist"), (b"not a tar", "cannot be unpacked")])
+def test_an_archive_that_is_missing_or_damaged_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "model.tar.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"model\.tar\.gz {message}"):
+        evaluate.extract(tmp_path / "model.tar.gz", tmp_path)
