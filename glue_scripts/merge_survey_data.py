@@ -50,7 +50,9 @@ MAX_LINE = 4096  # characters; a longer line is no survey row and would flood th
 HEAD_BYTES = 64 * 1024
 BYTES_PER_TASK = 8 * 1024 * 1024  # of input text
 GZIP_RATIO = 4  # what survey text usually compresses by; only sizes partitions
-POINT_LOOKUPS = 1000  # up to this many row keys are looked up page by page in the history, more are joined
+# Up to this many row keys are looked up page by page in the history, more are joined. Parquet evaluates the list as nested ORs: 764 of them
+# overflowed the stack of an executor thread with default settings.
+POINT_LOOKUPS = 200
 PAGE_ROWS = 1024  # rows of a Parquet page of the hash files: what one point look-up reads
 STALE_STAGING_SECONDS = (
     6 * 3600
