@@ -48,6 +48,8 @@ def ensure(names: list[str]) -> float:
         uv = _uv(interpreter)
         for name in stale:
             _create(uv, interpreter, name)
+        if "jobs" in stale and _is_current("local_aws"):
+            _record_spark_classes()
     seconds = time.monotonic() - started
     _note_setup(seconds if stale else None)
     return seconds
@@ -110,6 +112,23 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
         check=True,
     )
     _marker(name).write_text(_digest(name))
+    print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _record_spark_classes() -> None:
+    """Halve the start of every local Spark job, once, by recording the classes that it loads."""
+    started = time.monotonic()
+    print("recording the classes of a Spark job, so that local Glue jobs start in half the time", flush=True)
+    command = [
+        layout.python("local_aws"),
+        "-m",
+        "local_aws.spark",
+        "--environments",
+        layout.VENVS,
+        "--java-home",
+        find_java(),
+    ]
+    subprocess.run(command, cwd=layout.ROOT, check=True)
     print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
 
 
