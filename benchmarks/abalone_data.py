@@ -113,6 +113,7 @@ def out_of_fold(
         seed: of the shuffle, so that all models can be compared on the same folds.
         share: train on this share of each fold's training rows only.
         share_seed: of the choice of that share, so that a model can be trained again on other rows.
+
     """
     rng = np.random.default_rng(share_seed)
     predictions = np.empty_like(data.target)

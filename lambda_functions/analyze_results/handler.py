@@ -49,6 +49,7 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
 
     Raises:
         ValueError: the event or a row is malformed; the message names the key or the line.
+
     """
     document = _document(event)
     if "rows_uri" in document:
@@ -70,6 +71,7 @@ def analyze_csv(body: Readable, *, name: str = "rows.csv") -> dict[str, Any]:
     Raises:
         ValueError: wrong header, no rows, wrong number of fields, a value that is no finite number, or a champion in
             some rows only.
+
     """
     reader = csv.reader(_lines(body, name), strict=True)
     try:
@@ -94,6 +96,7 @@ def analyze_lists(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: a key is missing, the lists are empty or of unequal length, or a value is no finite number.
+
     """
     for key in ("GroundTruth", "Predictions"):
         if key not in document:

@@ -96,9 +96,12 @@ def test_lists_may_arrive_as_the_training_toolkit_prints_them(channels, tmp_path
 
 def test_the_network_ensemble_trains_and_keeps_outliers_within_bounds(abalone):
     data = abalone[:600]
-    model = train.train("svr_hgb_mlp", data.drop(columns="rings"), data["rings"], {"mlp_count": 2}, seed=0)
+    arguments = ("svr_hgb_mlp", data.drop(columns="rings"), data["rings"], {"mlp_count": 2})
+    first, again, other = (train.train(*arguments, seed=seed) for seed in (0, 0, 7))
     odd = data.drop(columns="rings").iloc[:2].assign(height=[0.0, 1.13])
-    assert np.all((model.predict(odd) > 0) & (model.predict(odd) < 40))
+    assert np.all((first.predict(odd) > 0) & (first.predict(odd) < 40))
+    assert np.array_equal(first.predict(data), again.predict(data))
+    assert not np.array_equal(first.predict(data), other.predict(data))
 
 
 def test_keras_without_tensorflow_says_where_it_runs(abalone, monkeypatch):

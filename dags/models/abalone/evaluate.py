@@ -50,6 +50,7 @@ def read_rows(folder: Path, columns: Sequence[str], target: str, group: str) -> 
 
     Raises:
         ValueError: a line has another number of values than ``columns`` or no finite target.
+
     """
     target_at, group_at = columns.index(target), columns.index(group)
     for path in sorted(folder.rglob("*.csv")):
@@ -114,6 +115,7 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
         Raises:
             RuntimeError: the artifact cannot be loaded or refuses the request.
             ValueError: the answer is not one finite number for each of the ``rows``.
+
         """
         line = self._process.stdout.readline()
         if not line:
@@ -143,6 +145,7 @@ def extract(archive: Path, folder: Path) -> None:
 
     Raises:
         ValueError: there is no such archive, it is damaged, or it holds an unsafe member.
+
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -190,6 +193,7 @@ def evaluate(
     Raises:
         ValueError: there are no rows, or a model's answer is not one finite number per row.
         RuntimeError: an artifact cannot be loaded or refuses the rows.
+
     """
     rows = iter(rows)
     first = next(rows, None)

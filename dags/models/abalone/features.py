@@ -30,6 +30,7 @@ def measurements(frame: pd.DataFrame) -> np.ndarray:
 
     Raises:
         ValueError: a column is missing or holds a value that is no finite number.
+
     """
     missing = [name for name in MEASUREMENTS if name not in frame.columns]
     if missing:
@@ -53,6 +54,7 @@ def sex_indicators(frame: pd.DataFrame) -> np.ndarray:
 
     Raises:
         ValueError: the column is missing or holds another value than ``SEXES``.
+
     """
     if "sex" not in frame.columns:
         raise ValueError(f"the rows have no column sex (columns: {', '.join(map(str, frame.columns))})")
@@ -77,6 +79,7 @@ class RawInputs(TransformerMixin, BaseEstimator):
 
         Raises:
             ValueError: a column is missing or holds a value that is no measurement or sex.
+
         """
         return np.hstack([measurements(frame), sex_indicators(frame)])
 
@@ -102,6 +105,7 @@ class RatioFeatures(TransformerMixin, BaseEstimator):
 
         Raises:
             ValueError: a column is missing or holds a value that the features are not defined for.
+
         """
         floors = np.repeat([LENGTH_FLOOR, WEIGHT_FLOOR], [len(LENGTHS), len(WEIGHTS)])
         values = np.maximum(measurements(frame), floors)
@@ -152,6 +156,7 @@ class SmearedLogTarget(RegressorMixin, BaseEstimator):
 
         Raises:
             ValueError: the target is not above 0 everywhere.
+
         """
         target = np.asarray(target, dtype=float)
         if not np.all(target > 0):

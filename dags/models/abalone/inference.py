@@ -70,6 +70,7 @@ def input_fn(body: str | bytes, content_type: str = CSV) -> list[Any]:
 
     Raises:
         InvalidRequest: the body is empty or malformed (400) or of another content type (415).
+
     """
     text = _text(body)
     kind = _media_type(content_type)
@@ -93,6 +94,7 @@ def predict_fn(data: list[Any], model: Model) -> np.ndarray:
     Raises:
         InvalidRequest: a row has the wrong number of values, lacks a column or holds a value the model is not defined
         for. ValueError: the model's own answer is not one finite number per row.
+
     """
     frame = pd.DataFrame([_values(row, number, model.columns) for number, row in enumerate(data, start=1)])
     frame.columns = model.columns
@@ -115,6 +117,7 @@ def output_fn(prediction: np.ndarray, accept: str = JSON) -> tuple[str, str]:
 
     Raises:
         NotAcceptable: neither CSV nor JSON is accepted.
+
     """
     kinds = [_media_type(part) for part in (accept or JSON).split(",")]
     if JSON in kinds or "*/*" in kinds:

@@ -80,6 +80,7 @@ class Algorithm:
 
         Raises:
             ValueError: an override has no default of that name, or is not a number of the default's type.
+
         """
         unknown = sorted(set(overrides) - set(self.defaults))
         if unknown:
@@ -101,6 +102,7 @@ def build(algorithm: str, params: Mapping[str, Any] | None = None, seed: int = 0
 
     Raises:
         ValueError: unknown algorithm or hyperparameter.
+
     """
     chosen = _algorithm(algorithm)
     return chosen.build(chosen.hyperparameters(params or {}), seed)
@@ -172,6 +174,7 @@ class KerasNetwork:
 
         Raises:
             RuntimeError: TensorFlow is not installed here.
+
         """
         try:
             import keras
@@ -227,6 +230,7 @@ def read_channel(folder: Path, columns: Sequence[str], target: str) -> pd.DataFr
 
     Raises:
         ValueError: no rows, a file with another number of columns, or a target that is not a finite number.
+
     """
     frames = []
     for path in sorted(folder.rglob("*.csv")):
