@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up down status retrain reset env check format test bench-model bench-etl bench-lambda
+.PHONY: help setup setup-dev demo up down status retrain reset env dataset-log check format test bench-model bench-etl bench-lambda
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=pat
 
 reset:  ## stop, and delete local data and history
 	@$(RUN) reset
+
+dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild abalone"|... does more
+	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.dataset $(or $(COMMAND),versions)
 
 env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
 	@$(RUN) env

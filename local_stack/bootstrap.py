@@ -119,7 +119,7 @@ def _record_spark_classes() -> None:
     """Halve the start of every local Spark job, once, by recording the classes that it loads."""
     started = time.monotonic()
     print("recording the classes of a Spark job, so that local Glue jobs start in half the time", flush=True)
-    command = [
+    command: list[str | Path] = [
         layout.python("local_aws"),
         "-m",
         "local_aws.spark",

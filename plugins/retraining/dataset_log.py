@@ -46,10 +46,11 @@ class FileRecord(Strict):
 
 
 class Output(Strict):
-    """One object that the merge wrote."""
+    """One object that the merge wrote: key, size in bytes, entity tag."""
 
     key: str
     size: int
+    etag: str = ""
 
 
 class Version(Strict):

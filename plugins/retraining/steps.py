@@ -238,7 +238,11 @@ class RetrainingSteps:
     def _outputs(self, prefix: str, suffix: str) -> list[Output]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.platform.bucket, Prefix=prefix)
         items = (item for page in pages for item in page.get("Contents", []))
-        return [Output(key=item["Key"], size=item["Size"]) for item in items if item["Key"].endswith(suffix)]
+        return [
+            Output(key=item["Key"], size=item["Size"], etag=item["ETag"].strip('"'))
+            for item in items
+            if item["Key"].endswith(suffix)
+        ]
 
     # -- model ------------------------------------------------------------------------------------------------------------------------
 
