@@ -14,8 +14,8 @@ from local_stack.airflow_settings import ADMIN, stack_secrets
 class AirflowApi:
     """A client that logs in by password and renews its token."""
 
-    def __init__(self, url: str = layout.AIRFLOW_URL) -> None:
-        self._url = url
+    def __init__(self, url: str | None = None) -> None:
+        self._url = url or layout.AIRFLOW_URL
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy variable must not lead loopback calls astray
         self._until = 0.0

@@ -59,6 +59,21 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
     return run
 
 
+def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
+    """Wait silently until a run has ended and return it, however it ended.
+
+    Raises:
+        RunFailedError: it does not end.
+
+    """
+    deadline = time.monotonic() + seconds
+    while (run := api.run(dag_id, run_id))["state"] not in ("success", "failed"):
+        if time.monotonic() > deadline:
+            raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
+        time.sleep(0.3)
+    return run
+
+
 def reason_of(api: AirflowApi, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
     """Return the error that ended a task, read from the log of its last try."""
     path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(1, task.get('try_number') or 1)}"

@@ -333,8 +333,11 @@ class RetrainingSteps:
         trained: Sequence[Any],
         evaluated: Any,
         decision: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Register the candidate: pending until it serves when it was approved, rejected otherwise."""
+        params: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """Register the candidate: pending until it serves when it was approved, rejected otherwise; nothing in a dry run."""
+        if params.get("dry_run"):
+            return None
         run = RunPlan.model_validate(plan)
         challenger = self.best_candidate(trained)
         status = registry.PENDING if decision["promote"] else registry.REJECTED
@@ -438,9 +441,8 @@ class RetrainingSteps:
             outcome = "approved, not deployed (dry run)"
             if not params.get("dry_run"):
                 outcome = "declined by a person"
-                package = self.register_model(
-                    plan, dataset, trained, evaluated, {**decision, "promote": False, "decision": outcome}
-                )
+                declined = {**decision, "promote": False, "decision": outcome}
+                package = self.register_model(plan, dataset, trained, evaluated, declined, params)
         champion = analysis.get("champion")
         summary = {
             "model": run.model,

@@ -1,0 +1,119 @@
+"""A whole stack of its own: local_aws and a real Airflow, in a temporary folder and on free ports."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.session import Session
+from local_account import free_port
+
+from local_stack import layout
+from local_stack.airflow_api import AirflowApi
+from local_stack.airflow_settings import aws_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+VENVS = ROOT / ".local" / "venvs"
+
+
+class Stack:
+    """The stack's command line, and clients for what it starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "venvs").symlink_to(VENVS)
+        self.environment = {
+            **os.environ,
+            "RETRAINING_LOCAL_DIR": str(folder),
+            "LOCAL_AWS_PORT": str(free_port()),
+            "AIRFLOW_PORT": str(free_port()),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
+        }
+        for name in [name for name in self.environment if name.startswith("AIRFLOW_") and name != "AIRFLOW_PORT"]:
+            del self.environment[name]
+        self.summary: dict[str, Any] = {}
+
+    def run(self, *arguments: str, seconds: float = 400) -> subprocess.CompletedProcess[str]:
+        command = [VENVS / "airflow" / "bin" / "python", "-m", "local_stack", *arguments]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [VENVS / "airflow" / "bin" / "python", "-m", "retraining.dataset", *arguments]
+        environment = {**self.environment, **aws_environment()}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack after a demo and an ``up``: two versions, a promoted model, everything running."""
+    stack = Stack(tmp_path_factory.mktemp("stack") / "local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "LOCAL", stack.folder)
+        patch.setattr(layout, "SECRETS", stack.folder / "secrets.json")
+        patch.setattr(layout, "AWS_URL", f"http://127.0.0.1:{stack.environment['LOCAL_AWS_PORT']}")
+        patch.setattr(layout, "AIRFLOW_URL", f"http://127.0.0.1:{stack.environment['AIRFLOW_PORT']}")
+        try:
+            up = stack.run("up")
+            assert up.returncode == 0, up.stdout + up.stderr
+            demo = stack.run("demo")
+            assert demo.returncode == 0, demo.stdout + demo.stderr
+            stack.summary = json.loads((stack.folder / "demo.json").read_text())
+            yield stack
+        finally:
+            stack.run("down")
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> AirflowApi:
+    return AirflowApi()
+
+
+@pytest.fixture(scope="session")
+def session(stack: Stack) -> Iterator[Session]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws_environment().items():
+            patch.setenv(name, value)
+        yield Session(region_name=layout.REGION)
+
+
+@pytest.fixture(scope="session")
+def run_dag(stack: Stack) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+    """Start a run with parameters and return it when it has ended, with its tasks' states."""
+    script = (
+        "import json, sys; from local_stack.airflow_api import AirflowApi; from local_stack.progress import ended;"
+        "api = AirflowApi(); run = api.trigger(sys.argv[1], json.loads(sys.argv[2]));"
+        "run = ended(api, sys.argv[1], run['dag_run_id'], 300);"
+        "tasks = api.tasks(sys.argv[1], run['dag_run_id']);"
+        "print(json.dumps({**run, 'tasks': {t['task_id']: t['state'] for t in tasks}}))"
+    )
+
+    def start(dag_id: str, params: dict[str, Any]) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", script, dag_id, json.dumps(params)],
+            cwd=ROOT,
+            env=stack.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return start

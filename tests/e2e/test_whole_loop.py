@@ -1,0 +1,150 @@
+"""The whole loop on a real Airflow scheduler and a real local_aws: every job runs, nothing is replaced."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+DAG_ID = "abalone_retraining"
+RUN_FIELDS = {
+    "state",
+    "seconds",
+    "rows_new",
+    "rows_accepted",
+    "rows_duplicate",
+    "rows_quarantined",
+    "rmse_challenger",
+    "rmse_champion",
+    "decision",
+    "reason",
+    "endpoint",
+    "model_package",
+}
+AWS_CLI = Path(__file__).resolve().parents[2] / ".local" / "venvs" / "dev" / "bin" / "aws"
+
+
+@pytest.fixture(scope="module")
+def packages(session):
+    def listed():
+        pages = (
+            session.client("sagemaker")
+            .get_paginator("list_model_packages")
+            .paginate(ModelPackageGroupName="abalone-models")
+        )
+        return [package for page in pages for package in page["ModelPackageSummaryList"]]
+
+    return listed
+
+
+def test_the_demo_tells_what_its_jobs_measured(stack):
+    summary = stack.summary
+    assert set(summary) >= {"first_run", "retrain_run", "event_to_run_seconds", "sample_prediction", "setup_seconds"}
+    for run in (summary["first_run"], summary["retrain_run"]):
+        assert set(run) >= RUN_FIELDS
+        assert run["state"] == "success"
+        assert run["rows_new"] == run["rows_accepted"] + run["rows_duplicate"] + run["rows_quarantined"]
+    assert summary["first_run"]["rmse_champion"] is None
+    assert summary["retrain_run"]["decision"] == "approved"
+    assert summary["retrain_run"]["rmse_challenger"] < summary["retrain_run"]["rmse_champion"]
+    assert 1 < summary["sample_prediction"]["rings"] < 30
+
+
+def test_the_event_and_not_a_person_started_the_retraining(stack, api):
+    kinds = {run["run_type"] for run in api.runs(DAG_ID)}
+    assert "asset_triggered" in kinds
+
+
+def test_the_numbers_of_the_summary_are_those_of_the_jobs(stack, session):
+    run = stack.summary["retrain_run"]
+    bucket = json.loads(session.client("ssm").get_parameter(Name="/retraining/abalone/platform")["Parameter"]["Value"])[
+        "bucket"
+    ]
+    rows = session.client("s3").get_object(Bucket=bucket, Key=f"abalone/runs/{run['run_key']}/evaluation/rows.csv")[
+        "Body"
+    ]
+    header, *lines = rows.read().decode().splitlines()
+    assert header == "row,truth,challenger,champion,group"
+    errors = [(float(line.split(",")[2]) - float(line.split(",")[1])) ** 2 for line in lines]
+    assert (sum(errors) / len(errors)) ** 0.5 == pytest.approx(run["rmse_challenger"], rel=1e-9)
+    assert len(lines) == run["rows_by_split"]["test"]
+
+
+def test_the_endpoint_serves_the_newest_approved_package(stack, session, packages):
+    sagemaker = session.client("sagemaker")
+    newest = next(package for package in packages() if package["ModelApprovalStatus"] == "Approved")
+    assert newest["ModelPackageArn"] == stack.summary["retrain_run"]["model_package"]
+    registered = sagemaker.describe_model_package(ModelPackageName=newest["ModelPackageArn"])
+    config = sagemaker.describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
+    served = sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
+    assert served == registered["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+
+
+def test_the_dataset_log_agrees_with_what_lies_in_s3(stack):
+    done = stack.dataset("verify", "abalone")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything is as the log says" in done.stdout
+
+
+def test_a_run_without_new_data_is_skipped(run_dag):
+    run = run_dag(DAG_ID, {})
+    assert run["tasks"]["sense_new_data"] == "skipped"
+    assert set(run["tasks"].values()) <= {"success", "skipped"}
+    assert run["tasks"]["training"] == "skipped"
+
+
+def test_a_second_run_on_unchanged_input_reuses_every_job_and_registers_nothing(session, packages, run_dag, stack):
+    sagemaker, glue = session.client("sagemaker"), session.client("glue")
+
+    def paid_work():
+        return (
+            {job["TrainingJobName"] for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]},
+            {job["ProcessingJobName"] for job in sagemaker.list_processing_jobs()["ProcessingJobSummaries"]},
+            {run["Id"] for run in glue.get_job_runs(JobName="retraining-abalone-merge")["JobRuns"]},
+            {package["ModelPackageArn"] for package in packages()},
+            {config["EndpointConfigName"] for config in sagemaker.list_endpoint_configs()["EndpointConfigs"]},
+        )
+
+    before = paid_work()
+    run = run_dag(DAG_ID, {"force_retrain": True})
+    assert run["state"] == "success"
+    assert run["tasks"]["verify_endpoint"] == "success"
+    assert paid_work() == before
+
+
+def test_a_dry_run_neither_registers_nor_deploys(session, packages, run_dag):
+    config = session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    count = len(packages())
+    run = run_dag(DAG_ID, {"force_retrain": True, "dry_run": True, "hyperparameters": {"seed": 7}})
+    assert run["state"] == "success"
+    assert run["tasks"]["register_model"] in ("skipped", None)
+    assert len(packages()) in (
+        count,
+        count + 1,
+    )  # one more only when the gate rejected: a rejected candidate is on record
+    assert session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"] == config
+
+
+def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(stack, session):
+    done = subprocess.run(
+        [AWS_CLI, "sagemaker", "describe-endpoint", "--endpoint-name", "abalone"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert json.loads(done.stdout)["EndpointStatus"] == "InService", done.stderr
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    hook = SageMakerHook(aws_conn_id=None)
+    assert hook.describe_endpoint("abalone")["EndpointStatus"] == "InService"
+
+
+def test_up_again_says_what_is_there_and_status_is_healthy(stack):
+    again = stack.run("up")
+    assert again.returncode == 0
+    assert "data platform of abalone: unchanged" in again.stdout
+    status = stack.run("status")
+    assert status.returncode == 0
+    assert status.stdout.count("healthy") == 5
