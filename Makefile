@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up down status retrain reset env dataset-log check format test bench-model bench-etl bench-lambda
+.PHONY: help setup setup-dev demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,13 +46,20 @@ check: setup-dev  ## linter, formatter, types, templates
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy plugins/retraining local_aws local_stack deploy
 	$(DEV)/cfn-lint infra/*.yaml
+	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 
 format: setup-dev  ## format the sources
 	$(DEV)/ruff check --fix .
 	$(DEV)/ruff format .
 
+docs: setup-dev  ## write the reference pages that come from code
+	PYTHONPATH=plugins $(DEV)/python docs/generate.py
+
 test: setup-dev  ## all tests
 	$(DEV)/python -m pytest
+
+bench-parse: setup  ## what parsing the DAG files costs
+	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py
 
 bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
 	$(DEV)/python benchmarks/bench_model.py
