@@ -1,15 +1,18 @@
 """Merge one batch of survey files into the dataset: the Glue job of the task `preprocess_data`.
 
-The manifest names the files, the data contract and the batches that are already committed. The job checks every row against the contract, drops
-rows that the batch or the history holds already, splits what is left by row hash and writes it as Parquet and as training CSV. Rejected rows go
-to quarantine with file, line, column, value and reason. Nothing is visible to readers before the dataset log names the batch, so the job
-may die anywhere and be run again: the same manifest gives the same bytes in the same places.
+The manifest names the files, the data contract and the batches that are already committed. The job checks every row
+against the contract, drops rows that the batch or the history holds already, splits what is left by row hash and writes
+it as Parquet and as training CSV. Rejected rows go to quarantine with file, line, column, value and reason. Nothing is
+visible to readers before the dataset log names the batch, so the job may die anywhere and be run again: the same
+manifest gives the same bytes in the same places.
 
-Runs on Glue 5.1 (Spark 3.5) and 6.0 (Spark 4.1), with ANSI mode on or off, as a single file that needs only pyspark and, for s3:// URIs, boto3:
+Runs on Glue 5.1 (Spark 3.5) and 6.0 (Spark 4.1), with ANSI mode on or off, as a single file that needs only pyspark and,
+for s3:// URIs, boto3:
 
     merge_survey_data.py --manifest s3://BUCKET/MODEL/runs/RUN_KEY/manifest.json
 
-Glue's own arguments are ignored. The contract, the canonical row and the accepted formats are described in docs/data-contract.md.
+Glue's own arguments are ignored. docs/data-contract.md describes the contract, the canonical row, the formats accepted
+and the layout of the quarantine.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ STALE_STAGING_SECONDS = (
     6 * 3600
 )  # older staging folders belong to attempts that died; younger ones may still be running
 FILES_AT_ONCE = 16
+ABOUT_FILE = "file int, header string, columns array<int>, width int, source_at int, synthetic boolean"
 ROWS_PER_QUARANTINE_FILE = 500_000
 ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\0"}  # in SQL string literals
 
@@ -98,9 +102,9 @@ class ColumnRule:
         return 10.0**DECIMALS if self.type == "double" else 1.0
 
     @property
-    def largest(self) -> float:
-        """Largest magnitude a value may have: the canonical whole number must fit 62 bits, an int column 31."""
-        return 2.0**62 / self.scale if self.type == "double" else 2.0**31 - 1
+    def largest(self) -> int:
+        """Largest canonical whole number: what a double holds without gaps of more than half a rounding step, or an int."""
+        return 2**62 if self.type == "double" else 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class Contract:
         return self.names.index(name)
 
     def named(self, names: Iterable[str]) -> list[str]:
-        """SQL that selects typed values under their column names. Inside the job they go by number, free of clashes."""
+        """Select typed values under their column names; inside the job they go by number, free of clashes."""
         return [f"value_{self.at(name)} AS `{name}`" for name in names]
 
     @property
@@ -379,7 +383,7 @@ class Storage:
         return self._client
 
     def read(self, uri: str) -> bytes:
-        """The whole object."""
+        """Read the whole object."""
         bucket, key = locate(uri)
         if bucket is None:
             return Path(key).read_bytes()
@@ -397,7 +401,7 @@ class Storage:
         partial.replace(key)
 
     def head(self, file: SourceFile) -> bytes:
-        """The first bytes of a source file, provided it is still the one the manifest lists.
+        """Read the first bytes of a source file, provided it is still the one the manifest lists.
 
         Raises:
             ManifestError: the file is gone or was replaced.
@@ -425,7 +429,7 @@ class Storage:
 
     @contextmanager
     def stream(self, file: SourceFile) -> Iterator[BinaryIO]:
-        """A source file as a stream."""
+        """Open a source file as a stream."""
         bucket, key = locate(file.uri)
         if bucket is None:
             with Path(key).open("rb") as stream:
@@ -451,7 +455,7 @@ def locate(uri: str) -> tuple[str | None, str]:
 
 
 def start_spark() -> SparkSession:
-    """The Spark session. Only what the job's result and its short start depend on is set; the rest is the platform's."""
+    """Start Spark. Only what the result and a short start depend on is set; the rest is the platform's."""
     return (
         SparkSession.builder.appName("merge_survey_data")
         .config("spark.ui.enabled", "false")
@@ -461,7 +465,7 @@ def start_spark() -> SparkSession:
 
 
 def tune(spark: SparkSession, manifest: Manifest) -> None:
-    """Settings that depend on the batch."""
+    """Apply the settings that depend on the batch."""
     settings = {
         "spark.sql.shuffle.partitions": manifest.tasks,
         # Splits of the input decide the line arithmetic, so they follow the manifest and not the size of the cluster.
@@ -472,6 +476,7 @@ def tune(spark: SparkSession, manifest: Manifest) -> None:
         "spark.sql.parquet.compression.codec": "snappy",
         # The JVM never compiles methods above 8000 bytes; without this Spark fuses all steps of parse() into one that large.
         "spark.sql.codegen.hugeMethodLimit": 8000,
+        "spark.sql.maxConcurrentOutputFileWriters": len(manifest.split) + 1,
     }
     for name, value in settings.items():
         spark.conf.set(name, str(value))
@@ -480,7 +485,7 @@ def tune(spark: SparkSession, manifest: Manifest) -> None:
 def read_lines(spark: SparkSession, files: Mapping[int, SourceFile], layouts: Mapping[str, Layout]) -> DataFrame:
     """Read every line of the files, with what is known about its file.
 
-    Columns: value, block (start of the input split), position (increases along the split), file (its number in `files`),
+    Columns: value, plain, block (start of the input split), position (increases along the split), file (its number in `files`),
     header, columns (position in the file of each contract column), width, source_at, synthetic.
     """
     # Spark reads {}[]*? in a path as a pattern. Its option __globPaths__=false is no way out: beside such a path it
@@ -499,10 +504,11 @@ def read_lines(spark: SparkSession, files: Mapping[int, SourceFile], layouts: Ma
         rows.append(
             (path, number, layout.header, layout.order, layout.width, layout.source_at, file.source == SYNTHETIC)
         )
-    schema = "path string, file int, header string, columns array<int>, width int, source_at int, synthetic boolean"
-    about = local_table(spark, schema, rows)
+    about = local_table(spark, f"path string, {ABOUT_FILE}", rows)
     lines = text.selectExpr(
         "value",
+        # Nearly every line is printable ASCII without blanks, quotes and x: cut at its commas it is ready to be parsed.
+        "value RLIKE '^[!#-WYZ\\\\[-wy-~]+$' AS plain",
         "input_file_name() AS path",
         "input_file_block_start() AS block",
         "monotonically_increasing_id() AS position",
@@ -510,9 +516,20 @@ def read_lines(spark: SparkSession, files: Mapping[int, SourceFile], layouts: Ma
     return lines.join(F.broadcast(about), "path").drop("path")
 
 
+def no_lines(spark: SparkSession) -> DataFrame:
+    """Make the frame of `read_lines` for a batch whose files hold nothing that can be read."""
+    schema = f"value string, plain boolean, block bigint, position bigint, {ABOUT_FILE}"
+    return spark.range(0).selectExpr(*(f"CAST(NULL AS {kind}) AS {name}" for name, kind in fields_of(schema)))
+
+
+def fields_of(schema: str) -> list[tuple[str, str]]:
+    """Take a schema string apart into names and types."""
+    return [(field.split(" ")[0], field.split(" ")[1]) for field in schema.split(", ")]
+
+
 def local_table(spark: SparkSession, schema: str, rows: Iterable[Sequence[Any]]) -> DataFrame:
     """Make a small table that lives in the plan: unlike createDataFrame it needs no job of its own."""
-    fields = [field.split(" ") for field in schema.split(", ")]
+    fields = fields_of(schema)
     values = ", ".join(f"({', '.join(literal(value) for value in row)})" for row in rows)
     names = ", ".join(name for name, _ in fields)
     typed = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in fields)
@@ -520,7 +537,7 @@ def local_table(spark: SparkSession, schema: str, rows: Iterable[Sequence[Any]])
 
 
 def literal(value: Any) -> str:
-    """SQL literal of a Python value."""
+    """Write a Python value as SQL."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -535,7 +552,7 @@ def literal(value: Any) -> str:
 
 
 def normal(uri: str) -> str:
-    """A URI with the slashes of its scheme in one form (Hadoop prints file:/x and file:///x)."""
+    """Bring the slashes after a scheme into one form (Hadoop prints file:/x and file:///x)."""
     return re.sub(r"^file:/*", "file:/", uri)
 
 
@@ -546,51 +563,37 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
     expressions are SQL text because building them as Column objects takes longer than a small merge.
 
     Columns: file, block, position, kind (ROW, BAD, SKIP or ENCODING), reasons (of bad rows, joined by line feeds), raw
-    and cells (of bad rows), synthetic, value_N for each contract column, row_hash (32 hex digits), key (its first 60 bits), split (index into
-    `split`).
+    and cells (of bad rows), synthetic, value_N for each contract column, row_hash (32 hex digits), key (its first 60
+    bits), split (index into `split`).
     """
     columns = list(enumerate(contract.columns))
-    line = ["file", "block", "position", "value", "synthetic"]
-    # Nearly every line is printable ASCII without blanks or quotes, and needs only to be cut at its commas.
-    rows = lines.selectExpr(*line, "header", "columns", "width", "source_at", "value RLIKE '^[!#-~]+$' AS plain")
-    rows = rows.selectExpr(
+    line = ["file", "block", "position", "value", "synthetic", "plain", "width"]
+    rows = lines.selectExpr(
         *line,
         "columns",
-        "width",
         "source_at",
         rf"""CASE WHEN value = header THEN {SKIP} WHEN plain THEN {ROW} WHEN value RLIKE r'^\s*$' THEN {SKIP}
             WHEN {not_utf8()} THEN {ENCODING} ELSE {ROW} END AS kind""",
         f"""CASE WHEN length(value) > {MAX_LINE} THEN NULL WHEN plain THEN split(value, ',', -1)
             ELSE {careful_cells("value")} END AS cells""",
     )
+    line += ["kind"]
     rows = rows.selectExpr(
         *line,
-        "kind",
         "size(cells) AS size",
-        "width",
         "CASE WHEN source_at IS NOT NULL THEN lower(get(cells, source_at)) END AS row_source",
-        *(f"nullif(get(cells, get(columns, {n})), '') AS text_{n}" for n, _ in columns),
+        *(f"get(cells, get(columns, {n})) AS text_{n}" for n, _ in columns),
     )
-    line += ["kind", "size", "width", "row_source"]
+    line += ["size", "row_source"]
     texts = [f"text_{n}" for n, _ in columns]
-    numbers = [f"number_{n}" for n, column in columns if column.type != "string"]
-    parsed = [f"{number_of(f'text_{n}')} AS number_{n}" for n, column in columns if column.type != "string"]
-    rows = rows.selectExpr(*line, *texts, *parsed)
-    rows = rows.selectExpr(*line, *texts, *numbers, *(f"{canonical(column, n)} AS form_{n}" for n, column in columns))
     forms = [f"form_{n}" for n, _ in columns]
-    values = [f"{typed(column, n)} AS value_{n}" for n, column in columns]
-    rows = rows.selectExpr(*line, *texts, *numbers, *forms, *values)
-    reasons = [judge(column, n) for n, column in columns]
-    reasons += [f"CASE WHEN {breaks(rule, contract)} THEN {literal(rule.reason)} END" for rule in contract.rules]
-    known = ", ".join(literal(name) for name in ("", *SOURCES))
-    reasons += [f"CASE WHEN row_source NOT IN ({known}) THEN 'source: not one of {', '.join(SOURCES)}' END"]
+    rows = rows.selectExpr(*line, *texts, *(f"{canonical(column, n)} AS form_{n}" for n, column in columns))
     identity = ", ".join(f"coalesce(CAST(form_{contract.at(name)} AS string), '')" for name in contract.identity)
-    values = [f"value_{n}" for n, _ in columns]
     rows = rows.selectExpr(
         *line,
         *texts,
-        *values,
-        f"CASE WHEN kind = {ROW} THEN coalesce({line_reason()}, concat_ws('\n', {', '.join(reasons)})) END AS reasons",
+        *forms,
+        f"CASE WHEN kind = {ROW} THEN {reasons_of(contract)} END AS reasons",
         f"substring(sha2(concat_ws('{SEPARATOR}', {identity}), 256), 1, 32) AS hash",
     )
     rows = rows.selectExpr(
@@ -600,13 +603,31 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
         f"CASE WHEN reasons != '' THEN {BAD} ELSE kind END AS kind",
         "nullif(reasons, '') AS reasons",
         f"CASE WHEN reasons != '' THEN substring(value, 1, {MAX_LINE}) END AS raw",
-        f"(synthetic OR coalesce(row_source = '{SYNTHETIC}', FALSE)) AS synthetic",
         f"CASE WHEN reasons != '' THEN array({', '.join(texts)}) END AS cells",
-        *values,
+        f"(synthetic OR coalesce(row_source = '{SYNTHETIC}', FALSE)) AS synthetic",
+        *(f"CASE WHEN reasons = '' THEN {typed(column, n)} END AS value_{n}" for n, column in columns),
         "CASE WHEN reasons = '' THEN hash END AS row_hash",
         f"CASE WHEN reasons = '' THEN CAST(conv(substring(hash, 1, {KEY_DIGITS}), 16, 10) AS bigint) END AS key",
     )
     return rows.selectExpr("*", f"{split_of(split)} AS split")
+
+
+def reasons_of(contract: Contract) -> str:
+    """Give all reasons why a row is rejected, joined by line feeds; '' for a good row.
+
+    Nearly all rows are good: one test that a plain row meets every condition saves asking for each reason.
+    """
+    columns = list(enumerate(contract.columns))
+    good = ["plain", "size = width", "row_source IS NULL", f"length(value) <= {MAX_LINE}"]
+    good += [f"NOT ({test})" for n, column in columns for test, _ in bounds(column, n)]
+    good += [f"form_{n} IS NOT NULL" for n, _ in columns]
+    good += [f"NOT ({breaks(rule, contract)})" for rule in contract.rules]
+    known = ", ".join(literal(name) for name in ("", *SOURCES))
+    reasons = [judge(column, n) for n, column in columns]
+    reasons += [f"CASE WHEN {breaks(rule, contract)} THEN {literal(rule.reason)} END" for rule in contract.rules]
+    reasons += [f"CASE WHEN row_source NOT IN ({known}) THEN 'source: not one of {', '.join(SOURCES)}' END"]
+    every = f"coalesce({line_reason()}, concat_ws('\\n', {', '.join(reasons)}))"
+    return f"CASE WHEN {' AND '.join(good)} THEN '' ELSE {every} END"
 
 
 def careful_cells(line: str) -> str:
@@ -634,64 +655,75 @@ def not_utf8() -> str:
     return f"(contains(value, chr(0)) OR NOT {valid})"
 
 
-def number_of(text: str) -> str:
-    """Parse the number that a cell writes, or NULL. Java would also take 1d, 0x1p3 and NaN: a survey may not."""
-    return f"""CASE WHEN substring({text}, -1, 1) <= '9' AND NOT contains({text}, 'x') AND NOT contains({text}, 'X')
-        THEN try_cast({text} AS double) END"""
-
-
 def canonical(column: ColumnRule, number: int) -> str:
-    """Form the canonical value: trimmed text, or the whole number of 10^-9 (of 1 for int) nearest to it, halves up."""
+    """Form the canonical value: trimmed text, or the whole number of 10^-9 (of 1 for int) nearest to it, halves up.
+
+    NULL if the cell is empty or writes no such number.
+    """
+    text = f"text_{number}"
     if column.type == "string":
-        return f"text_{number}"
-    value = f"number_{number}"
-    return (
-        f"CASE WHEN abs({value}) <= {literal(column.largest)} THEN floor({value} * {literal(column.scale)} + 0.5D) END"
-    )
+        return f"nullif({text}, '')"
+    # A number too large saturates here and is found out by `judge`.
+    whole = f"floor({number_in(text)} * {literal(column.scale)} + 0.5D)"
+    if column.type == "double":
+        return whole
+    return f"coalesce(CAST(try_cast({text} AS int) AS bigint), CASE WHEN {number_in(text)} % 1 = 0 THEN {whole} END)"
+
+
+def number_in(text: str) -> str:
+    """Parse the number that a cell writes, or NULL. Java would also take 1d, 0x1p3 and NaN: a survey may not."""
+    return f"""CASE WHEN substring({text}, -1, 1) <= '9' AND (plain OR NOT (contains({text}, 'x') OR contains({text}, 'X')))
+        THEN try_cast({text} AS double) END"""
 
 
 def typed(column: ColumnRule, number: int) -> str:
     """Compute the stored value from the canonical one, so that equal hashes mean equal values."""
-    if column.type == "string":
-        return f"form_{number}"
-    return f"CAST(form_{number} AS int)" if column.type == "int" else f"form_{number} / {literal(column.scale)}"
+    if column.type == "double":
+        return f"(form_{number} / {literal(column.scale)})"
+    return f"CAST(form_{number} AS int)" if column.type == "int" else f"form_{number}"
 
 
-def judge(column: ColumnRule, number: int) -> str:
-    """Give the first reason why a value breaks its column's contract, or NULL. Reasons hold no values: they are counted."""
-    text, parsed, value, name = f"text_{number}", f"number_{number}", f"value_{number}", column.name
-    tests = [(f"{text} IS NULL", None if column.nullable else "missing")]
+def bounds(column: ColumnRule, number: int) -> list[tuple[str, str]]:
+    """List the tests that a present value must not meet, with the reason each gives."""
     if column.type == "string":
         if column.allowed:
             allowed = ", ".join(literal(value) for value in column.allowed)
-            tests.append((f"{text} NOT IN ({allowed})", f"not one of {', '.join(column.allowed)}"))
-        else:
-            tests.append((rf"{text} RLIKE r'\p{{Cntrl}}'", "control character"))
-    else:
-        tests.append((f"{parsed} IS NULL AND lower({text}) RLIKE '^[+-]?(nan|inf|infinity)$'", "not finite"))
-        tests.append((f"{parsed} IS NULL AND contains({text}, ',')", "decimal comma"))
-        tests.append((f"{parsed} IS NULL", "not a number"))
-        tests.append((f"form_{number} IS NULL", "out of range of its type"))
-    if column.type == "int":
-        tests.append((f"{parsed} != form_{number}", "not a whole number"))
+            return [(f"form_{number} NOT IN ({allowed})", f"not one of {', '.join(column.allowed)}")]
+        return [(rf"form_{number} RLIKE r'\p{{Cntrl}}'", "control character")]
+    tests, value = [], f"form_{number} / {literal(column.scale)}"
+    tests.append((f"form_{number} NOT BETWEEN -{column.largest}L AND {column.largest}L", "out of range of its type"))
     if column.min is not None:
-        word = "not above" if column.exclusive_min else "below"
-        tests.append(
-            (f"{value} {'<=' if column.exclusive_min else '<'} {literal(float(column.min))}", f"{word} {column.min:g}")
-        )
+        sign, word = ("<=", "not above") if column.exclusive_min else ("<", "below")
+        tests.append((f"{value} {sign} {literal(float(column.min))}", f"{word} {column.min:g}"))
     if column.max is not None:
-        word = "not below" if column.exclusive_max else "above"
-        tests.append(
-            (f"{value} {'>=' if column.exclusive_max else '>'} {literal(float(column.max))}", f"{word} {column.max:g}")
-        )
-    cases = (f"WHEN {test} THEN {literal(reason and f'{name}: {reason}')}" for test, reason in tests)
+        sign, word = (">=", "not below") if column.exclusive_max else (">", "above")
+        tests.append((f"{value} {sign} {literal(float(column.max))}", f"{word} {column.max:g}"))
+    return tests
+
+
+def judge(column: ColumnRule, number: int) -> str:
+    """Give the first reason why a cell breaks its column's contract, or NULL. Reasons hold no values: they are counted."""
+    text, form = f"text_{number}", f"form_{number}"
+    tests = [(f"coalesce({text}, '') = ''", None if column.nullable else "missing")]
+    if column.type != "string":
+        value = number_in(text)
+        tests.append((f"{form} IS NULL AND lower({text}) RLIKE '^[+-]?(nan|inf|infinity)$'", "not finite"))
+        tests.append((f"{form} IS NULL AND contains({text}, ',')", "decimal comma"))
+        tests.append((f"{form} IS NULL AND {value} IS NULL", "not a number"))
+        tests.append((f"{form} IS NULL", "not a whole number"))
+    tests += bounds(column, number)
+    cases = (f"WHEN {test} THEN {literal(reason and f'{column.name}: {reason}')}" for test, reason in tests)
     return f"CASE {' '.join(cases)} END"
 
 
 def breaks(rule: SumRule, contract: Contract) -> str:
     """Test a sum rule; NULL when a value is missing. The slack absorbs the rounding of binary sums."""
-    total = " + ".join(f"CAST(value_{contract.at(name)} AS double)" for name in rule.sum)
-    return f"{total} > value_{contract.at(rule.at_most)} * {literal(rule.tolerance)} + 1e-9D"
+
+    def value(name: str) -> str:
+        number = contract.at(name)
+        return f"form_{number} / {literal(contract.columns[number].scale)}"
+
+    return f"{' + '.join(map(value, rule.sum))} > {value(rule.at_most)} * {literal(rule.tolerance)} + 1e-9D"
 
 
 def split_of(split: Sequence[tuple[str, int]]) -> str:
@@ -912,10 +944,11 @@ def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> t
     }
     names = literal([name for name, _ in manifest.split])
     source = f"CASE WHEN synthetic THEN '{SYNTHETIC}' ELSE '{SOURCES[0]}' END AS source"
-    ordered = rows.sortWithinPartitions("split", "key", "row_hash")
+    # Sorted by hash; Spark keeps one file per split open instead of sorting by split again.
+    ordered = rows.sortWithinPartitions("key", "row_hash")
     data = ordered.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
     training = ordered.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
-    hashes = rows.select("key", "row_hash").sortWithinPartitions("key", "row_hash")
+    hashes = ordered.select("key", "row_hash")
     pages = {"parquet.page.row.count.limit": str(PAGE_ROWS), "parquet.enable.dictionary": "false"}
     jobs: list[Callable[[], None]] = [
         lambda: data.write.options(**quiet).partitionBy("split").parquet(f"{stage}/data"),
@@ -958,7 +991,6 @@ def write_quarantine(
     if not found.total("bad"):
         publisher.publish("", place)
         return 0
-    bad = rows.where(F.col("kind") == BAD)
     schema = "file string, line bigint, column string, value string, reason string, reasons array<string>, raw string"
     records = []
     if found.total("bad") > len(refused):
@@ -1043,10 +1075,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
 
     while True:
         files = {n: file for n, file in enumerate(manifest.files) if file.key not in refused and file.size}
-        if not files:
-            rows, found = None, Tally()
-            break
-        lines = read_lines(spark, files, layouts)
+        lines = read_lines(spark, files, layouts) if files else no_lines(spark)
         rows = deduplicate(parse(lines, manifest.contract, manifest.split), manifest.tasks).persist(
             StorageLevel.MEMORY_AND_DISK
         )
@@ -1070,7 +1099,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     accepted_files: dict[str, list[str]] = {name: [] for name, _ in manifest.split}
     bytes_written = 0
     over_budget = found.rows > 0 and found.total("bad") / found.rows > manifest.contract.max_share
-    if rows is not None and not over_budget:
+    if not over_budget:
         kept = drop_known(spark, rows.where(f"kind = {ROW} AND first"), manifest, found)
         clock.lap("history")
         accepted_files, bytes_written = write_dataset(spark, kept, manifest)
@@ -1079,7 +1108,14 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     clock.lap("write")
     bytes_written += write_quarantine(spark, rows, manifest, found, refused)
     clock.lap("quarantine")
-    return report_of(manifest, found, refused, over_budget, accepted_files, bytes_written, spark.version, clock)
+    spark.catalog.clearCache()
+    return {
+        **report_of(manifest, found, refused, over_budget),
+        "outputs": accepted_files,
+        "bytes_written": bytes_written,
+        "spark_version": spark.version,
+        "seconds": {**clock.seconds, "merge": clock.total},
+    }
 
 
 def corrupt_files(files: Iterable[SourceFile], storage: Storage) -> dict[str, str]:
@@ -1114,10 +1150,8 @@ class Clock:
         return round(time.perf_counter() - self._started, 3)
 
 
-def report_of(
-    manifest: Manifest, found: Tally, refused: Mapping[str, str], over_budget: bool, outputs: Mapping[str, list[str]], written: int, version: str, clock: Clock
-) -> dict[str, Any]:  # fmt: skip
-    """The report JSON; see docs/data-contract.md."""
+def report_of(manifest: Manifest, found: Tally, refused: Mapping[str, str], over_budget: bool) -> dict[str, Any]:
+    """Build the report of the rows; docs/data-contract.md describes it."""
     in_batch, in_history = found.total("in_batch"), found.total("in_history")
     files = []
     for number, file in enumerate(manifest.files):
@@ -1149,14 +1183,10 @@ def report_of(
         "max_share": manifest.contract.max_share,
         "files": files,
         "reasons": dict(found.reasons.most_common()),
-        "outputs": dict(outputs),
         "target_mean_by_split": {
             name: found.targets[n] / found.splits[n] if found.splits[n] else None
             for n, (name, _) in enumerate(manifest.split)
         },
-        "spark_version": version,
-        "seconds": {**clock.seconds, "merge": clock.total},
-        "bytes_written": written,
     }
 
 
