@@ -5,13 +5,16 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup:  ## create the Python environments below .local from the pinned requirements
 	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
+
+setup-tensorflow:  ## the optional environment of the keras candidate
+	@$(PYTHON) -m local_stack.bootstrap tensorflow
 
 setup-dev:
 	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow dev
