@@ -203,6 +203,7 @@ def plot(result: dict, path: Path) -> None:
         for x, rate in enumerate(rates):
             left.annotate(f"{rate:.1%}", (x, rate), textcoords="offset points", xytext=(6, 6))
     left.set(xlabel="test rows", ylabel="share promoted", ylim=(-0.02, 0.55))
+    left.margins(x=0.15)
     left.set_title(f"a model worse by {result['gap']} RMSE")
     left.legend()
     ratchet = result["ratchet"]
