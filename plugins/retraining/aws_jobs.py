@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 
 from retraining.aws_clients import AwsAccess, client
+from retraining.documents import split_uri
 from retraining.naming import digest, job_name
 
 DIGEST_TAG = "retraining:request-digest"
@@ -95,7 +96,10 @@ def is_not_found(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class SageMakerJob:
-    """Training, processing and transform jobs: the same life, other words."""
+    """Training, processing and transform jobs: the same life, other words.
+
+    A completed job that left nothing where its output belongs is a failure: its container ended with exit code 0 without doing its work.
+    """
 
     noun: str
     """As in CreateTrainingJob: ``Training``, ``Processing`` or ``Transform``."""
@@ -142,7 +146,10 @@ class SageMakerJob:
                 else:
                     return Submitted(handle, adopted=False)
             self._check_digest(sagemaker, name, description, full)
-            if self._status(description).outcome != "failed" and description[f"{self.noun}JobStatus"] != "Stopping":
+            if (
+                self._judge(access, description).outcome != "failed"
+                and description[f"{self.noun}JobStatus"] != "Stopping"
+            ):
                 return Submitted(handle, adopted=True)
         raise JobError(
             f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them"
@@ -150,7 +157,7 @@ class SageMakerJob:
 
     def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
         """Look at the job."""
-        return self._status(self._describe(client("sagemaker", access), handle["name"]))
+        return self._judge(access, self._describe(client("sagemaker", access), handle["name"]))
 
     def stop(self, access: AwsAccess, handle: Handle) -> None:
         """Stop the job; one that has ended already stays as it is."""
@@ -201,6 +208,23 @@ class SageMakerJob:
                 f"{self.noun.lower()} job {name} exists but was not started for these inputs (tag {DIGEST_TAG} is "
                 f"{tags.get(DIGEST_TAG, 'missing')!r}); it is not adopted. Rename the model or change an input"
             )
+
+    def _judge(self, access: AwsAccess, description: Mapping[str, Any]) -> JobStatus:
+        status = self._status(description)
+        if status.outcome == "succeeded":
+            for uri in self._outputs(description):
+                if not _has_objects(access, uri):
+                    return JobStatus(status.state, "failed", f"it ended with exit code 0 but wrote nothing to {uri}")
+        return status
+
+    def _outputs(self, description: Mapping[str, Any]) -> list[str]:
+        """S3 URIs at or below which a successful job has written."""
+        if self.noun == "Training":
+            return [description["ModelArtifacts"]["S3ModelArtifacts"]]
+        if self.noun == "Transform":
+            return [description["TransformOutput"]["S3OutputPath"]]
+        outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        return [output["S3Output"]["S3Uri"] for output in outputs if "S3Output" in output]
 
     def _status(self, description: Mapping[str, Any]) -> JobStatus:
         state = description[f"{self.noun}JobStatus"]
@@ -399,6 +423,16 @@ class EndpointUpdate:
         """
         from botocore.exceptions import ClientError
 
+        try:
+            return self._change(access, model, request)
+        except ClientError as error:
+            if not _is_changed_meanwhile(error):
+                raise
+            return self._change(access, model, request)  # an earlier reply was lost, or another writer was faster
+
+    def _change(self, access: AwsAccess, model: str, request: Mapping[str, Any]) -> Submitted:
+        from botocore.exceptions import ClientError
+
         sagemaker = client("sagemaker", access)
         name, config = request["EndpointName"], request["EndpointConfigName"]
         handle = {"endpoint": name, "config": config}
@@ -464,6 +498,18 @@ class EndpointUpdate:
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the endpoint."""
         return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/endpoints/{handle['endpoint']}"
+
+
+def _is_changed_meanwhile(error: Exception) -> bool:
+    """Tell whether AWS refused to create or update an endpoint because it exists or changes already."""
+    message = str(getattr(error, "response", {}).get("Error", {}).get("Message", "")).lower()
+    refusals = ("already exist", "cannot update in-progress")
+    return error_code(error) == "ValidationException" and any(words in message for words in refusals)
+
+
+def _has_objects(access: AwsAccess, uri: str) -> bool:
+    bucket, key = split_uri(uri)
+    return bool(client("s3", access).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"))
 
 
 def cloudwatch_tail(access: AwsAccess, group: str, stream_prefix: str, lines: int = LOG_TAIL_LINES) -> list[str]:

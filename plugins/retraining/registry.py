@@ -105,9 +105,13 @@ def _ensure_group(sagemaker: Any, model: str, group: str) -> None:
     except ClientError as error:
         if not is_not_found(error):
             raise
-        sagemaker.create_model_package_group(
-            ModelPackageGroupName=group, ModelPackageGroupDescription=f"All judged models of {model}"
-        )
+        try:
+            sagemaker.create_model_package_group(
+                ModelPackageGroupName=group, ModelPackageGroupDescription=f"All judged models of {model}"
+            )
+        except ClientError as refused:  # an earlier reply was lost, or another writer was faster
+            if "already exist" not in refused.response["Error"]["Message"].lower():
+                raise
 
 
 def _summaries(sagemaker: Any, model: str, **filters: Any) -> Iterator[dict[str, Any]]:

@@ -7,16 +7,18 @@ module from plugins.zip; it must not import anything from the DAG folder.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from retraining.aws_clients import AwsAccess, client
-from retraining.aws_jobs import JOB_KINDS, Handle, error_code
+from retraining.aws_jobs import JOB_KINDS, AwsJob, Handle, error_code
 
 UNREACHABLE_SECONDS = 60.0
+LONG_POLL_SECONDS = 10
 PERMANENT_ERRORS = frozenset(
     {
         "AccessDeniedException",
@@ -80,8 +82,7 @@ class JobTrigger(BaseTrigger):
                 if status.outcome != "running":
                     yield TriggerEvent({"outcome": status.outcome, "state": status.state, "reason": status.reason})
                     return
-            if time.time() > self.deadline:
-                await asyncio.to_thread(job.stop, access, self.handle)
+            if time.time() > self.deadline and await self._stopped(job, access):
                 yield TriggerEvent(
                     {
                         "outcome": "timeout",
@@ -91,6 +92,15 @@ class JobTrigger(BaseTrigger):
                 )
                 return
             await asyncio.sleep(self.poll_seconds)
+
+    async def _stopped(self, job: AwsJob, access: AwsAccess) -> bool:
+        """Stop a job whose time is up; False when AWS did not take the call, which is then made again after the next look."""
+        try:
+            await asyncio.to_thread(job.stop, access, self.handle)
+        except Exception as error:
+            self.log.warning("%s: its time is up, but it cannot be stopped yet: %s", job.title(self.handle), error)
+            return False
+        return True
 
     async def on_kill(self) -> None:
         """Stop the job when a person cleared, failed or marked the deferred task."""
@@ -114,6 +124,19 @@ class SettleTrigger(BaseTrigger):
         """Sleep, then let the sensor list again."""
         await asyncio.sleep(self.seconds)
         yield TriggerEvent({"slept": self.seconds})
+
+
+def new_data_messages(bodies: Iterable[str]) -> int:
+    """Count the message bodies that speak of objects; S3's test event and whatever else is in the queue do not."""
+    return sum(_speaks_of_objects(body) for body in bodies)
+
+
+def _speaks_of_objects(body: str) -> bool:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("Records"), list)
 
 
 class NewDataTrigger(BaseEventTrigger):
@@ -159,7 +182,7 @@ class NewDataTrigger(BaseEventTrigger):
         """Long-poll once, then drain what else is there; return how many messages speak of objects."""
         sqs = client("sqs", AwsAccess(**self.access))
         url = sqs.get_queue_url(QueueName=self.queue_name)["QueueUrl"]
-        received, wait = 0, 10
+        received, wait = 0, LONG_POLL_SECONDS
         for _ in range(50):
             messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get(
                 "Messages", []
@@ -171,6 +194,6 @@ class NewDataTrigger(BaseEventTrigger):
                 for position, message in enumerate(messages)
             ]
             sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-            received += sum('"Records"' in message["Body"] for message in messages)  # not the s3:TestEvent
+            received += new_data_messages(message["Body"] for message in messages)
             wait = 0
         return received

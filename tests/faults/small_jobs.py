@@ -1,0 +1,97 @@
+"""Small real jobs for faults that do not need the whole workflow: requests without names, as the operators take them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from local_account import BUCKET, IMAGE, ROLE, TIMES, archive, s3_output, variant
+
+from retraining.dataset_log import FileRecord, Output, Version
+
+TRAINS = "import os, pathlib; pathlib.Path(os.environ['SM_MODEL_DIR'], 'model.txt').write_text('trained')"
+WRITES = "import sys, pathlib; pathlib.Path(sys.argv[1], 'rows.csv').write_text('done')"
+SLEEPS = "import time; time.sleep(120)"
+OUTPUT = "/opt/ml/processing/output"
+
+
+def training(account: Any, script: str = TRAINS, **changes: Any) -> dict[str, Any]:
+    """CreateTrainingJob without a name."""
+    request = account.training_request(f"source-{uuid.uuid4().hex[:8]}", script, **changes)
+    del request["TrainingJobName"]
+    return dict(request)
+
+
+def processing(account: Any, script: str = WRITES, **changes: Any) -> dict[str, Any]:
+    """CreateProcessingJob without a name; the script gets its output folder as its argument."""
+    name = f"source-{uuid.uuid4().hex[:8]}"
+    request = account.processing_request(name, script, **changes)
+    del request["ProcessingJobName"]
+    request["AppSpecification"]["ContainerArguments"] = [OUTPUT]
+    request["ProcessingOutputConfig"] = {"Outputs": [s3_output("rows", f"s3://{BUCKET}/out/{name}/", OUTPUT)]}
+    return dict(request)
+
+
+def transform(account: Any) -> dict[str, Any]:
+    """CreateTransformJob without a name, with a model of its own."""
+    name = f"model-{uuid.uuid4().hex[:8]}"
+    account.model(name, TIMES.format(factor=2))
+    source = account.put(f"transform/{name}/rows.csv", "1\n")
+    return {
+        "ModelName": name,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+            "ContentType": "text/csv",
+        },
+        "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/transformed/{name}/"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+
+
+def glue_job(account: Any, script: str = "print('merged')") -> str:
+    """Define a Glue job of plain Python; return its name."""
+    name = f"job-{uuid.uuid4().hex[:8]}"
+    location = account.put(f"glue/{name}.py", script)
+    account.glue.create_job(
+        Name=name,
+        Role=ROLE,
+        Command={"Name": "pythonshell", "ScriptLocation": location, "PythonVersion": "3.9"},
+        ExecutionProperty={"MaxConcurrentRuns": 5},
+    )
+    return name
+
+
+def container(account: Any, factor: int = 2) -> dict[str, Any]:
+    """Return a serving container around a small model in S3."""
+    script = TIMES.format(factor=factor)
+    data = account.put(f"models/{uuid.uuid4().hex[:8]}.tar.gz", archive({"code/inference.py": script}))
+    return {
+        "Image": IMAGE,
+        "ModelDataUrl": data,
+        "Environment": {
+            "SAGEMAKER_PROGRAM": "inference.py",
+            "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+        },
+    }
+
+
+def config_of(model: str) -> dict[str, Any]:
+    """CreateEndpointConfig without a name."""
+    return {"ProductionVariants": [variant(model)]}
+
+
+def version_of(world: Any, number: int, rows: list[str], batch: str = "") -> Version:
+    """Return version ``number`` with these training rows, which are in S3 already; the file it comes from is named after the batch."""
+    batch = batch or f"{number:016x}"
+    key = f"{world.model}/dataset/training/batch={batch}/split=train/part-0.csv"
+    body = "".join(f"{row}\n" for row in rows)
+    world.account.s3.put_object(Bucket=world.bucket, Key=key, Body=body.encode())
+    return Version(
+        version=number,
+        batch=batch,
+        created_at="2026-01-01T00:00:00+00:00",
+        files=(FileRecord(key=f"{world.model}/new/{batch}.csv", etag=batch, size=len(body)),),
+        rows={"rows_new": len(rows), "rows_accepted": len(rows), "rows_duplicate": 0, "rows_quarantined": 0},
+        rows_by_split={"train": len(rows), "validation": 0, "test": 0},
+        training={"train": (Output(key=key, size=len(body)),)},
+    )

@@ -1,0 +1,118 @@
+"""Events may be repeated, reordered, lost or malformed: they only wake a run. What is new is decided by listing."""
+
+import asyncio
+import json
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from conftest import MODEL_FOLDER, abalone_rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from task_runs import Run, rebuilt
+
+from retraining.dataset_log import FileRecord
+from retraining.landing_zone import LandedFile, age_in_seconds, split_settled
+from retraining.sensors import NewDataSensor
+from retraining.triggers import NewDataTrigger, new_data_messages
+
+pytestmark = pytest.mark.faults_fast
+
+
+@pytest.fixture(autouse=True)
+def short_polls(monkeypatch):
+    monkeypatch.setattr("retraining.triggers.LONG_POLL_SECONDS", 1)
+
+
+def notification(key):
+    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]})
+
+
+def queue_of(world):
+    return f"retraining-{world.model}-new-data"
+
+
+def send(world, *bodies):
+    url = world.account.sqs.get_queue_url(QueueName=queue_of(world))["QueueUrl"]
+    for body in bodies:
+        world.account.sqs.send_message(QueueUrl=url, MessageBody=body)
+
+
+def drained(world):
+    """What the trigger takes from the queue in one look."""
+    return rebuilt(NewDataTrigger(queue_of(world), world.access.model_dump()))._receive()
+
+
+def reason_to_run(world):
+    sensor = NewDataSensor(task_id="sense", look=Run(world.config, MODEL_FOLDER).steps.look_for_work)
+    return sensor.execute({"params": {}})
+
+
+def test_duplicated_and_reordered_events_are_one_burst_and_the_listing_decides(world):
+    drained(world)
+    send(world, *(notification(f"{world.model}/new/{name}.csv") for name in ("b", "a", "b", "b", "a")))
+    assert drained(world) == 5
+    assert drained(world) == 0
+    with pytest.raises(AirflowSkipException, match="no new data"):
+        reason_to_run(world)
+
+
+def test_a_lost_event_loses_no_data_because_the_next_run_lists(world):
+    world.put("new/a.csv", abalone_rows(0, 5))
+    url = world.account.sqs.get_queue_url(QueueName=queue_of(world))["QueueUrl"]
+    world.account.sqs.purge_queue(QueueUrl=url)
+    assert drained(world) == 0
+    assert reason_to_run(world) == "1 new file(s)"
+
+
+def test_malformed_events_are_removed_without_starting_a_run_or_stopping_the_watcher(world):
+    drained(world)
+    test_event = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})
+    send(world, "not json", "{", "[]", "null", '"Records"', json.dumps({"Records": None}), test_event)
+    assert drained(world) == 0
+    send(world, notification(f"{world.model}/new/a.csv"))
+    assert drained(world) == 1
+
+
+def test_the_watcher_survives_a_queue_that_cannot_be_read(world):
+    world.proxy.add("GetQueueUrl", "cut", times=1)
+    send(world, notification(f"{world.model}/new/a.csv"))
+
+    async def first():
+        async for event in NewDataTrigger(queue_of(world), world.access.model_dump()).run():
+            return event.payload
+
+    assert asyncio.run(asyncio.wait_for(first(), 60))["messages"] >= 1
+
+
+def test_a_file_dated_in_the_future_waits_and_is_not_lost():
+    from datetime import UTC, datetime, timedelta
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    files = [
+        LandedFile(FileRecord(key=key, etag="e", size=1), age_in_seconds(now - age, now))
+        for key, age in (("old", timedelta(hours=1)), ("future", timedelta(hours=-1)), ("fresh", timedelta(seconds=2)))
+    ]
+    settled, unsettled = split_settled(files, 60)
+    assert [record.key for record in settled] == ["old"]
+    assert [record.key for record in unsettled] == ["future", "fresh"]
+    later, _ = split_settled(
+        [LandedFile(file.record, age_in_seconds(now + timedelta(hours=1), now + timedelta(hours=2))) for file in files],
+        60,
+    )
+    assert len(later) == 3
+
+
+def test_clock_skew_between_files_changes_neither_the_batch_nor_its_digest(world):
+    """Two uploaders' clocks, or the order in which files arrive, must not make another batch of the same files."""
+    first = world.put("new/b.csv", abalone_rows(0, 5))
+    world.put("new/a.csv", abalone_rows(5, 5))
+    run = Run(world.config, MODEL_FOLDER)
+    before = run.steps.claim_new_data({})
+    world.put(first.removeprefix(f"{world.model}/"), abalone_rows(0, 5))  # the same bytes, dated later
+    assert Run(world.config, MODEL_FOLDER).steps.claim_new_data({}) == before
+
+
+@given(st.lists(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))))
+@settings(deadline=None)
+def test_any_message_body_is_counted_without_a_crash(bodies):
+    assert 0 <= new_data_messages(bodies) <= len(bodies)
