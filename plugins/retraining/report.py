@@ -267,7 +267,7 @@ def _predictions(rows: Mapping[str, Any], target: str) -> str:
         "Predicted against true",
         f'<div class="pair">{"".join(f"<figure>{plot}</figure>" for plot in plots)}</div>'
         f"<p class='note'>{shown} {number(rows['n'])} test rows. On the thin line a prediction is right; the thick line is the mean "
-        "prediction for rows of about the same true value.</p>",
+        "prediction for rows of about the same true value. Points with the same whole true value are spread sideways.</p>",
     )
 
 
@@ -421,7 +421,7 @@ svg text{fill:var(--soft);font-size:12px;font-family:inherit}
 svg .strong{fill:var(--ink);font-weight:600}
 svg .axis{stroke:var(--line)}
 svg .ideal{stroke:var(--soft);stroke-width:1}
-svg .points{fill:none;stroke-width:4.4;stroke-linecap:round;}
+svg .points{fill:none;stroke-width:4.4;stroke-linecap:round}
 svg .mean{fill:none;stroke-width:2.5;stroke-linejoin:round}
 svg .challenger{stroke:var(--challenger)}svg .champion{stroke:var(--champion)}
 svg .challenger-fill{fill:var(--challenger)}svg .champion-fill{fill:var(--champion)}

@@ -8,6 +8,9 @@ from html import escape
 
 MEAN_BINS = 24
 MIN_BIN_ROWS = 3
+FEW_POINTS = 300
+LAYERS = 8  # dots of one path do not darken each other, those of several do
+GOLDEN_RATIO = 0.6180339887498949
 
 
 def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
@@ -42,8 +45,9 @@ def scatter_plot(points: Sequence[tuple[float, float]], low: float, high: float,
             f'<text x="{x:.1f}" y="{top + size + 16}" text-anchor="middle">{tick:g}</text>'
             f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
         )
-    opacity = min(0.75, max(0.22, 8 / math.sqrt(len(points) or 1)))  # where many lie, density shows as depth of colour
-    dots = "".join(f"M{place(x, y)}h0" for x, y in points)
+    opacity = 0.7 if len(points) <= FEW_POINTS else 0.3
+    places = [place(x, y) for x, y in _beside(points)]
+    layers = "".join(_dots(places[start::LAYERS], series, opacity) for start in range(LAYERS))
     line = "L".join(place(x, y) for x, y in _means(points, low, high))
     mean = f'<path class="mean {series}" d="M{line}"/>' if line else ""
     name = escape(target)
@@ -52,7 +56,7 @@ def scatter_plot(points: Sequence[tuple[float, float]], low: float, high: float,
         f'aria-label="{series}: predicted {name} over true {name}">'
         f'<text class="strong" x="{left}" y="16">{series.capitalize()}</text>{grid}'
         f'<path class="ideal" d="M{left} {top + size}L{left + size} {top}"/>'
-        f'<path class="points {series}" opacity="{opacity:.2f}" d="{dots}"/>{mean}'
+        f"{layers}{mean}"
         f'<text x="{left + size}" y="{top + size + 34}" text-anchor="end">true {name}</text>'
         f'<text x="{left + size}" y="16" text-anchor="end">predicted {name}, upwards</text></svg>'
     )
@@ -70,16 +74,19 @@ def difference_plot(difference: float, bound: float, limit: float) -> str:
         return f"{(value - low) / (high - low) * width:.1f}"
 
     axis = "".join(
-        f'<path class="axis" d="M{at(tick)} 24V90"/><text x="{at(tick)}" y="106" text-anchor="middle">{f"{tick:+g}" if tick else "0"}</text>'
+        f'<path class="axis" d="M{at(tick)} 24V90"/>'
+        f'<text x="{at(tick)}" y="106" text-anchor="middle">{f"{tick:+g}" if tick else "0"}</text>'
         for tick in ticks(low, high, 8)
         if 0.02 * width < float(at(tick)) < 0.98 * width
     )
+    roomy = float(at(limit)) > 240
     zero = f'<path class="ideal" d="M{at(0.0)} 20V92"/>' if limit else ""
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="difference {difference:+.4f}, upper bound {bound:+.4f}">'
         f'<rect class="zone" x="0" y="24" width="{at(limit)}" height="66"/>{axis}{zero}'
         f'<path class="limit" d="M{at(limit)} 16V92"/>'
-        f'<text x="{float(at(limit)) - 6:.1f}" y="14" text-anchor="end">promote when wholly here</text>'
+        f'<text x="{float(at(limit)) + (-6 if roomy else 6):.1f}" y="14" text-anchor="{"end" if roomy else "start"}">'
+        f"promote when wholly left of this line</text>"
         f'<path class="challenger" stroke-width="6" stroke-linecap="round" d="M{at(difference - half)} {base}H{at(bound)}"/>'
         f'<circle class="challenger-fill" cx="{at(difference)}" cy="{base}" r="8"/>'
         f'<text class="strong" x="{at(difference)}" y="{base - 16}" text-anchor="middle">{difference:+.4f}</text>'
@@ -126,7 +133,8 @@ def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float |
     key = '<circle class="challenger-fill" cx="8" cy="10" r="5"/><text x="18" y="14">challenger</text>'
     if any(champion is not None for _, _, champion in groups):
         key += '<circle class="champion-fill" cx="98" cy="10" r="5"/><text x="108" y="14">champion</text>'
-    return f'<svg viewBox="0 0 {left + width + 20:.0f} {height + 24:.0f}" role="img" aria-label="RMSE by group">{axis}{bars}{line}{key}</svg>'
+    head = f'<svg viewBox="0 0 {left + width + 20:.0f} {height + 24:.0f}" role="img" aria-label="RMSE by group">'
+    return f"{head}{axis}{bars}{line}{key}</svg>"
 
 
 def share_bar(parts: Sequence[tuple[str, int]]) -> str:
@@ -144,6 +152,18 @@ def share_bar(parts: Sequence[tuple[str, int]]) -> str:
             f'<text x="{18 + 230 * at}" y="46">{name}: {count:,}{percent}</text>'
         )
     return f'<svg viewBox="0 0 {width:.0f} 56" role="img" aria-label="rows accepted, duplicate, quarantined">{bar}{key}</svg>'
+
+
+def _dots(places: Sequence[str], series: str, opacity: float) -> str:
+    drawn = "".join(f"M{place}h0" for place in places)
+    return f'<path class="points {series}" opacity="{opacity}" d="{drawn}"/>' if drawn else ""
+
+
+def _beside(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Move points with whole true values sideways by less than 0.3, always in the same way, to tell them apart."""
+    if not all(float(x).is_integer() for x, _ in points):
+        return list(points)
+    return [(x + (index * GOLDEN_RATIO % 1 - 0.5) * 0.6, y) for index, (x, y) in enumerate(points)]
 
 
 def _means(points: Sequence[tuple[float, float]], low: float, high: float) -> list[tuple[float, float]]:
