@@ -427,6 +427,29 @@ class Storage:
             raise
         return bytes(answer["Body"].read())
 
+    def confirm(self, file: SourceFile) -> None:
+        """Look again at a source file after it was read: Spark read whatever was there at that moment.
+
+        Raises:
+            ManifestError: the file is gone or was replaced meanwhile.
+
+        """
+        bucket, key = locate(file.uri)
+        if bucket is None:
+            if not Path(key).is_file() or Path(key).stat().st_size != file.size:
+                raise ManifestError(changed(file))
+            return
+        from botocore.exceptions import ClientError
+
+        try:
+            etag = self.s3.head_object(Bucket=bucket, Key=key)["ETag"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                raise ManifestError(changed(file)) from error
+            raise
+        if file.etag and etag.strip('"') != file.etag.strip('"'):
+            raise ManifestError(changed(file))
+
     @contextmanager
     def stream(self, file: SourceFile) -> Iterator[BinaryIO]:
         """Open a source file as a stream."""
@@ -1108,6 +1131,9 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     clock.lap("write")
     bytes_written += write_quarantine(spark, rows, manifest, found, refused)
     clock.lap("quarantine")
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        list(pool.map(storage.confirm, manifest.files))
+    clock.lap("confirm")
     spark.catalog.clearCache()
     return {
         **report_of(manifest, found, refused, over_budget),
