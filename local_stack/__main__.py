@@ -22,10 +22,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("up", help="start local_aws and Airflow, and wait until they are healthy")
     commands.add_parser("down", help="stop them; data and history stay")
     commands.add_parser("status", help="show what runs")
-    commands.add_parser("demo", help="play the whole story: first model, new data, retraining")
+    demo = commands.add_parser("demo", help="play the whole story: first model, new data, retraining")
+    demo.add_argument(
+        "--running", action="store_true", help="play it on a stack that runs already, and leave that running"
+    )
     retrain = commands.add_parser("retrain", help="upload a CSV file as new data and follow the run that it starts")
     retrain.add_argument("file", type=Path, help="CSV file in the columns of the data contract")
     commands.add_parser("reset", help="stop, and delete local data and history; the environments stay")
+    provision = commands.add_parser("provision", help="deploy the data platform of every model to a running local_aws")
+    provision.add_argument("--data", action="store_true", help="also upload the original Abalone data")
+    commands.add_parser("secrets", help="make the secrets of this stack, unless they exist")
+    commands.add_parser("password", help="print where the Airflow UI is and how to log in")
     commands.add_parser("env", help="print the variables that make aws, boto3 and airflow talk to this stack")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -44,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
-    from local_stack.airflow_settings import airflow_environment, aws_environment
+    from local_stack.airflow_settings import airflow_environment, aws_environment, write_passwords
 
     if chosen.command == "up":
         stack.up(_say)
@@ -70,6 +77,17 @@ def _run(chosen: argparse.Namespace) -> int:
         bucket = demo.data_bucket(session)
         result = demo.upload_and_follow(session.client("s3"), AirflowApi(), bucket, body, chosen.file.name, _say)
         print(f"{result['summary']['decision']}: {result['summary']['reason']}")
+    elif chosen.command == "provision":
+        stack.provision(_say)
+        if chosen.data:
+            demo.provide_original(_say)
+    elif chosen.command == "secrets":
+        write_passwords(layout.LOCAL)
+        _say("the secrets of this stack are ready")
+    elif chosen.command == "password":
+        _say(stack.log_in_hint())
+    elif chosen.command == "demo" and chosen.running:
+        _say("\n" + demo.describe(demo.play(_say)))
     elif chosen.command == "demo":
         return _demo()
     return 0

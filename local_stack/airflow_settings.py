@@ -23,10 +23,19 @@ def stack_secrets() -> dict[str, str]:
         "admin_password": secrets.token_urlsafe(12),
         "jwt_secret": secrets.token_urlsafe(48),
         "session_secret": secrets.token_urlsafe(32),
+        "postgres_password": secrets.token_urlsafe(24),
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
     _write_private(layout.SECRETS, json.dumps(made, indent=1))
     return made
+
+
+def write_passwords(folder: Path) -> Path:
+    """Write the file from which Airflow's simple auth manager takes passwords, unless it exists; return its path."""
+    path = folder / "passwords.json"
+    if not path.exists():
+        _write_private(path, json.dumps({ADMIN: stack_secrets()["admin_password"]}))
+    return path
 
 
 def aws_environment() -> dict[str, str]:
@@ -43,9 +52,7 @@ def aws_environment() -> dict[str, str]:
 def airflow_environment() -> dict[str, str]:
     """Return the environment of all Airflow processes: this machine's, AWS's variables, and Airflow's settings."""
     made = stack_secrets()
-    passwords = layout.AIRFLOW_HOME / "passwords.json"
-    if not passwords.exists():
-        _write_private(passwords, json.dumps({ADMIN: made["admin_password"]}))
+    passwords = write_passwords(layout.AIRFLOW_HOME)
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_", "PYTHON"))
     }

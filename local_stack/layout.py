@@ -17,8 +17,8 @@ DEMO_JSON = LOCAL / "demo.json"
 
 AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
-AWS_URL = f"http://127.0.0.1:{AWS_PORT}"
-AIRFLOW_URL = f"http://127.0.0.1:{AIRFLOW_PORT}"
+AWS_URL = os.environ.get("LOCAL_AWS_URL", f"http://127.0.0.1:{AWS_PORT}")
+AIRFLOW_URL = os.environ.get("AIRFLOW_URL", f"http://127.0.0.1:{AIRFLOW_PORT}")
 REGION = "us-east-1"
 
 

@@ -70,9 +70,7 @@ def up(say: Say) -> None:
         with ThreadPoolExecutor(max_workers=2) as pool:
             database = pool.submit(_migrate, say)
             _start_aws(java, say)
-            for model in models():
-                change, _ = data_platform.deploy(aws_session(), model, LOCAL_TEMPLATE_SETTINGS, say)
-                say(f"data platform of {model}: {change}")
+            provision(say)
             database.result()
         _start_airflow(say)
     except BaseException:
@@ -80,6 +78,13 @@ def up(say: Say) -> None:
             if name not in running:
                 processes.stop(name)
         raise
+
+
+def provision(say: Say) -> None:
+    """Deploy the data platform of every model."""
+    for model in models():
+        change, _ = data_platform.deploy(aws_session(), model, LOCAL_TEMPLATE_SETTINGS, say)
+        say(f"data platform of {model}: {change}")
 
 
 def down(say: Say) -> None:

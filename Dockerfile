@@ -1,0 +1,44 @@
+# Two images from one file: `airflow` (scheduler, api-server, dag-processor, triggerer, command line) and `local-aws` (the AWS account with its
+# job environments). Versions come from requirements/*.txt alone.
+FROM python:3.12-slim-bookworm AS base
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
+ && useradd --uid 50000 --create-home --shell /usr/sbin/nologin retraining \
+ && mkdir -p /opt/venvs /opt/project /opt/airflow/logs /data /state \
+ && chown retraining /opt/airflow /opt/airflow/logs /data /state
+
+FROM base AS airflow
+COPY requirements/airflow-postgres.txt /tmp/requirements.txt
+RUN uv venv --quiet /opt/venvs/airflow \
+ && uv pip install --quiet --no-cache --python /opt/venvs/airflow/bin/python --requirement /tmp/requirements.txt
+COPY docker/aws-config /etc/aws/config
+COPY docker/entrypoint.sh docker/healthy.py /usr/local/bin/
+COPY requirements/airflow.txt /opt/project/requirements/airflow.txt
+COPY data/abalone.csv /opt/project/data/abalone.csv
+COPY infra/ /opt/project/infra/
+COPY glue_scripts/ /opt/project/glue_scripts/
+COPY lambda_functions/ /opt/project/lambda_functions/
+COPY deploy/ /opt/project/deploy/
+COPY local_stack/ /opt/project/local_stack/
+COPY plugins/ /opt/project/plugins/
+COPY dags/ /opt/project/dags/
+ENV PATH=/opt/venvs/airflow/bin:$PATH PYTHONPATH=/opt/project AIRFLOW_HOME=/opt/airflow AWS_CONFIG_FILE=/etc/aws/config
+WORKDIR /opt/project
+USER retraining
+ENTRYPOINT ["sh", "/usr/local/bin/entrypoint.sh"]
+
+FROM base AS local-aws
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
+ && rm -rf /var/lib/apt/lists/*
+COPY requirements/local_aws.txt requirements/jobs.txt /tmp/
+RUN for name in local_aws jobs; do \
+      uv venv --quiet /opt/venvs/$name \
+      && uv pip install --quiet --no-cache --python /opt/venvs/$name/bin/python --requirement /tmp/$name.txt || exit 1; \
+    done
+COPY local_aws/ /opt/project/local_aws/
+WORKDIR /opt/project
+RUN /opt/venvs/local_aws/bin/python -m local_aws.spark --environments /opt/venvs
+USER retraining
+ENTRYPOINT ["/opt/venvs/local_aws/bin/python", "-m", "local_aws", "--data-dir", "/data", "--environments", "/opt/venvs"]
+CMD ["--host", "0.0.0.0", "--allow-host", "local-aws"]
