@@ -127,6 +127,20 @@ def test_a_dry_run_neither_registers_nor_deploys(session, packages, run_dag):
     assert session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"] == config
 
 
+def test_a_run_can_be_pinned_to_an_earlier_dataset_version(run_dag, session, stack):
+    run = run_dag(DAG_ID, {"dataset_version": 1, "dry_run": True})
+    assert run["state"] == "success"
+    jobs = session.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
+    assert stack.summary["first_run"]["training_job"] in {job["TrainingJobName"] for job in jobs}
+    assert run["tasks"]["evaluate_model"] == "success"
+
+
+def test_a_rebuild_from_the_landed_files_is_identical_bit_by_bit(stack):
+    done = stack.dataset("rebuild", "abalone")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("identical to the original") == 2
+
+
 def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(stack, session):
     done = subprocess.run(
         [AWS_CLI, "sagemaker", "describe-endpoint", "--endpoint-name", "abalone"],
@@ -144,7 +158,8 @@ def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(st
 def test_up_again_says_what_is_there_and_status_is_healthy(stack):
     again = stack.run("up")
     assert again.returncode == 0
-    assert "data platform of abalone: unchanged" in again.stdout
+    assert "data platform of abalone" in again.stdout
+    assert "starting" not in again.stdout
     status = stack.run("status")
     assert status.returncode == 0
     assert status.stdout.count("healthy") == 5

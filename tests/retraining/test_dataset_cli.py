@@ -1,0 +1,100 @@
+"""The dataset log's command line and its verification, on objects of a running local_aws."""
+
+import uuid
+
+import pytest
+from retraining.dataset import version_details, version_table
+from retraining.dataset_log import DatasetLog, FileRecord, LogState, Output, TrainedNote, Version
+from retraining.dataset_verify import verify
+
+LINES = {"train": [b"9,M,0.5", b"7,F,0.4"], "validation": [b"8,I,0.3"], "test": [b"6,I,0.2"]}
+
+
+@pytest.fixture
+def dataset(account, bucket):
+    """A log with one version whose objects are all there; returns the prefix."""
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    put(account, bucket, f"{prefix}new/a.csv", b"landed")
+    commit(account, bucket, prefix, 1, LINES, f"{prefix}new/a.csv")
+    return prefix
+
+
+def put(account, bucket, key, body):
+    tag = account.s3.put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
+    return Output(key=key, size=len(body), etag=tag)
+
+
+def commit(account, bucket, prefix, number, lines, landed):
+    root = f"{prefix}dataset/training/batch=b{number}/"
+    training = {
+        split: (put(account, bucket, f"{root}split={split}/part-00000.csv", b"\n".join(rows) + b"\n"),)
+        for split, rows in lines.items()
+    }
+    count = sum(map(len, lines.values()))
+    version = Version(
+        version=number,
+        batch=f"b{number}",
+        created_at="2026-01-01T00:00:00+00:00",
+        files=(FileRecord(key=landed, etag="e", size=6),),
+        rows={"rows_new": count + 1, "rows_accepted": count, "rows_duplicate": 1, "rows_quarantined": 0},
+        rows_by_split={split: len(rows) for split, rows in lines.items()},
+        training=training,
+        run_key=f"v{number}-key",
+    )
+    DatasetLog(account.s3, bucket, prefix).commit(version)
+    return version
+
+
+def problems(account, bucket, prefix):
+    state = DatasetLog(account.s3, bucket, prefix).read()
+    return verify(account.s3, bucket, prefix, state, lambda line: None)
+
+
+def test_a_whole_dataset_has_no_mismatch(account, bucket, dataset):
+    assert problems(account, bucket, dataset) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("dataset/training/batch=b1/split=test/part-00000.csv", None, "is missing"),
+        ("dataset/training/batch=b1/split=test/part-00000.csv", b"6,I,0.3\n", "has other content"),
+        ("dataset/training/batch=b1/split=test/part-00000.csv", b"6,I,0.2\n7,I,0.1\n", "split test holds 2 rows"),
+        ("new/a.csv", None, "gone from the landing zone"),
+    ],
+)
+def test_what_was_changed_behind_the_logs_back_is_found(account, bucket, dataset, name, body, words):
+    if body is None:
+        account.s3.delete_object(Bucket=bucket, Key=dataset + name)
+    else:
+        account.s3.put_object(Bucket=bucket, Key=dataset + name, Body=body)
+    assert any(words in line for line in problems(account, bucket, dataset))
+
+
+def test_a_row_in_two_versions_or_splits_is_found(account, bucket, dataset):
+    commit(account, bucket, dataset, 2, {"train": [b"6,I,0.2"], "validation": [], "test": []}, f"{dataset}new/a.csv")
+    [line] = problems(account, bucket, dataset)
+    assert "split=test/part-00000.csv already: 6,I,0.2" in line
+
+
+def test_counts_that_do_not_add_up_are_found(account, bucket, dataset):
+    log = DatasetLog(account.s3, bucket, dataset)
+    version = log.read().versions[0]
+    wrong = version.model_copy(update={"rows": {**version.rows, "rows_new": 99}})
+    lines = verify(account.s3, bucket, dataset, LogState((wrong,)), lambda line: None)
+    assert lines == ["version 1: 99 new rows, but accepted, duplicate and quarantined make 5"]
+
+
+def test_the_table_tells_rows_per_split_and_who_trained(account, bucket, dataset):
+    log = DatasetLog(account.s3, bucket, dataset)
+    log.note_trained(TrainedNote(version=1, run_key="v1-key", decision="approved", model_package="arn:p/1"))
+    head, row, footer = version_table(log.read(), log.trained_notes()).splitlines()
+    cells = dict(zip(head.split(), row.split(maxsplit=12), strict=True))
+    assert (cells["train"], cells["valid"], cells["test"], cells["duplicate"]) == ("2", "1", "1", "1")
+    assert cells["judged"] == "v1-key approved"
+    assert footer == "rows in all: train 2, validation 1, test 1"
+    assert "arn:p/1" in version_details(log.read(), log.trained_notes())
+
+
+def test_an_empty_log_says_where_data_goes():
+    assert "MODEL/raw/" in version_table(LogState(), [])
