@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+
 from retraining.dataset import version_details, version_table
 from retraining.dataset_log import DatasetLog, FileRecord, LogState, Output, TrainedNote, Version
 from retraining.dataset_verify import verify
@@ -29,6 +30,7 @@ def commit(account, bucket, prefix, number, lines, landed):
     training = {
         split: (put(account, bucket, f"{root}split={split}/part-00000.csv", b"\n".join(rows) + b"\n"),)
         for split, rows in lines.items()
+        if rows
     }
     count = sum(map(len, lines.values()))
     version = Version(
