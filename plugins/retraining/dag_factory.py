@@ -178,9 +178,12 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             trigger_rule=ANY_BRANCH,
         )
         end = EmptyOperator(task_id="end")
+        stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
         chain(start, sense_new_data, claim_new_data, crawl_data, preprocess_data, check_data_quality)
         chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
-        chain(approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end)
+        chain(
+            approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end, stop_leftovers
+        )
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag

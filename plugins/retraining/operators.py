@@ -21,6 +21,11 @@ REQUEST_ERRORS = frozenset(
 )
 
 
+def is_transient(reason: str) -> bool:
+    """Tell whether a job failed for the service's sake. What the job's own code prints, AWS quotes after ``AlgorithmError``."""
+    return "AlgorithmError" not in reason and any(word in reason for word in TRANSIENT_REASONS)
+
+
 class AwsJobOperator(PythonOperator):
     """Run a job on AWS: the callable builds the request, the operator does the rest.
 
@@ -60,6 +65,7 @@ class AwsJobOperator(PythonOperator):
         self.poll_seconds = poll_seconds
         self.on_success = on_success
         self._handle: Handle | None = None
+        self._killed = False
 
     def execute(self, context: Any) -> Any:
         """Build the request, create or adopt the job, and defer until it has ended.
@@ -74,6 +80,11 @@ class AwsJobOperator(PythonOperator):
             return None
         submitted = self._submit(request)
         self._handle = submitted.handle
+        if self._killed:  # Airflow's SIGTERM came while the job was being created: the task goes on, its job must not
+            self.on_kill()
+            raise AirflowFailException(
+                f"the task was killed while it started {JOB_KINDS[self.kind].title(submitted.handle)}"
+            )
         job = JOB_KINDS[self.kind]
         self.log.info("%s %s", "adopted" if submitted.adopted else "started", job.title(submitted.handle))
         status = job.poll(self.access, submitted.handle)
@@ -99,6 +110,7 @@ class AwsJobOperator(PythonOperator):
 
     def on_kill(self) -> None:
         """Stop the job of a task that is killed while it holds a worker."""
+        self._killed = True
         if self._handle is not None:
             job = JOB_KINDS[self.kind]
             self.log.info("the task was killed: stopping %s", job.title(self._handle))
@@ -125,7 +137,7 @@ class AwsJobOperator(PythonOperator):
             )
         if event["outcome"] != "succeeded":
             message = self._failure(job, handle, event)
-            if any(word in event["reason"] for word in TRANSIENT_REASONS):
+            if is_transient(event["reason"]):
                 raise RuntimeError(message)
             raise AirflowFailException(message)
         result = {**job.result(self.access, handle), "adopted": adopted}

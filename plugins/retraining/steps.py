@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining import deployment, job_requests, registry
+from retraining import deployment, job_requests, leftovers, registry
 from retraining.aws_clients import AwsAccess, client
 from retraining.code_bundle import code_digest, code_files, source_archive
 from retraining.config import ModelConfig
@@ -473,6 +473,13 @@ class RetrainingSteps:
             )
         self._notify(outcome, {**summary, "summary": uri})
         return summary
+
+    def stop_leftovers(self) -> list[str]:
+        """Stop what is still in progress when the run ends; a model has one run at a time, so no task waits for it."""
+        stopped = leftovers.stop_leftovers(self.access, self.config.name, self.platform.glue_job)
+        for title in stopped:
+            log.warning("%s was still in progress without a task and is stopped", title)
+        return stopped
 
     def notify_failure(self, context: Any) -> None:
         """Tell the topic that a run failed; used as the DAG's failure callback."""
