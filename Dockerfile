@@ -28,7 +28,9 @@ USER retraining
 ENTRYPOINT ["sh", "/usr/local/bin/entrypoint.sh"]
 
 FROM base AS local-aws
-RUN apt-get update \
+# The folder of manual pages, which slim images lack, is where Debian's Java links its own.
+RUN mkdir -p /usr/share/man/man1 \
+ && apt-get update \
  && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
  && rm -rf /var/lib/apt/lists/*
 COPY requirements/local_aws.txt requirements/jobs.txt /tmp/
