@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda survey bench-survey
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ status:  ## show what runs
 retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=path.csv
 	@test -n "$(FILE)" || { echo "error: name the file: make retrain FILE=path.csv" >&2; exit 2; }
 	@$(RUN) retrain "$(FILE)"
+
+survey: setup  ## make new measurements: make survey ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
+	@PYTHONPATH=. $(VENVS)/airflow/bin/python -m survey --rows $(or $(ROWS),100) --method $(or $(METHOD),copula) $(if $(filter-out 0 no false,$(UPLOAD)),--upload) $(ARGS)
 
 reset:  ## stop, and delete local data and history
 	@$(RUN) reset
@@ -72,3 +75,6 @@ bench-etl: setup-dev  ## merge time against history, the published method and Du
 
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
 	$(DEV)/python benchmarks/bench_lambda.py
+
+bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
+	$(DEV)/python benchmarks/bench_survey.py

@@ -10,6 +10,7 @@ from local_aws.settings import Settings
 #: Repository name of an image (the part before the tag) -> virtual environment below the environments folder.
 ENVIRONMENTS = {
     "sagemaker-scikit-learn": "jobs",
+    "retraining-survey": "survey",
     "tensorflow-training": "tensorflow",
     "tensorflow-inference": "tensorflow",
 }

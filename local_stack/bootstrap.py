@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -110,6 +111,7 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
             "--compile-bytecode",
         ],
         check=True,
+        env=os.environ | _wheels(name),
     )
     _marker(name).write_text(_digest(name))
     print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
@@ -130,6 +132,24 @@ def _record_spark_classes() -> None:
     ]
     subprocess.run(command, cwd=layout.ROOT, check=True)
     print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _wheels(name: str) -> dict[str, str]:
+    """Return uv's variables for wheels that do not come from the package index.
+
+    pip's ``PIP_FIND_LINKS`` is passed on: uv has a variable of its own. Of PyTorch the index has only a build of several GB with CUDA, so
+    uv is told to take the build that fits this machine, unless such a place holds one or ``UV_TORCH_BACKEND`` says which.
+    """
+    places = os.environ.get("PIP_FIND_LINKS", "").split()
+    made = {"UV_FIND_LINKS": ",".join(places)} if places and "UV_FIND_LINKS" not in os.environ else {}
+    torch = "\ntorch==" in lock_file(name).read_text()
+    if (
+        torch
+        and "UV_TORCH_BACKEND" not in os.environ
+        and not any(any(Path(place).glob("torch-*.whl")) for place in places)
+    ):
+        made["UV_TORCH_BACKEND"] = "auto"
+    return made
 
 
 def _note_setup(seconds: float | None) -> None:

@@ -107,9 +107,9 @@ def evaluation_request(
     """
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     inputs = [
-        _processing_input("code", plan.code_uri(platform.bucket), "S3Prefix"),
-        _processing_input("test", test_manifest, "ManifestFile"),
-        *(_processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
+        processing_input("code", plan.code_uri(platform.bucket), "S3Prefix"),
+        processing_input("test", test_manifest, "ManifestFile"),
+        *(processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
     ]
     arguments = ["--test", f"{PROCESSING}/input/test", "--output", f"{PROCESSING}/output"]
     for name in models:
@@ -147,7 +147,8 @@ def evaluation_request(
     }
 
 
-def _processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:
+def processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:
+    """Return an input of a processing job, which finds it below /opt/ml/processing/input/NAME."""
     return {
         "InputName": name,
         "S3Input": {

@@ -1,0 +1,97 @@
+"""Rows between their forms: text cells as in files, and typed frames as the methods need them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .contract import Contract, csv_cells
+
+STEPS = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005, 0.0001)
+ON_GRID = 0.99  # share of values that must lie on a grid for it to be the instrument's
+
+
+def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
+    """Read every header-less ``*.csv`` below ``folder`` whose columns are the target first, then the contract's order.
+
+    Returns:
+        Typed rows with the contract's columns in file order.
+
+    Raises:
+        ValueError: there are no rows, or a line has another number of cells.
+
+    """
+    order = contract.training_columns
+    rows: list[list[str]] = []
+    for path in sorted(folder.rglob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows += csv_cells(lines)
+    for position, row in enumerate(rows, start=1):
+        if len(row) != len(order):
+            raise ValueError(
+                f"training row {position} below {folder} has {len(row)} cells, the contract has {len(order)} columns"
+            )
+    if not rows:
+        raise ValueError(f"there are no training rows below {folder}: load a dataset version first")
+    at = {name: order.index(name) for name in contract.names}
+    return typed([[row[at[name]] for name in contract.names] for row in rows], contract)
+
+
+def typed(rows: Sequence[Sequence[str]], contract: Contract) -> pd.DataFrame:
+    """Return rows of text cells (file order, valid) as a frame: strings, float64 for double, int64 for int."""
+    columns = {}
+    for position, column in enumerate(contract.columns):
+        cells = [row[position] for row in rows]
+        if not column.numeric:
+            columns[column.name] = pd.Series(cells, dtype=object)
+        else:
+            values = pd.Series([float(cell) for cell in cells], dtype=float)
+            columns[column.name] = values if column.type == "double" else values.round().astype("int64")
+    return pd.DataFrame(columns)
+
+
+def cells(frame: pd.DataFrame, contract: Contract) -> list[list[str]]:
+    """Return the rows of a frame as text cells in file order, numbers in their shortest form of at most nine decimals."""
+    texts = []
+    for column in contract.columns:
+        values = frame[column.name].tolist()
+        texts.append([_text(value) for value in values] if column.numeric else [str(value) for value in values])
+    return [list(row) for row in zip(*texts, strict=True)]
+
+
+def _text(value: float) -> str:
+    if isinstance(value, int) or float(value).is_integer():
+        return str(int(value))
+    return f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def grid_steps(frame: pd.DataFrame, contract: Contract) -> dict[str, float]:
+    """Return the resolution at which each numeric column was measured: the coarsest step that nearly all values lie on.
+
+    Without it a classifier could tell generated rows from real ones by their decimals alone.
+    """
+    steps = {}
+    for name in contract.numeric:
+        values = frame[name].to_numpy(dtype=float)
+        fitting = (step for step in STEPS if np.mean(np.abs(values / step - np.round(values / step)) < 1e-6) >= ON_GRID)
+        steps[name] = next(fitting, STEPS[-1])
+    return steps
+
+
+def snap(frame: pd.DataFrame, contract: Contract, steps: dict[str, float]) -> pd.DataFrame:
+    """Return the frame with numeric columns rounded to their resolution and int columns as whole numbers."""
+    snapped = frame.copy()
+    for name, step in steps.items():
+        decimals = max(0, math.ceil(-math.log10(step)))
+        values = np.round(np.round(frame[name].to_numpy(dtype=float) / step) * step, decimals)
+        snapped[name] = np.round(values).astype("int64") if contract.column(name).type == "int" else values
+    return snapped[list(contract.names)]
+
+
+def hashes(rows: Iterable[Sequence[str]], contract: Contract) -> set[str]:
+    """Return the identities of rows of text cells."""
+    return {contract.row_hash(row) for row in rows}
