@@ -10,7 +10,7 @@ from retraining.aws_jobs import DIGEST_TAG, JOB_KINDS, JobBusyError, JobError
 from retraining.naming import digest, job_name
 
 TRAINING = JOB_KINDS["training"]
-QUICK = "print('trained')"
+QUICK = "import os; print('trained'); open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').close()"
 SLOW = "import time; time.sleep(120)"
 
 
@@ -98,7 +98,10 @@ def test_the_result_carries_artifact_and_metrics(account, access, model):
         "MetricDefinitions": [{"Name": "validation:rmse", "Regex": "validation:rmse=([0-9.]+);"}],
     }
     submitted = TRAINING.submit(
-        access, model, "train", request_for(account, "print('validation:rmse=2.5;')", AlgorithmSpecification=algorithm)
+        access,
+        model,
+        "train",
+        request_for(account, f"{QUICK}; print('validation:rmse=2.5;')", AlgorithmSpecification=algorithm),
     )
     ended(access, submitted.handle)
     result = TRAINING.result(access, submitted.handle)

@@ -11,10 +11,11 @@ from local_account import BUCKET, wait_for
 
 from retraining.aws_clients import AwsAccess
 from retraining.aws_jobs import JOB_KINDS
-from retraining.operators import AwsJobOperator
+from retraining.operators import AwsJobOperator, is_transient
 from retraining.triggers import JobTrigger
 
 TRAINING = JOB_KINDS["training"]
+QUICK = "import os; open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').close()"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,13 +66,13 @@ def rebuilt(trigger):
 
 
 def test_the_operator_defers_and_returns_the_result_of_a_completed_job(operator_for):
-    result = execute(operator_for("print('done')"))
+    result = execute(operator_for(QUICK))
     assert result["model_data"].startswith(f"s3://{BUCKET}/models/")
     assert result["adopted"] is False
 
 
 def test_a_second_task_with_the_same_request_adopts_the_ended_job_without_deferring(operator_for):
-    operator = operator_for("print('done')")
+    operator = operator_for(QUICK)
     first = execute(operator)
     again = operator.execute({})
     assert again["name"] == first["name"]
@@ -83,7 +84,7 @@ def test_no_request_is_nothing_to_do(operator_for):
 
 
 def test_the_result_passes_through_on_success(operator_for):
-    operator = operator_for("print('done')", on_success=lambda result, context: f"made {result['name']}")
+    operator = operator_for(QUICK, on_success=lambda result, context: f"made {result['name']}")
     assert execute(operator) == f"made {operator._handle['name']}"
 
 
@@ -121,13 +122,41 @@ def test_killing_the_task_stops_the_job(operator_for, access, where):
     assert wait_for(lambda: TRAINING.poll(access, operator._handle).state == "Stopped")
 
 
+def test_a_task_killed_while_its_job_is_being_created_stops_the_job(operator_for, access, monkeypatch):
+    operator = operator_for("import time; time.sleep(120)")
+    submit = type(TRAINING).submit
+
+    def killed_meanwhile(*arguments):
+        operator.on_kill()  # Airflow's SIGTERM handler
+        return submit(*arguments)
+
+    monkeypatch.setattr(type(TRAINING), "submit", killed_meanwhile)
+    with pytest.raises(AirflowFailException, match="the task was killed while it started"):
+        operator.execute({})
+    assert wait_for(lambda: TRAINING.poll(access, operator._handle).state == "Stopped")
+
+
+@pytest.mark.parametrize(
+    ("reason", "transient"),
+    [
+        ("InternalServerError: We encountered an internal error", True),
+        ("CapacityError: Unable to provision requested ML compute capacity", True),
+        ("AlgorithmError: my own InternalServerError, exit code: 1", False),
+        ("ClientError: no rows", False),
+        ("", False),
+    ],
+)
+def test_only_the_service_s_own_failures_are_worth_another_job(reason, transient):
+    assert is_transient(reason) is transient
+
+
 def test_killing_a_task_that_has_no_job_yet_is_harmless(operator_for):
     operator_for("").on_kill()
 
 
 def test_a_job_that_cannot_be_looked_at_is_reported_and_not_stopped(operator_for, monkeypatch):
     monkeypatch.setattr("retraining.triggers.UNREACHABLE_SECONDS", 0.3)
-    operator = operator_for("print('done')")
+    operator = operator_for(QUICK)
     nowhere = AwsAccess(region="us-east-1", endpoint_url="http://127.0.0.1:9")
     monkeypatch.setattr("retraining.triggers.client", lambda *_: None, raising=True)
     trigger = JobTrigger("training", {"name": "x"}, nowhere.model_dump(), time.time() + 60, 0.05)
