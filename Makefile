@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-model bench-etl bench-lambda survey bench-survey
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ test: setup-dev  ## all tests
 
 bench-parse: setup  ## what parsing the DAG files costs
 	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py
+
+bench-demo: setup  ## time and memory of the whole demo against its targets
+	$(VENVS)/airflow/bin/python benchmarks/bench_demo.py
 
 bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
 	$(DEV)/python benchmarks/bench_model.py
