@@ -79,6 +79,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=5),
             "execution_timeout": SHORT,
+            "on_failure_callback": steps.note_failure,
         },
         on_failure_callback=steps.notify_failure,
     ) as dag:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,18 @@ from retraining.documents import get_json, put_bytes_once, put_json, put_json_on
 from retraining.gate import decide
 from retraining.landing_zone import landed_files, split_settled
 from retraining.naming import digest
+from retraining.outcomes import Outcomes
 from retraining.plan import RunPlan, make_plan, merge_manifest
 from retraining.platform_settings import Platform, read_platform
+from retraining.run_report import lineage_of, outcome_of, write_report
 
 log = logging.getLogger(__name__)
+
+
+class DataRefusedError(AirflowFailException):
+    """A batch is over its budget of bad rows; the run ends, and its message says ``data refused``."""
+
+    outcome = "data refused"
 
 
 class RetrainingSteps:
@@ -51,6 +60,7 @@ class RetrainingSteps:
         self.config = config
         self.folder = folder
         self.access: AwsAccess = config.aws
+        self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
 
     @cached_property
     def platform(self) -> Platform:
@@ -168,7 +178,8 @@ class RetrainingSteps:
             The dataset version and S3 URIs of its manifests per split, with the batch's row counts.
 
         Raises:
-            AirflowFailException: the batch is over its budget of bad rows and refused as a whole, or another run committed first.
+            DataRefusedError: the batch is over its budget of bad rows and refused as a whole.
+            AirflowFailException: another run committed first, or a split is empty.
 
         """
         run, bucket = RunPlan.model_validate(plan), self.platform.bucket
@@ -209,8 +220,7 @@ class RetrainingSteps:
         self._dataset.refuse(
             Refusal(batch=str(run.batch), created_at=_now(), files=manifest["files"], rows=dict(rows), reason=reason)
         )
-        self._notify("data refused", {"reason": reason, "quarantine": f"{manifest['quarantine']}batch={run.batch}/"})
-        raise AirflowFailException(
+        raise DataRefusedError(
             f"batch {run.batch} is refused, nothing was merged: {reason}. Rejected rows: {manifest['quarantine']}batch={run.batch}/. "
             f"Its files are not tried again unless released: python -m retraining.dataset release {self.config.name} {run.batch}"
         )
@@ -341,31 +351,45 @@ class RetrainingSteps:
         run = RunPlan.model_validate(plan)
         challenger = self.best_candidate(trained)
         status = registry.PENDING if decision["promote"] else registry.REJECTED
-        registered = registry.register(
-            self._sagemaker,
-            self.config.name,
-            job_requests.serving_container(self.config, self.platform, challenger["model_data"]),
-            status,
-            f"s3://{self.platform.bucket}/{run.run_prefix}analysis.json",
-            decision["reason"],
-            {
-                "run_key": run.run_key,
-                "work_digest": run.work_digest,
-                "dataset_version": str(dataset["version"]),
-                "training_job": challenger["name"],
-                "evaluation_job": evaluated["name"],
-                "code_digest": run.code_digest,
-                "decision": decision["decision"],
-                "champion": run.champion.package_arn if run.champion else "none",
-            },
-        )
+        try:
+            registered = registry.register(
+                self._sagemaker,
+                self.config.name,
+                job_requests.serving_container(self.config, self.platform, challenger["model_data"]),
+                status,
+                f"s3://{self.platform.bucket}/{run.run_prefix}analysis.json",
+                decision["reason"],
+                {
+                    "run_key": run.run_key,
+                    "work_digest": run.work_digest,
+                    "dataset_version": str(dataset["version"]),
+                    "training_job": challenger["name"],
+                    "evaluation_job": evaluated["name"],
+                    "code_digest": run.code_digest,
+                    "decision": decision["decision"],
+                    "champion": run.champion.package_arn if run.champion else "none",
+                },
+            )
+        except registry.AbandonedError as error:
+            raise AirflowFailException(str(error)) from error
         return registered.model_dump()
 
     # -- serving ----------------------------------------------------------------------------------------------------------------------
 
     def deploy_request(self, plan: Mapping[str, Any], trained: Sequence[Any]) -> dict[str, Any]:
-        """Create model and endpoint config, note what serves now, and ask for the endpoint to be brought to the new config."""
+        """Create model and endpoint config, note what serves now, and ask for the endpoint to be brought to the new config.
+
+        Raises:
+            AirflowFailException: the champion is another one than the model was compared with, for example after a rollback.
+
+        """
         run, sagemaker = RunPlan.model_validate(plan), self._sagemaker
+        judged, now = run.champion, registry.champion(sagemaker, self.config.name)
+        if now and now.run_key != run.run_key and (judged is None or now.package_arn != judged.package_arn):
+            raise AirflowFailException(
+                f"the champion is {now.package_arn} now, but this run compared its model with "
+                f"{judged.package_arn if judged else 'none'}: nothing was deployed. Start a new run to compare with it"
+            )
         container = job_requests.serving_container(
             self.config, self.platform, self.best_candidate(trained)["model_data"]
         )
@@ -376,7 +400,7 @@ class RetrainingSteps:
         put_json_once(
             self._s3,
             f"s3://{self.platform.bucket}/{run.run_prefix}deployment.json",
-            {"config": config, "previous_config": previous if previous != config else None, "model": model},
+            {"config": config, "previous_config": previous, "model": model},
         )
         return job_requests.endpoint_request(self.config, config)
 
@@ -405,18 +429,48 @@ class RetrainingSteps:
         except deployment.VerificationError as error:
             previous = get_json(self._s3, f"{root}deployment.json")["previous_config"]
             outcome = deployment.roll_back(
-                self._sagemaker, settings.endpoint, previous, settings.max_wait_seconds, self.platform.poll_seconds
+                self._sagemaker,
+                settings.endpoint,
+                deployed["config"],
+                previous,
+                settings.max_wait_seconds,
+                self.platform.poll_seconds,
             )
-            registry.set_status(self._sagemaker, registered, registry.REJECTED, str(error))
+            registry.set_status(self._sagemaker, registered, registry.REJECTED, f"{error}; {outcome}")
+            self._judged(run, "failed verification", registered.arn)  # else the next run would deploy it again
             raise AirflowFailException(f"{error}; {outcome}") from error
         registry.set_status(self._sagemaker, registered, registry.APPROVED, "verified in service")
-        pruned = deployment.prune(self._sagemaker, self.config.name, settings.keep, deployed["config"])
+        pruned = self._prune(deployed["config"])
         return {
             "endpoint": settings.endpoint,
             "config": deployed["config"],
             "smoke": {**smoke, "answer": prediction},
             "pruned": pruned,
         }
+
+    def _prune(self, in_use: str) -> list[str]:
+        """Clear away superseded configs, models and artifacts; return what was deleted.
+
+        What AWS refuses here costs money, not correctness: it is logged, and the next deployment tries again.
+        """
+        from botocore.exceptions import ClientError
+
+        name, keep, bucket = self.config.name, self.config.deployment.keep, self.platform.bucket
+        deleted: list[str] = []
+        try:
+            deleted += deployment.prune(self._sagemaker, name, keep, in_use)
+            stale = deployment.superseded_artifacts(
+                deployment.stored_artifacts(self._s3, bucket, f"{name}/models/"),
+                [item.model_data for item in islice(registry.packages(self._sagemaker, name, registry.APPROVED), keep + 1)],
+                [item.model_data for item in islice(registry.packages(self._sagemaker, name), keep + 2)],
+                deployment.models_in_use(self._sagemaker, name),
+                keep,
+            )
+            deployment.delete_artifacts(self._s3, stale)
+            deleted += stale
+        except ClientError as error:
+            log.warning("not everything superseded could be deleted: %s", error)
+        return deleted
 
     # -- telling ----------------------------------------------------------------------------------------------------------------------
 
@@ -432,8 +486,9 @@ class RetrainingSteps:
         registered: Mapping[str, Any] | None,
         rejected: Mapping[str, Any] | None,
         verified: Mapping[str, Any] | None,
+        dag_run: Any,
     ) -> dict[str, Any]:
-        """Write the run's summary, tell the topic, and note in the dataset log that this version has a judged model."""
+        """Write the run's summary and report, note in the dataset log that this version has a judged model, and tell the topic."""
         run = RunPlan.model_validate(plan)
         package = registered or rejected
         outcome = decision["decision"]
@@ -460,18 +515,24 @@ class RetrainingSteps:
             "training_job": self.best_candidate(trained)["name"],
             "smoke": verified["smoke"] if verified else None,
         }
-        uri = put_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}summary.json", summary)
+        platform = self.platform
+        report = write_report(
+            self._s3,
+            platform,
+            run,
+            lineage_of(run, platform, summary, trained, evaluated),
+            summary=summary,
+            analysis=analysis,
+            decision=decision,
+            target=self.config.contract.target,
+            group=self.config.evaluation.group,
+            created_at=_now(),
+        )
+        summary["report"] = report
+        put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}summary.json", summary)
         if package:  # a dry run leaves the version unjudged, so that a real run follows
-            self._dataset.note_trained(
-                TrainedNote(
-                    version=run.version,
-                    run_key=run.run_key,
-                    decision=outcome,
-                    model_package=package["arn"],
-                    created_at=_now(),
-                )
-            )
-        self._notify(outcome, {**summary, "summary": uri})
+            self._judged(run, outcome, package["arn"])
+        self.outcomes.tell(outcome_of(summary, analysis, decision, report, platform.region), dag_run)
         return summary
 
     def stop_leftovers(self) -> list[str]:
@@ -481,10 +542,13 @@ class RetrainingSteps:
             log.warning("%s was still in progress without a task and is stopped", title)
         return stopped
 
+    def note_failure(self, context: Any) -> None:
+        """Note why a task failed, for the message; the failure callback of every task."""
+        self.outcomes.note_failure(context)
+
     def notify_failure(self, context: Any) -> None:
-        """Tell the topic that a run failed; used as the DAG's failure callback."""
-        run = context.get("dag_run") or context.get("run_id")
-        self._notify("failed", {"run": str(getattr(run, "run_id", run)), "reason": str(context.get("reason", ""))})
+        """Tell the topic that a run failed or refused its data; the DAG's failure callback."""
+        self.outcomes.tell_failure(context)
 
     # -- shared -----------------------------------------------------------------------------------------------------------------------
 
@@ -510,10 +574,13 @@ class RetrainingSteps:
             "hyperparameters": params.get("hyperparameters") or {},
         }
 
-    def _notify(self, outcome: str, facts: Mapping[str, Any]) -> None:
-        subject = f"{self.config.name}: {outcome}"[:100]
-        body = json.dumps(facts, indent=1, sort_keys=True, default=str)
-        client("sns", self.access).publish(TopicArn=self.platform.topic_arn, Subject=subject, Message=body)
+    def _judged(self, run: RunPlan, decision: str, package: str) -> None:
+        """Note in the dataset log that the run's dataset version has a judged model."""
+        self._dataset.note_trained(
+            TrainedNote(
+                version=run.version, run_key=run.run_key, decision=decision, model_package=package, created_at=_now()
+            )
+        )
 
 
 def _now() -> str:
