@@ -1,0 +1,253 @@
+"""Going back: which package an endpoint returns to, which ones that abandons, and the bodies of the rollback DAG's tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from retraining import deployment, job_requests, registry
+from retraining.aws_clients import AwsAccess, client
+from retraining.aws_jobs import JOB_KINDS, error_code
+from retraining.config import ModelConfig
+from retraining.contract import Strict
+from retraining.documents import get_json, put_json, put_json_once, split_uri
+from retraining.naming import digest
+from retraining.outcomes import Outcome, Outcomes
+from retraining.platform_settings import Platform, read_platform
+from retraining.registry import ABANDONED, APPROVED, Package, Registered
+from retraining.run_report import object_url
+
+log = logging.getLogger(__name__)
+
+
+class RollbackError(ValueError):
+    """There is no such package to go back to; the message lists those that are there."""
+
+
+class Rollback(Strict):
+    """A decided rollback, as ``rollbacks/ID.json`` records it."""
+
+    id: str
+    target: Package
+    abandoned: tuple[Registered, ...]
+    """Newer approved packages, which it rejects."""
+    who: str
+    why: str
+    decided_at: str
+    previous_config: str | None
+    """What the endpoint served before."""
+    smoke: Mapping[str, Any]
+    """``content_type``, ``body`` and ``prediction`` from the target's own evaluation."""
+    done_at: str | None = None
+    """When the endpoint was verified and the registry settled; None until then."""
+
+
+def choose(packages: Sequence[Package], wanted: str | None) -> tuple[Package, tuple[Registered, ...]]:
+    """Return the package to go back to and the newer approved ones that this abandons.
+
+    Args:
+        packages: all packages of the model, newest first.
+        wanted: version number or ARN; None or empty for the approved one before the newest.
+
+    Raises:
+        RollbackError: there is none, or the wanted one never was approved.
+
+    """
+    approved = sorted((item for item in packages if item.status == APPROVED), key=lambda item: -item.version)
+    known = ", ".join(str(item.version) for item in approved) or "none"
+    if wanted:
+        target = next((item for item in packages if wanted in (item.arn, str(item.version))), None)
+        if target is None:
+            raise RollbackError(f"there is no model package {wanted!r}; approved versions: {known}")
+        if target.status != APPROVED and ABANDONED not in target.metadata:
+            raise RollbackError(
+                f"model package {target.version} is {target.status} and never served ({target.reason or 'no reason given'}); "
+                f"approved versions: {known}"
+            )
+    elif len(approved) < 2:
+        raise RollbackError(f"there is no approved package before the newest; approved versions: {known}")
+    else:
+        target = approved[1]
+    newer = tuple(
+        Registered(arn=item.arn, version=item.version, status=item.status)
+        for item in approved
+        if item.version > target.version
+    )
+    return target, newer
+
+
+def rollback_id(dag_run: Any) -> str:
+    """Return the id of a run's rollback: its time, and a digest because two runs can have the same time."""
+    at: datetime = dag_run.run_after
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest(dag_run.run_id, 8)}"
+
+
+class RollbackSteps:
+    """Task bodies of one model's rollbacks.
+
+    Args:
+        config: the model's configuration.
+
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.access: AwsAccess = config.aws
+        self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The model's AWS resources."""
+        return read_platform(self.config.platform_parameter, self.access)
+
+    @property
+    def _s3(self) -> Any:
+        return client("s3", self.access)
+
+    @property
+    def _sagemaker(self) -> Any:
+        return client("sagemaker", self.access)
+
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at the endpoint."""
+        return self.platform.poll_seconds
+
+    def choose_package(self, params: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Decide once what this run goes back to, and record who wants it and why; a repeated task finds the decision.
+
+        Raises:
+            AirflowFailException: there is no such package, its artifact or smoke request is gone, or nobody says who it is.
+
+        """
+        who = getattr(dag_run, "triggering_user_name", None) or params.get("who")
+        if not who:
+            raise AirflowFailException("Airflow does not say who started this run: give the parameter 'who'")
+        uri = self._record_uri(rollback_id(dag_run))
+        try:
+            return dict(get_json(self._s3, uri))
+        except LookupError:
+            pass
+        try:
+            target, newer = choose(list(registry.packages(self._sagemaker, self.config.name)), params.get("package"))
+        except RollbackError as error:
+            raise AirflowFailException(f"model {self.config.name}: {error}") from error
+        self._check_artifact(target)
+        decided = Rollback(
+            id=rollback_id(dag_run),
+            target=target,
+            abandoned=newer,
+            who=who,
+            why=params["why"],
+            decided_at=_now(),
+            previous_config=deployment.current_config(self._sagemaker, self.config.deployment.endpoint),
+            smoke=self._smoke(target),
+        )
+        log.info("package %d is to serve again; abandoned: %s", target.version, [item.version for item in newer])
+        return dict(put_json_once(self._s3, uri, decided.model_dump(mode="json")))
+
+    def deploy_request(self, rollback: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for the endpoint to be brought to the package's model: blue/green at once, because a rollback is urgent."""
+        decided, config, sagemaker = Rollback.model_validate(rollback), self.config, self._sagemaker
+        role = self.platform.sagemaker_role_arn
+        model = deployment.ensure_model(sagemaker, config.name, decided.target.container, role)
+        request = job_requests.endpoint_config_request(config, self.platform, model)
+        name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
+        return {"EndpointName": config.deployment.endpoint, "EndpointConfigName": name}
+
+    def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any]) -> dict[str, Any]:
+        """Prove that the endpoint answers as the package was evaluated.
+
+        Raises:
+            AirflowFailException: it does not; the endpoint went back to what it served before, the registry is unchanged.
+
+        """
+        decided, settings = Rollback.model_validate(rollback), self.config.deployment
+        try:
+            answer = deployment.verify(
+                self._sagemaker,
+                client("sagemaker-runtime", self.access),
+                settings.endpoint,
+                deployed["config"],
+                decided.smoke,
+                settings.smoke_tolerance,
+            )
+        except deployment.VerificationError as error:
+            outcome = deployment.roll_back(
+                self._sagemaker,
+                settings.endpoint,
+                deployed["config"],
+                decided.previous_config,
+                settings.max_wait_seconds,
+                self.platform.poll_seconds,
+            )
+            raise AirflowFailException(f"{error}; {outcome}; the registry is unchanged") from error
+        return {"endpoint": settings.endpoint, "config": deployed["config"], "answer": answer}
+
+    def record_rollback(self, rollback: Mapping[str, Any], verified: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Make the registry say what serves, complete the record, and tell the topic."""
+        decided, region = Rollback.model_validate(rollback), self.platform.region
+        reason = f"{decided.why} ({decided.who}, rollback {decided.id})"
+        registry.reinstate(self._sagemaker, decided.target, reason)
+        registry.abandon(self._sagemaker, decided.abandoned, decided.id, reason)
+        uri = self._record_uri(decided.id)
+        record = {**decided.model_dump(mode="json"), "done_at": _now(), "config": verified["config"]}
+        put_json(self._s3, uri, record)
+        endpoint = verified["endpoint"]
+        facts = (
+            ("Who", decided.who),
+            ("Serves again", decided.target.arn),
+            ("Abandoned", ", ".join(item.arn for item in decided.abandoned) or None),
+            ("Endpoint config", verified["config"]),
+            ("Smoke answer", float(verified["answer"])),
+        )
+        links = (
+            ("Record", uri),
+            ("Record in the console", object_url(region, uri)),
+            ("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint})),
+        )
+        sentence = f"Endpoint {endpoint} serves package {decided.target.version} again: {decided.why}"
+        self.outcomes.tell(Outcome("rolled back", sentence, facts, links), dag_run)
+        return record
+
+    def note_failure(self, context: Any) -> None:
+        """Note why a task failed, for the message; the failure callback of every task."""
+        self.outcomes.note_failure(context)
+
+    def notify_failure(self, context: Any) -> None:
+        """Tell the topic that a rollback failed; the DAG's failure callback."""
+        self.outcomes.tell_failure(context)
+
+    def _record_uri(self, rollback: str) -> str:
+        return f"s3://{self.platform.bucket}/{self.config.name}/rollbacks/{rollback}.json"
+
+    def _check_artifact(self, target: Package) -> None:
+        from botocore.exceptions import ClientError
+
+        bucket, key = split_uri(target.model_data)
+        try:
+            self._s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) != "404":  # HEAD has no body that could say NoSuchKey
+                raise
+            raise AirflowFailException(
+                f"the artifact of model package {target.version}, {target.model_data}, was cleared away: deployment.keep is "
+                f"{self.config.deployment.keep}. Choose a newer package, or restore an old version of the object"
+            ) from error
+
+    def _smoke(self, target: Package) -> dict[str, Any]:
+        uri = f"s3://{self.platform.bucket}/{self.config.name}/runs/{target.metadata.get('run_key')}/evaluation/smoke.json"
+        try:
+            return dict(get_json(self._s3, uri))
+        except LookupError as error:
+            raise AirflowFailException(
+                f"model package {target.version} cannot be verified in service: its evaluation's {uri} is gone"
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
