@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -95,3 +96,8 @@ def version_of(world: Any, number: int, rows: list[str], batch: str = "") -> Ver
         rows_by_split={"train": len(rows), "validation": 0, "test": 0},
         training={"train": (Output(key=key, size=len(body)),)},
     )
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return a document as the dataset log writes it."""
+    return json.dumps(document, indent=1, sort_keys=True).encode()

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import importlib
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from invariants import RunRecord
 
 from retraining.aws_clients import AwsAccess
-from retraining.config import ModelConfig
+from retraining.config import load_model_config
+from retraining.dag_factory import retraining_dag
 from retraining.operators import AwsJobOperator
-from retraining.steps import RetrainingSteps
 
+BEFORE_DECISION = (
+    "claim_new_data",
+    "crawl_data",
+    "preprocess_data",
+    "check_data_quality",
+    "training",
+    "evaluate_model",
+    "analyze_results",
+    "check_threshold",
+)
+AFTER_DECISION = {"approved": ("register_model", "deploy_model", "verify_endpoint"), "rejected": ("rejected",)}
+JOB_TASKS = ("preprocess_data", "training", "evaluate_model")
 TRIES = 3  # the DAG's retries=2
 WAIT_SECONDS = 120.0
 
@@ -49,14 +65,14 @@ def deferral_of(operator: AwsJobOperator) -> TaskDeferred:
     raise AssertionError(f"{operator.task_id} did not defer but returned {value}")
 
 
-def run_operator(build: Callable[[], AwsJobOperator]) -> Any:
+def run_operator(build: Callable[[], AwsJobOperator], context: dict[str, Any] | None = None) -> Any:
     """Run a fresh operator through deferral to its result: one try of a task."""
     operator = build()
     try:
-        return operator.execute({})
+        return operator.execute(dict(context or {}))
     except TaskDeferred as deferral:
         event = event_of(rebuilt(deferral.trigger))
-        return build().resume({}, event, **(deferral.kwargs or {}))
+        return build().resume(dict(context or {}), event, **(deferral.kwargs or {}))
 
 
 def with_retries(attempt: Callable[[], Any], tries: int = TRIES) -> Any:
@@ -72,111 +88,85 @@ def with_retries(attempt: Callable[[], Any], tries: int = TRIES) -> Any:
     raise AssertionError("unreachable")
 
 
+class TaskInstance:
+    """XComs as a task sees them."""
+
+    def __init__(self, xcom: dict[tuple[str, str], Any], task_id: str) -> None:
+        self._xcom = xcom
+        self._task_id = task_id
+
+    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", **_: Any) -> Any:
+        """Return the value of a task, or the list of values of several."""
+        if isinstance(task_ids, list):
+            return [self._xcom.get((task_id, key)) for task_id in task_ids]
+        return self._xcom.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self._xcom[self._task_id, key] = value
+
+
 class Run:
-    """One run of the retraining DAG, task by task; ``xcom`` holds what each task returned."""
+    """One run of a model's retraining DAG: its own tasks and wiring, task by task; ``result`` returns what a task returned."""
 
-    def __init__(self, config: ModelConfig, folder: Path, params: dict[str, Any] | None = None) -> None:
-        self.steps = RetrainingSteps(config, folder)
-        self.config = config
-        self.params = params or {}
-        self.xcom: dict[str, Any] = {}
+    def __init__(self, folder: Path, params: dict[str, Any] | None = None) -> None:
+        self.config = load_model_config(folder / "model.yaml")
+        self.dag = retraining_dag(folder)
+        self.params = {name: param.value for name, param in self.dag.params.items()} | (params or {})
+        self._xcom: dict[tuple[str, str], Any] = {}
 
-    def tasks(self) -> dict[str, Callable[[], Any]]:
-        """Return the tasks of the approved path in their order; a rejected challenger ends it early."""
-        steps, xcom = self.steps, self.xcom
-        candidate = self.config.training.candidates[0].name
+    def result(self, task_id: str) -> Any:
+        """Return what a task returned, None before it ran."""
+        return self._xcom.get((task_id, "return_value"))
 
-        def operator(kind: str, step: str, request: Callable[[], Any], **options: Any) -> Callable[[], Any]:
-            return lambda: run_operator(lambda: self.operator(kind, step, request, **options))
+    def results(self) -> dict[tuple[str, str], Any]:
+        """Return what all tasks left, to restore it later: a cleared task replaces its own."""
+        return dict(self._xcom)
 
-        return {
-            "claim_new_data": lambda: steps.claim_new_data(self.params),
-            "crawl_data": operator(
-                "glue_crawler",
-                "crawl",
-                lambda: steps.crawl_request(xcom["claim_new_data"]),
-                on_success=steps.check_schema,
-            ),
-            "preprocess_data": operator("glue_job", "merge", lambda: steps.merge_request(xcom["claim_new_data"])),
-            "check_data_quality": lambda: steps.check_data_quality(xcom["claim_new_data"]),
-            "training": operator(
-                "training",
-                "train",
-                lambda: steps.training_request(
-                    xcom["claim_new_data"], xcom["check_data_quality"], self.params, candidate
-                ),
-            ),
-            "evaluate_model": operator(
-                "processing",
-                "evaluate",
-                lambda: steps.evaluation_request(
-                    xcom["claim_new_data"], xcom["check_data_quality"], [xcom["training"]]
-                ),
-            ),
-            "analyze_results": lambda: steps.analyze_results(xcom["claim_new_data"]),
-            "check_threshold": self._check_threshold,
-            "register_model": lambda: steps.register_model(
-                xcom["claim_new_data"],
-                xcom["check_data_quality"],
-                [xcom["training"]],
-                xcom["evaluate_model"],
-                xcom["decision"],
-            ),
-            "deploy_model": operator(
-                "endpoint", "deploy", lambda: steps.deploy_request(xcom["claim_new_data"], [xcom["training"]])
-            ),
-            "verify_endpoint": lambda: steps.verify_endpoint(
-                xcom["claim_new_data"], xcom["register_model"], xcom["deploy_model"]
-            ),
-            "publish_report": lambda: steps.publish_report(
-                xcom["claim_new_data"],
-                xcom["check_data_quality"],
-                [xcom["training"]],
-                xcom["evaluate_model"],
-                xcom["analyze_results"],
-                xcom["decision"],
-                self.params,
-                xcom.get("register_model") if xcom["decision"]["promote"] else None,
-                None if xcom["decision"]["promote"] else xcom["register_model"],
-                xcom.get("verify_endpoint"),
-            ),
-        }
+    def restore(self, results: dict[tuple[str, str], Any]) -> None:
+        """Take the tasks' results back to what they were."""
+        self._xcom = dict(results)
 
-    def operator(self, kind: str, step: str, request: Callable[[], Any], **options: Any) -> AwsJobOperator:
-        """Return a fresh operator, as each try of a task has its own."""
-        return job_operator(kind, self.config.name, step, self.config.aws, request, **options)
+    def execute(self, task_id: str) -> Any:
+        """Run one try of a task and keep its result."""
+        context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id)}
+        if issubclass(self.dag.task_dict[task_id].operator_class, AwsJobOperator):
+            value = run_operator(lambda: self._task(task_id), context)
+        else:
+            body = self._task(task_id).python_callable
+            wanted = inspect.signature(body).parameters.values()
+            takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted)
+            names = {parameter.name for parameter in wanted}
+            value = body(**{name: item for name, item in context.items() if takes_all or name in names})
+        self._xcom[task_id, "return_value"] = value
+        return value
+
+    def path(self) -> Iterator[str]:
+        """Yield the tasks of the run in their order, following the gate's decision."""
+        yield from BEFORE_DECISION
+        yield from AFTER_DECISION[self.result("check_threshold")]
+        yield "publish_report"
 
     def play(self, until: str | None = None, tries: int = TRIES) -> RunRecord:
-        """Run the tasks in order, to the end or up to and including ``until``; return what the run says about itself."""
+        """Run the tasks, to the end or up to and including ``until``; return what the run says about itself."""
         try:
-            for name, body in self.tasks().items():
-                if name in ("deploy_model", "verify_endpoint") and not self.xcom["decision"]["promote"]:
-                    continue
-                self.xcom[name] = with_retries(body, tries)
-                if name == until:
+            for task_id in self.path():
+                with_retries(functools.partial(self.execute, task_id), tries)
+                if task_id == until:
                     break
         except Exception as error:
-            return RunRecord("failed", f"{type(error).__name__}: {error}", self.xcom.get("claim_new_data"))
-        return self.record()
+            self.execute("stop_leftovers")
+            return RunRecord("failed", f"{type(error).__name__}: {error}", self.result("claim_new_data"))
+        jobs = {name: value for name in JOB_TASKS if (value := self.result(name))}
+        committed = self.result("claim_new_data") if self.result("check_data_quality") else None
+        return RunRecord("success", "", committed, self.result("publish_report"), jobs)
 
-    def record(self) -> RunRecord:
-        """Return what a run that got this far says about itself."""
-        jobs = {
-            name: self.xcom[name] for name in ("preprocess_data", "training", "evaluate_model") if self.xcom.get(name)
-        }
-        plan = self.xcom["claim_new_data"] if "check_data_quality" in self.xcom else None
-        return RunRecord("success", "", plan, self.xcom.get("publish_report"), jobs)
-
-    def _check_threshold(self) -> str:
-        run = self
-
-        class TaskInstance:
-            def xcom_push(self, key: str, value: Any) -> None:
-                run.xcom[key] = value
-
-        return self.steps.check_threshold(
-            self.xcom["claim_new_data"], self.xcom["analyze_results"], self.params, TaskInstance()
-        )
+    def _task(self, task_id: str) -> Any:
+        """Return a fresh operator, as each try of a task has its own."""
+        task = copy.copy(self.dag.task_dict[task_id])
+        if not isinstance(task, MappedOperator):
+            return task
+        return task.unmap({"op_kwargs": {"candidate": self.config.training.candidates[0].name}})
 
 
 def job_operator(

@@ -5,14 +5,13 @@ import json
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
-from conftest import MODEL_FOLDER, abalone_rows
+from conftest import abalone_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_runs import Run, rebuilt
 
 from retraining.dataset_log import FileRecord
 from retraining.landing_zone import LandedFile, age_in_seconds, split_settled
-from retraining.sensors import NewDataSensor
 from retraining.triggers import NewDataTrigger, new_data_messages
 
 pytestmark = pytest.mark.faults_fast
@@ -43,8 +42,7 @@ def drained(world):
 
 
 def reason_to_run(world):
-    sensor = NewDataSensor(task_id="sense", look=Run(world.config, MODEL_FOLDER).steps.look_for_work)
-    return sensor.execute({"params": {}})
+    return Run(world.folder).dag.task_dict["sense_new_data"].execute({"params": {}})
 
 
 def test_duplicated_and_reordered_events_are_one_burst_and_the_listing_decides(world):
@@ -106,10 +104,9 @@ def test_clock_skew_between_files_changes_neither_the_batch_nor_its_digest(world
     """Two uploaders' clocks, or the order in which files arrive, must not make another batch of the same files."""
     first = world.put("new/b.csv", abalone_rows(0, 5))
     world.put("new/a.csv", abalone_rows(5, 5))
-    run = Run(world.config, MODEL_FOLDER)
-    before = run.steps.claim_new_data({})
+    before = Run(world.folder).execute("claim_new_data")
     world.put(first.removeprefix(f"{world.model}/"), abalone_rows(0, 5))  # the same bytes, dated later
-    assert Run(world.config, MODEL_FOLDER).steps.claim_new_data({}) == before
+    assert Run(world.folder).execute("claim_new_data") == before
 
 
 @given(st.lists(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))))

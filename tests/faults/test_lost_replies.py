@@ -57,7 +57,7 @@ def test_a_lost_reply_to_the_start_of_a_glue_job_starts_no_second_run(world):
     assert lost.happened == 1
     runs = world.account.glue.get_job_runs(JobName=job)["JobRuns"]
     assert [run["Id"] for run in runs] == [result["run_id"]]
-    world.check()
+    world.check_glue_job(job)
 
 
 def test_a_lost_reply_to_the_start_of_a_crawler_does_not_fail_the_crawl(world):

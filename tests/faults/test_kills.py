@@ -1,0 +1,205 @@
+"""Processes that die without a word: the task, the triggerer, AWS itself. The work is found again and done once; nothing is orphaned."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_jobs
+from airflow.sdk.exceptions import AirflowFailException
+from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator, wait_until, with_retries
+
+from retraining.aws_clients import AwsAccess
+from retraining.aws_jobs import JOB_KINDS
+from retraining.leftovers import stop_leftovers
+
+HERE = Path(__file__).parent
+TRAINING = JOB_KINDS["training"]
+SLOW = f"import time; time.sleep(4)\n{small_jobs.TRAINS}"
+
+
+@pytest.fixture
+def request_file(world, tmp_path):
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(small_jobs.training(world.account, SLOW)))
+    return path
+
+
+@pytest.fixture
+def task_process(world, request_file):
+    """A task in a process of its own; killed at the end in any case."""
+    paths = [HERE, HERE.parent / "local_aws", HERE.parents[1] / "plugins"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    process = subprocess.Popen(
+        [sys.executable, HERE / "killable_task.py", world.proxy.url, world.model, request_file],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield process
+    process.kill()
+    process.wait(timeout=10)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def next_try(world, request_file):
+    """The retry of the task that Airflow starts for a dead one."""
+    request = json.loads(request_file.read_text())
+    return run_operator(lambda: job_operator("training", world.model, "train", world.access, lambda: request))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param("CreateTrainingJob", id="during-submit"),
+        pytest.param("DescribeTrainingJob", id="between-submit-and-defer"),
+    ],
+)
+def test_a_task_killed_around_its_submit_is_followed_by_one_that_adopts_the_job(
+    world, task_process, request_file, operation
+):
+    if operation == "DescribeTrainingJob":  # the first look finds nothing, the second one follows the creation
+        wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
+    held = world.proxy.add(operation, "held")
+    assert held.arrived.wait(60)
+    kill(task_process)
+    held.release.set()
+    assert next_try(world, request_file)["adopted"] is True
+    world.check()
+
+
+def test_a_task_killed_while_its_job_runs_is_followed_by_one_that_adopts_the_job(world, task_process, request_file):
+    wait_until(lambda: world.proxy.count("DescribeTrainingJob") > 5, "the task waits for its job")
+    kill(task_process)
+    assert next_try(world, request_file)["adopted"] is True
+    world.check()
+
+
+def test_a_task_that_is_killed_and_never_tried_again_leaves_nothing_running_after_its_run(world, task_process):
+    wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
+    kill(task_process)
+    stopped = stop_leftovers(world.access, world.model, world.glue_job)
+    assert len(stopped) == 1
+    wait_until(lambda: not jobs_in_progress(world), "the job has stopped")
+    world.check()
+
+
+def jobs_in_progress(world):
+    listed = world.account.sagemaker.list_training_jobs(NameContains=world.model)["TrainingJobSummaries"]
+    return [job for job in listed if job["TrainingJobStatus"] in ("InProgress", "Stopping")]
+
+
+@pytest.mark.faults_fast
+def test_leftovers_are_only_this_model_s_own_jobs(world, account):
+    """A job of another model, or one that a person started, is left alone."""
+    other = TRAINING.submit(world.access, f"{world.model}-x", "train", small_jobs.training(account, small_jobs.SLEEPS))
+    mine = TRAINING.submit(world.access, world.model, "train", small_jobs.training(account, small_jobs.SLEEPS))
+    job = small_jobs.glue_job(account, small_jobs.SLEEPS)
+    by_hand = account.glue.start_job_run(JobName=job)["JobRunId"]
+    ours = JOB_KINDS["glue_job"].submit(world.access, world.model, "merge", {"JobName": job})
+    stopped = stop_leftovers(world.access, world.model, job)
+    assert sorted(stopped) == sorted([TRAINING.title(mine.handle), JOB_KINDS["glue_job"].title(ours.handle)])
+    assert TRAINING.poll(world.access, other.handle).outcome == "running"
+    assert account.glue.get_job_run(JobName=job, RunId=by_hand)["JobRun"]["JobRunState"] in ("STARTING", "RUNNING")
+    TRAINING.stop(world.access, other.handle)
+    account.glue.batch_stop_job_run(JobName=job, JobRunIds=[by_hand])
+
+
+@pytest.mark.faults_fast
+def test_a_trigger_rebuilt_by_another_triggerer_goes_on_waiting_for_the_same_job(world):
+    request = small_jobs.training(world.account, SLOW)
+    build = lambda: job_operator("training", world.model, "train", world.access, lambda: request)  # noqa: E731 - a task
+    deferral = deferral_of(build())
+
+    async def interrupted():
+        waiting = asyncio.create_task(anext(deferral.trigger.run()))
+        await asyncio.sleep(0.5)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(interrupted())
+    event = event_of(rebuilt(deferral.trigger))
+    result = build().resume({}, event, **deferral.kwargs)
+    assert result["model_data"]
+    world.check()
+
+
+@pytest.mark.faults_fast
+@pytest.mark.parametrize("kind", ["training", "processing", "transform", "glue_job"])
+def test_a_deferred_task_that_is_cleared_or_marked_failed_stops_its_job(world, kind):
+    if kind == "glue_job":
+        request = {"JobName": small_jobs.glue_job(world.account, small_jobs.SLEEPS)}
+    elif kind == "transform":
+        request = small_jobs.transform(world.account)
+    else:
+        request = getattr(small_jobs, kind)(world.account, small_jobs.SLEEPS)
+    deferral = deferral_of(job_operator(kind, world.model, kind, world.access, lambda: request))
+    trigger = rebuilt(deferral.trigger)
+    asyncio.run(trigger.on_kill())
+    job, handle = JOB_KINDS[kind], deferral.kwargs["handle"]
+    wait_until(lambda: job.poll(world.access, handle).outcome != "running", "the job has stopped")
+    assert job.poll(world.access, handle).outcome == "failed"
+    world.check()
+
+
+@pytest.mark.faults_fast
+def test_a_job_whose_time_is_up_is_stopped_even_when_the_first_stop_call_fails(world, monkeypatch):
+    request = small_jobs.training(world.account, small_jobs.SLEEPS)
+    deferral = deferral_of(job_operator("training", world.model, "train", world.access, lambda: request))
+    trigger = rebuilt(deferral.trigger)
+    trigger.deadline = 0.0
+    real_stop, calls = type(TRAINING).stop, []
+
+    def failing_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ConnectionError("no route")
+        real_stop(*arguments)
+
+    monkeypatch.setattr(type(TRAINING), "stop", failing_once)
+    assert event_of(trigger)["outcome"] == "timeout"
+    assert len(calls) == 2
+    wait_until(lambda: not jobs_in_progress(world), "the job has stopped")
+    world.check()
+
+
+def test_aws_killed_in_the_middle_of_a_job_fails_that_job_and_the_task_s_next_try_does_the_work(own_account, new_world):
+    world = new_world(own_account)
+    request = small_jobs.training(own_account, SLOW)
+    build = lambda: job_operator("training", world.model, "train", world.access, lambda: request)  # noqa: E731 - a task
+    deferral = deferral_of(build())
+    first = deferral.kwargs["handle"]["name"]
+    own_account.stop(signal.SIGKILL)
+    own_account.start()
+    event = event_of(rebuilt(deferral.trigger))
+    with pytest.raises(RuntimeError, match="local_aws stopped while the job was running") as caught:
+        build().resume({}, event, **deferral.kwargs)
+    assert not isinstance(caught.value, AirflowFailException)  # so Airflow tries again
+    result = with_retries(lambda: run_operator(build))
+    assert result["name"] == f"{first}-2"
+    world.check()
+
+
+def test_aws_that_is_away_while_a_task_waits_is_waited_for(own_account, new_world):
+    """The job itself dies with local_aws; what must survive is the waiting: no crash of the trigger, and a reason at the end."""
+    world = new_world(own_account)
+    request = small_jobs.training(own_account, SLOW)
+    deferral = deferral_of(job_operator("training", world.model, "train", world.access, lambda: request))
+    away = world.proxy.add("DescribeTrainingJob", "cut", times=3)
+    event = event_of(rebuilt(deferral.trigger))
+    assert (event["outcome"], away.happened) == ("succeeded", 3)
+    world.check()
+
+
+def test_access_through_another_region_is_kept_by_the_trigger(world):
+    access = AwsAccess(region="eu-west-1", verify="/ca.pem", endpoint_url=world.proxy.url)
+    request = {"JobName": small_jobs.glue_job(world.account)}
+    deferral = deferral_of(job_operator("glue_job", world.model, "merge", access, lambda: request))
+    assert AwsAccess(**rebuilt(deferral.trigger).access) == access
+    event_of(rebuilt(deferral.trigger))
