@@ -972,15 +972,18 @@ def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> t
     data = ordered.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
     training = ordered.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
     hashes = ordered.select("key", "row_hash")
-    pages = {"parquet.page.row.count.limit": str(PAGE_ROWS), "parquet.enable.dictionary": "false"}
+    # Both Parquet jobs get the same encoding: they run side by side, and parquet-mr keeps the encoding of the writer made
+    # last for all writers of the process. Hashes never repeat, so a dictionary of them is wasted.
+    parquet = {"parquet.enable.dictionary#key": "false", "parquet.enable.dictionary#row_hash": "false", **quiet}
+    pages = {"parquet.page.row.count.limit": str(PAGE_ROWS)}
     jobs: list[Callable[[], None]] = [
-        lambda: data.write.options(**quiet).partitionBy("split").parquet(f"{stage}/data"),
+        lambda: data.write.options(**parquet).partitionBy("split").parquet(f"{stage}/data"),
         lambda: (
             training.write.options(**quiet, header="false", emptyValue="", nullValue="")
             .partitionBy("split")
             .csv(f"{stage}/training")
         ),
-        lambda: hashes.write.options(**quiet, **pages).parquet(f"{stage}/hashes"),
+        lambda: hashes.write.options(**parquet, **pages).parquet(f"{stage}/hashes"),
     ]
     try:
         at_once(jobs)
