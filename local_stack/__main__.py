@@ -52,6 +52,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import airflow_environment, aws_environment, write_passwords
+    from local_stack.progress import NothingToTrainError
 
     if chosen.command == "up":
         stack.up(_say)
@@ -75,8 +76,12 @@ def _run(chosen: argparse.Namespace) -> int:
         stack.up(_say)
         session = stack.aws_session()
         bucket = demo.data_bucket(session)
-        result = demo.upload_and_follow(session.client("s3"), AirflowApi(), bucket, body, chosen.file.name, _say)
-        print(f"{result['summary']['decision']}: {result['summary']['reason']}")
+        try:
+            result = demo.upload_and_follow(session.client("s3"), AirflowApi(), bucket, body, chosen.file.name, _say)
+        except NothingToTrainError as nothing:
+            _say(str(nothing))
+        else:
+            _say(f"{result['summary']['decision']}: {result['summary']['reason']}")
     elif chosen.command == "provision":
         stack.provision(_say)
         if chosen.data:

@@ -11,7 +11,7 @@ from typing import Any
 
 from local_stack import layout, stack
 from local_stack.airflow_api import AirflowApi
-from local_stack.progress import RunFailedError, follow, seconds_of
+from local_stack.progress import NothingToTrainError, RunFailedError, follow, seconds_of, skip_reason
 from local_stack.surveys import split_surveys
 
 MODEL = "abalone"
@@ -138,7 +138,7 @@ def run_summary(api: AirflowApi, run_id: str) -> dict[str, Any]:
     """Return what the run's own report says, taken from its last task.
 
     Raises:
-        RunFailedError: the run published none, because it had nothing to do.
+        NothingToTrainError: the run published none, because it had nothing to do.
 
     """
     try:
@@ -146,7 +146,7 @@ def run_summary(api: AirflowApi, run_id: str) -> dict[str, Any]:
             f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/publish_report/xcomEntries/return_value", deserialize=True
         )
     except RuntimeError as error:
-        raise RunFailedError(f"run {run_id} published no report: it found nothing to do") from error
+        raise NothingToTrainError(f"run {run_id} ended without training: {skip_reason(api, DAG_ID, run_id)}") from error
     value = entry["value"]
     return json.loads(value) if isinstance(value, str) else value
 

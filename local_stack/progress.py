@@ -27,6 +27,10 @@ class RunFailedError(RuntimeError):
     """A run did not succeed, or did not end in time."""
 
 
+class NothingToTrainError(RunFailedError):
+    """A run ended well without training anything; the message says why."""
+
+
 def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
     """Show a run until it has ended and return it.
 
@@ -72,6 +76,18 @@ def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str
             raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
         time.sleep(0.3)
     return run
+
+
+def skip_reason(api: AirflowApi, dag_id: str, run_id: str) -> str:
+    """Return why a run ended without training: what its first skipped task said."""
+    for task in api.tasks(dag_id, run_id):
+        if task["state"] == "skipped" and task.get("start_date"):
+            path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(1, task.get('try_number') or 1)}"
+            entries = api.get(path, map_index=task.get("map_index", -1), full_content=True)["content"]
+            reasons = [entry["reason"] for entry in entries if isinstance(entry, dict) and entry.get("reason")]
+            if reasons:
+                return f"{task['task_id']}: {reasons[-1]}"
+    return "it found nothing to do"
 
 
 def reason_of(api: AirflowApi, dag_id: str, run_id: str, task: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from retraining import deployment, job_requests, leftovers, registry
 from retraining.aws_clients import AwsAccess, client
@@ -171,7 +171,7 @@ class RetrainingSteps:
             return None
         return job_requests.glue_job_request(self.config, self.platform, RunPlan.model_validate(plan))
 
-    def check_data_quality(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+    def check_data_quality(self, plan: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Judge the merge's report and commit the batch as the next dataset version.
 
         Returns:
@@ -179,6 +179,7 @@ class RetrainingSteps:
 
         Raises:
             DataRefusedError: the batch is over its budget of bad rows and refused as a whole.
+            AirflowSkipException: the files add no row to a data set that has a judged model already.
             AirflowFailException: another run committed first, or a split is empty.
 
         """
@@ -195,6 +196,11 @@ class RetrainingSteps:
             except VersionConflictError as error:
                 raise AirflowFailException(str(error)) from error
         state = self._dataset.read().at(run.version)
+        if run.batch and not rows["rows_accepted"] and not state.untrained and not params.get("force_retrain"):
+            raise AirflowSkipException(
+                f"the new files add no row ({rows['rows_duplicate']} duplicate, {rows['rows_quarantined']} quarantined of "
+                f"{rows['rows_new']}): there is nothing to train on that was not trained on before"
+            )
         uris = {}
         for split in ("train", "validation", "test"):
             entries = manifest_entries(bucket, run.prefix, state.training_objects(split))
@@ -461,7 +467,10 @@ class RetrainingSteps:
             deleted += deployment.prune(self._sagemaker, name, keep, in_use)
             stale = deployment.superseded_artifacts(
                 deployment.stored_artifacts(self._s3, bucket, f"{name}/models/"),
-                [item.model_data for item in islice(registry.packages(self._sagemaker, name, registry.APPROVED), keep + 1)],
+                [
+                    item.model_data
+                    for item in islice(registry.packages(self._sagemaker, name, registry.APPROVED), keep + 1)
+                ],
                 [item.model_data for item in islice(registry.packages(self._sagemaker, name), keep + 2)],
                 deployment.models_in_use(self._sagemaker, name),
                 keep,

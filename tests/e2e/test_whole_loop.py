@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local_stack import layout
+from local_stack.surveys import split_surveys
+
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 DAG_ID = "abalone_retraining"
 RUN_FIELDS = {
@@ -88,6 +91,16 @@ def test_the_dataset_log_agrees_with_what_lies_in_s3(stack):
     assert "everything is as the log says" in done.stdout
 
 
+def test_a_file_of_known_rows_is_merged_once_and_trains_nothing(stack, tmp_path, session):
+    path = tmp_path / "again.csv"
+    path.write_text("".join(split_surveys(layout.ROOT / "data" / "abalone.csv")[1][0].splitlines(keepends=True)[:40]))
+    done = stack.run("retrain", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "check_data_quality: the new files add no row (" in done.stdout
+    assert "of 40): there is nothing to train on" in done.stdout
+    assert stack.dataset("verify", "abalone").returncode == 0
+
+
 def test_a_run_without_new_data_is_skipped(run_dag):
     run = run_dag(DAG_ID, {})
     assert run["tasks"]["sense_new_data"] == "skipped"
@@ -138,7 +151,7 @@ def test_a_run_can_be_pinned_to_an_earlier_dataset_version(run_dag, session, sta
 def test_a_rebuild_from_the_landed_files_is_identical_bit_by_bit(stack):
     done = stack.dataset("rebuild", "abalone")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("identical to the original") == 2
+    assert done.stdout.count("identical to the original") == 3
 
 
 def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(stack, session):
