@@ -11,7 +11,7 @@ from typing import Any
 
 from local_stack import layout, stack
 from local_stack.airflow_api import AirflowApi
-from local_stack.progress import NothingToTrainError, RunFailedError, follow, seconds_of, skip_reason
+from local_stack.progress import NothingToTrainError, RunFailedError, ended, follow, seconds_of, skip_reason
 from local_stack.surveys import split_surveys
 
 MODEL = "abalone"
@@ -72,7 +72,7 @@ def provide_original(say: Say) -> None:
 
 def load_original(s3: Any, api: AirflowApi, bucket: str, say: Say) -> dict[str, Any]:
     """Upload the original data set and follow the first run, unless a first version is there already."""
-    _wait_for_first_schedule(api)
+    _wait_for_first_schedule(api, say)
     log = f"{MODEL}/dataset/log/000001.json"
     if s3.list_objects_v2(Bucket=bucket, Prefix=log).get("Contents"):
         version = json.loads(s3.get_object(Bucket=bucket, Key=log)["Body"].read())
@@ -84,12 +84,12 @@ def load_original(s3: Any, api: AirflowApi, bucket: str, say: Say) -> dict[str, 
     provide_original(say)
     time.sleep(1.2)  # local_aws lets a file settle for one second
     run = api.trigger(DAG_ID, {})
-    ended = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    done = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
     summary = run_summary(api, run["dag_run_id"])
     return {
         **summary,
-        "state": ended["state"],
-        "seconds": seconds_of(ended),
+        "state": done["state"],
+        "seconds": seconds_of(done),
         "tasks": task_seconds(api, run["dag_run_id"]),
     }
 
@@ -114,7 +114,7 @@ def next_survey(s3: Any, bucket: str, surveys: list[str]) -> tuple[int, str]:
 def upload_and_follow(s3: Any, api: AirflowApi, bucket: str, body: bytes, name: str, say: Say) -> dict[str, Any]:
     """Upload a file into the landing zone, wait for the run that its event starts, and follow that run."""
     known = {run["dag_run_id"] for run in api.runs(DAG_ID)}
-    _wait_until_idle(api)
+    _wait_until_idle(api, say)
     key = f"{MODEL}/new/{name}"
     uploaded_at = datetime.now(UTC)
     s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -122,12 +122,12 @@ def upload_and_follow(s3: Any, api: AirflowApi, bucket: str, body: bytes, name: 
     run = _run_of_event(api, known)
     created = (datetime.fromisoformat(run["queued_at"]) - uploaded_at).total_seconds()
     say(f"{created:.1f} s later the event has started run {run['dag_run_id']}")
-    ended = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
-    finished = datetime.fromisoformat(ended["end_date"])
+    done = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    finished = datetime.fromisoformat(done["end_date"])
     return {
         "summary": run_summary(api, run["dag_run_id"]),
-        "state": ended["state"],
-        "seconds": seconds_of(ended),
+        "state": done["state"],
+        "seconds": seconds_of(done),
         "event_to_run_seconds": round(created, 2),
         "upload_to_end_seconds": round((finished - uploaded_at).total_seconds(), 1),
         "tasks": task_seconds(api, run["dag_run_id"]),
@@ -211,22 +211,20 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(layout.ROOT)) if path.is_relative_to(layout.ROOT) else str(path)
 
 
-def _wait_until_idle(api: AirflowApi) -> None:
-    deadline = time.monotonic() + RUN_LIMIT_SECONDS
-    while any(run["state"] in ("running", "queued") for run in api.runs(DAG_ID)):
-        if time.monotonic() > deadline:
-            raise RunFailedError(
-                f"an earlier run of {DAG_ID} does not end; look at it in the Airflow UI, {layout.AIRFLOW_URL}"
-            )
-        time.sleep(0.5)
+def _wait_until_idle(api: AirflowApi, say: Say) -> None:
+    """Follow the runs that are under way, so that the next one is the one that the demo starts."""
+    while busy := [run for run in api.runs(DAG_ID) if run["state"] in ("running", "queued")]:
+        run_id = busy[-1]["dag_run_id"]
+        say(f"run {run_id} is under way, waiting for its end")
+        ended(api, DAG_ID, run_id, RUN_LIMIT_SECONDS)
 
 
-def _wait_for_first_schedule(api: AirflowApi, seconds: float = 20) -> None:
-    """Let the run end that the cron net starts as soon as a new Airflow sees the DAG; it finds nothing and is skipped."""
+def _wait_for_first_schedule(api: AirflowApi, say: Say, seconds: float = 20) -> None:
+    """Let the run end that the cron net starts as soon as a new Airflow sees the DAG."""
     deadline = time.monotonic() + seconds
     while not api.runs(DAG_ID) and time.monotonic() < deadline:
         time.sleep(0.5)
-    _wait_until_idle(api)
+    _wait_until_idle(api, say)
 
 
 def _run_of_event(api: AirflowApi, known: set[str], seconds: float = 120) -> dict[str, Any]:
