@@ -110,13 +110,13 @@ def register(
             },
             ModelMetrics={"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": metrics_uri}}},
             CustomerMetadataProperties={key: _metadata(value) for key, value in lineage.items()},
-            ClientToken=digest({"run": lineage["run_key"], "data": container["ModelDataUrl"]}, 36),
+            ClientToken=digest({"group": group, "run": lineage["run_key"], "data": container["ModelDataUrl"]}, 36),
         )["ModelPackageArn"]
         found = _package(sagemaker.describe_model_package(ModelPackageName=arn))
     if status == PENDING and ABANDONED in found.metadata:
         raise AbandonedError(
-            f"model package {found.arn} was abandoned by rollback {found.metadata[ABANDONED]} ({found.reason}) and this run made the same "
-            "model again; bring other data or settings, or choose the package in the rollback DAG if it shall serve"
+            f"model package {found.arn} was abandoned: {found.reason}. This run made the same model again; bring other data or settings, "
+            "or choose the package in the rollback DAG if it shall serve"
         )
     registered = Registered(arn=found.arn, version=found.version, status=found.status)
     if registered.status == PENDING and status == REJECTED:

@@ -45,6 +45,8 @@ class Rollback(Strict):
     """``content_type``, ``body`` and ``prediction`` from the target's own evaluation."""
     done_at: str | None = None
     """When the endpoint was verified and the registry settled; None until then."""
+    config: str | None = None
+    """What the endpoint serves since."""
 
 
 def choose(packages: Sequence[Package], wanted: str | None) -> tuple[Package, tuple[Registered, ...]]:
@@ -121,19 +123,21 @@ class RollbackSteps:
         """Decide once what this run goes back to, and record who wants it and why; a repeated task finds the decision.
 
         Raises:
-            AirflowFailException: there is no such package, its artifact or smoke request is gone, or nobody says who it is.
+            AirflowFailException: there is no such package, its artifact or smoke request is gone, nobody says who it is, or the run is
+                an old one and newer models were approved since.
 
         """
         who = getattr(dag_run, "triggering_user_name", None) or params.get("who")
         if not who:
             raise AirflowFailException("Airflow does not say who started this run: give the parameter 'who'")
         uri = self._record_uri(rollback_id(dag_run))
+        known = list(registry.packages(self._sagemaker, self.config.name))
         try:
-            return dict(get_json(self._s3, uri))
+            return self._unless_outdated(get_json(self._s3, uri), known)
         except LookupError:
             pass
         try:
-            target, newer = choose(list(registry.packages(self._sagemaker, self.config.name)), params.get("package"))
+            target, newer = choose(known, params.get("package"))
         except RollbackError as error:
             raise AirflowFailException(f"model {self.config.name}: {error}") from error
         self._check_artifact(target)
@@ -221,6 +225,17 @@ class RollbackSteps:
     def notify_failure(self, context: Any) -> None:
         """Tell the topic that a rollback failed; the DAG's failure callback."""
         self.outcomes.tell_failure(context)
+
+    def _unless_outdated(self, record: dict[str, Any], known: Sequence[Package]) -> dict[str, Any]:
+        """Return the decision of an earlier try, unless the world has moved on since."""
+        decided = Rollback.model_validate(record)
+        since = choose(known, decided.target.arn)[1] if decided.done_at else ()
+        if since:
+            raise AirflowFailException(
+                f"this rollback was done at {decided.done_at}, and package {since[0].version} was approved since: start a new run to go "
+                "back from that one"
+            )
+        return record
 
     def _record_uri(self, rollback: str) -> str:
         return f"s3://{self.platform.bucket}/{self.config.name}/rollbacks/{rollback}.json"

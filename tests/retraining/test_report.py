@@ -1,0 +1,310 @@
+"""The report: complete, safe, small, the same for the same input."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retraining.report import SAMPLE_ROWS, number, render, summarise_rows
+from retraining.report_plots import difference_plot, ticks
+
+HEADER = "row,truth,challenger,champion,group\n"
+VOID = {"meta", "br", "circle", "path", "rect"}
+
+
+class Outline(HTMLParser):
+    """Checks that elements close in order; keeps texts and tag names."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data + "\n"
+
+
+def rows_of(count: int, champion: bool = True) -> list[str]:
+    groups = "MFI"
+    lines = [HEADER]
+    for index in range(count):
+        truth = 4 + index * 7 % 15
+        second = f"{truth + 1.5}" if champion else ""
+        lines.append(f"{index + 1},{truth}.0,{truth + 0.5 * (-1) ** index},{second},{groups[index % 3]}\n")
+    return lines
+
+
+def facts(**changes):
+    analysis = {
+        "n": 300,
+        "challenger": {"rmse": 0.5, "mae": 0.5, "r2": 0.9, "bias": 0.0},
+        "champion": {"rmse": 1.5, "mae": 1.5, "r2": 0.8, "bias": 1.5},
+        "paired": {"n": 300, "rmse_difference": -1.0, "standard_error": 0.1, "upper_bound_95": -0.83},
+        "groups": {name: {"n": 100, "rmse": 0.5, "bias": 0.01} for name in "MFI"},
+    }
+    policy = {
+        "confidence": 0.95,
+        "rmse_threshold": 2.6,
+        "max_abs_bias": 0.5,
+        "max_group_rmse": 3.5,
+        "min_test_rows": 100,
+    }
+    numbers = {"n": 300, "rmse": 0.5, "bias": 0.0, "worst_group_rmse": 0.5, "rmse_difference": -1.0}
+    return {
+        "summary": {
+            "model": "abalone",
+            "run_key": "v2-abc",
+            "dataset_version": 2,
+            "decision": "approved",
+            "rows_new": 915,
+            "rows_accepted": 891,
+            "rows_by_split": {"train": 3200, "validation": 624, "test": 161},
+        },
+        "analysis": analysis,
+        "decision": {
+            "decision": "approved",
+            "reason": "The challenger is better.",
+            "numbers": {**numbers, "upper_bound": -0.83, "limit": 0.0, "policy": policy},
+        },
+        "rows": summarise_rows(rows_of(300)),
+        "merge": {
+            "rows_accepted": 891,
+            "rows_duplicate": 4,
+            "rows_quarantined": 20,
+            "rows_by_split": {"train": 730, "validation": 134, "test": 27},
+            "reasons": {"height: not above 0": 2, "rings: missing": 18},
+            "files": [
+                {
+                    "key": "abalone/new/b.csv",
+                    "rows": 915,
+                    "accepted": 891,
+                    "duplicate": 4,
+                    "quarantined": 20,
+                    "refused": None,
+                },
+                {
+                    "key": "abalone/new/a.csv",
+                    "rows": 0,
+                    "accepted": 0,
+                    "duplicate": 0,
+                    "quarantined": 0,
+                    "refused": "no header",
+                },
+            ],
+        },
+        "lineage": [("Training job", "abalone-train-1", "https://console.example/job"), ("Code", "c0de", None)],
+        "target": "rings",
+        "group": "sex",
+        "created_at": "2026-05-04T03:02:01+00:00",
+        **changes,
+    }
+
+
+def test_the_page_says_all_that_is_asked_of_it():
+    page = render(**facts())
+    text = Outline(page).text
+    for words in (
+        "approved",
+        "The challenger is better.",
+        "Champion against challenger",
+        "Predicted against true",
+        "Error by sex",
+        "What data was added",
+        "Lineage",
+        "height: not above 0",
+        "refused: no header",
+        "b.csv",
+        "abalone-train-1",
+        "Largest errors",
+        "-0.8300",
+    ):
+        assert words in text, words
+    assert '<a href="https://console.example/job">' in page
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = render(**facts(lineage=[]))
+    outline = Outline(page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
+    assert not re.search(r"https?://|url\(|@import|\son\w+=", page)
+    assert "prefers-color-scheme:dark" in page
+
+
+def test_a_first_model_is_reported_without_champion():
+    document = facts()
+    document["analysis"] |= {"champion": None, "paired": None}
+    document["decision"]["numbers"] |= {"upper_bound": None, "rmse_difference": None, "limit": None}
+    text = Outline(render(**{**document, "rows": summarise_rows(rows_of(300, champion=False))})).text
+    assert "There is no champion to compare with" in text
+    assert "no champion yet" in text
+
+
+def test_a_run_without_a_merge_and_without_rows_is_reported():
+    text = Outline(render(**facts(merge=None, rows=summarise_rows([HEADER])))).text
+    assert "Nothing was merged; the dataset version has 3,200 train, 624 validation, 161 test rows." in text
+    assert "There are no rows to show." in text
+
+
+@pytest.mark.parametrize(("passed", "words"), [(0.2, "✓ passed"), (0.7, "✕ failed")])
+def test_each_guard_is_shown_with_its_verdict(passed, words):
+    document = facts()
+    document["decision"]["numbers"]["bias"] = passed
+    row = re.search(r"<tr><td>Bias</td>[^r]*?± 0.5.*?</tr>", render(**document)).group()
+    assert words in row
+
+
+NASTY = "<script>alert('x')</script>\"&"
+
+
+def test_everything_from_outside_is_escaped():
+    document = facts(target=NASTY, group=NASTY, created_at=NASTY)
+    document["summary"] |= {"model": NASTY, "run_key": NASTY, "decision": NASTY, "dataset_version": NASTY}
+    document["decision"]["reason"] = NASTY
+    document["merge"]["reasons"] = {NASTY: 1}
+    document["merge"]["files"][0] |= {"key": NASTY, "refused": NASTY}
+    document["merge"]["rows_by_split"] = {NASTY: 1}
+    document["summary"]["rows_by_split"] = {NASTY: 1}
+    document["lineage"] = [(NASTY, NASTY, "javascript:alert(1)"), ("a", "b", 'https://x"onclick="y')]
+    quoted = '"' + NASTY.replace('"', '""') + '"'
+    document["rows"] = summarise_rows([HEADER, f"{quoted},5,6,7,{quoted}\n"])
+    for merge in (document["merge"], None):
+        page = render(**{**document, "merge": merge})
+        assert "script" not in Outline(page).tags
+        assert "javascript:" not in page
+        assert 'https://x"' not in page
+
+
+def test_a_million_rows_make_a_small_page_and_the_same_page_again():
+    lines = rows_of(50_000)
+    body = lines[1:]
+    many = [HEADER, *body * 20]
+    rows = summarise_rows(many)
+    assert rows["n"] == 1_000_000
+    assert len(rows["points"]) == SAMPLE_ROWS
+    page = render(**facts(rows=rows))
+    assert len(page.encode()) < 200_000
+    assert page == render(**facts(rows=summarise_rows(many)))
+
+
+def test_many_files_reasons_and_groups_are_cut_and_counted():
+    document = facts()
+    file = document["merge"]["files"][0]
+    document["merge"]["files"] = [{**file, "key": f"abalone/new/{n:04}.csv", "rows": n} for n in range(1000)]
+    document["merge"]["reasons"] = {f"reason {n}" + "x" * 1000: n for n in range(1000)}
+    document["rows"] = summarise_rows([HEADER, *(f"{n},1,2,3,group {n}\n" for n in range(1000))])
+    page = render(**document)
+    assert len(page.encode()) < 200_000
+    assert "0999.csv" in page
+    assert "and 975 more" in page
+    assert "and 960 smaller groups" in page
+
+
+def test_the_sample_is_spread_over_the_file_and_groups_are_of_all_rows():
+    lines = rows_of(10_000)
+    rows = summarise_rows(lines, sample=100)
+    again = summarise_rows(lines, sample=100)
+    assert rows == again
+    assert len(rows["points"]) == 100
+    numbered = summarise_rows([HEADER, *(f"{n},{n},{n},,M\n" for n in range(10_000))], sample=100)
+    per_tenth = [sum(1 for point in numbered["points"] if point[0] // 1000 == tenth) for tenth in range(10)]
+    assert min(per_tenth) >= 9
+    assert rows["groups"]["M"]["n"] == 3334
+    assert rows["groups"]["M"]["challenger"] == pytest.approx(0.5)
+    assert rows["groups"]["M"]["champion"] == pytest.approx(1.5)
+
+
+def test_group_errors_equal_those_of_numpy_and_the_worst_rows_are_found():
+    np = pytest.importorskip("numpy")
+    random = np.random.default_rng(7)
+    truth, noise = random.integers(1, 30, 5000), random.normal(0, 2, (2, 5000))
+    names = random.choice(["M", "F", "I"], 5000)
+    lines = [
+        f"{n},{truth[n]},{truth[n] + noise[0, n]!r},{truth[n] + noise[1, n]!r},{names[n]}\n".replace(
+            "np.float64(", ""
+        ).replace(")", "")
+        for n in range(5000)
+    ]
+    rows = summarise_rows([HEADER, *lines])
+    for name in "MFI":
+        chosen = noise[:, names == name]
+        assert rows["groups"][name]["challenger"] == pytest.approx(np.sqrt((chosen[0] ** 2).mean()))
+        assert rows["groups"][name]["champion"] == pytest.approx(np.sqrt((chosen[1] ** 2).mean()))
+    worst = [int(item["row"]) for item in rows["worst"]]
+    assert worst == list(np.argsort(-np.abs(noise[0]))[: len(worst)])
+
+
+def test_rows_that_are_no_numbers_are_an_error_and_infinite_ones_are_left_out():
+    with pytest.raises(ValueError, match="expected row,truth,challenger,champion,group"):
+        summarise_rows(["a,b\n", "1,2\n"])
+    with pytest.raises(ValueError, match="could not convert"):
+        summarise_rows([HEADER, "1,x,2,,M\n"])
+    assert summarise_rows([HEADER, "1,nan,2,,M\n", "2,1,inf,,M\n", "3,1,2,,M\n"])["n"] == 1
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.floats(0, 10))
+def test_every_difference_can_be_drawn(difference, half, limit):
+    plot = difference_plot(difference, difference + half, limit)
+    assert "nan" not in plot
+    assert "inf" not in plot
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_ticks_are_few_and_inside(low, span):
+    found = ticks(low, low + span)
+    assert len(found) <= 14
+    assert all(low - span * 0.01 <= tick <= low + span * 1.01 for tick in found if low + span > low)
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "text"),
+    [
+        (2.19760, False, "2.198"),
+        (-0.08046, True, "-0.0805"),
+        (0.0, True, "+0.000"),
+        (12345.678, False, "12,346"),
+        (3094, False, "3,094"),
+        (7, True, "+7"),
+        (None, False, "\u2013"),
+        (float("nan"), False, "nan"),
+    ],
+)
+def test_numbers_are_written_for_people(value, sign, text):
+    assert number(value, sign=sign) == text
+
+
+def test_the_libraries_of_the_report_are_the_standard_ones():
+    folder = Path(__file__).resolve().parents[2] / "plugins" / "retraining"
+    imports = re.findall(
+        r"^(?:from|import) (\S+)",
+        "".join((folder / name).read_text() for name in ("report.py", "report_plots.py")),
+        re.M,
+    )
+    assert {name.split(".")[0] for name in imports} <= {
+        "__future__",
+        "collections",
+        "csv",
+        "heapq",
+        "html",
+        "math",
+        "retraining",
+        "typing",
+    }
