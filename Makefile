@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,8 +62,14 @@ format: setup-dev  ## format the sources
 docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
 
-test: setup-dev  ## all tests
+test: setup-dev  ## all tests but the long fault cases
 	$(DEV)/python -m pytest
+
+test-faults: setup-dev  ## kills, lost replies, throttling, full disks: about ten minutes on two cores
+	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider
+
+test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
+	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py -m "faults or faults_fast" -p no:cacheprovider
 
 bench-parse: setup  ## what parsing the DAG files costs
 	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py

@@ -173,7 +173,8 @@ def load_model_config(path: Path) -> ModelConfig:
         values = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a model folder needs a model.yaml") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # Beside its own errors PyYAML lets out those of Python: wrong bytes, impossible dates, tags on the wrong kind of node.
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
