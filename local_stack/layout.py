@@ -19,6 +19,7 @@ AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
 AWS_URL = os.environ.get("LOCAL_AWS_URL", f"http://127.0.0.1:{AWS_PORT}")
 AIRFLOW_URL = os.environ.get("AIRFLOW_URL", f"http://127.0.0.1:{AIRFLOW_PORT}")
+PUBLIC_URL = os.environ.get("AIRFLOW__API__BASE_URL", AIRFLOW_URL)  # where a person finds the UI
 REGION = "us-east-1"
 
 

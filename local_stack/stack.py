@@ -122,7 +122,7 @@ def aws_session() -> Any:
 
 def log_in_hint() -> str:
     """Return one line on where the Airflow UI is and how to log in."""
-    return f"Airflow UI {layout.AIRFLOW_URL}  user {ADMIN}  password {stack_secrets()['admin_password']}"
+    return f"Airflow UI {layout.PUBLIC_URL}  user {ADMIN}  password {stack_secrets()['admin_password']}"
 
 
 def _start_aws(java: str, say: Say) -> None:
