@@ -30,7 +30,7 @@ _GLUE_LIBRARIES = Path(__file__).with_name("glue_libraries")
 
 Document = dict[str, Any]
 
-INTERRUPTED = "local_aws stopped while the job was running; start the job again."
+INTERRUPTED = "InternalServiceException: local_aws stopped while the job was running; start the job again."
 
 
 class ActiveRun:

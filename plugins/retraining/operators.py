@@ -14,7 +14,13 @@ from retraining.aws_clients import AwsAccess
 from retraining.aws_jobs import JOB_KINDS, Handle, JobError, Submitted, error_code
 from retraining.triggers import JobTrigger
 
-TRANSIENT_REASONS = ("InternalServerError", "CapacityError", "ResourceLimitExceeded", "interrupted")
+TRANSIENT_REASONS = (
+    "InternalServerError",
+    "InternalServiceException",
+    "CapacityError",
+    "ResourceLimitExceeded",
+    "interrupted",
+)
 """Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
 REQUEST_ERRORS = frozenset(
     {"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"}
