@@ -1,0 +1,186 @@
+"""One message per outcome, readable by a person, with numbers and links; and what a run leaves behind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from serving_stage import Run, Stage
+
+from retraining import registry
+from retraining.outcomes import Outcome, body, subject
+from retraining.steps import DataRefusedError
+
+RUN = Run("scheduled__2026-05-04T03:02:01+00:00")
+
+
+def test_a_subject_is_ascii_on_one_line_and_not_too_long():
+    assert subject("abalone", Outcome("data refused", "")) == "abalone: data refused"
+    strange = subject("abalone", Outcome("approvéd\n" + "x" * 200, ""))
+    assert len(strange) == 100
+    assert strange.startswith("abalone: approv?d xxx")
+
+
+def test_a_message_is_a_sentence_numbers_and_links():
+    outcome = Outcome(
+        "promoted",
+        "It is better.",
+        (("RMSE of the challenger", 2.19760), ("RMSE of the champion", None), ("Rows added", 3094), ("Run", "v2-a")),
+        (("Report", "s3://b/report.html"),),
+    )
+    assert body("abalone", outcome).splitlines() == [
+        "abalone: promoted",
+        "",
+        "It is better.",
+        "",
+        "RMSE of the challenger  2.1976",
+        "Rows added              3,094",
+        "Run                     v2-a",
+        "",
+        "Report                  s3://b/report.html",
+    ]
+
+
+# -- against a running local_aws ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage(account, access, config, bucket) -> Iterator[Stage]:
+    return Stage(account, access, config, bucket)
+
+
+def failed(stage: Stage, error: Exception, run: Run = RUN, task: str = "deploy_model") -> None:
+    """Do what Airflow does when a task fails for good: the task's callback there, the DAG's callback elsewhere."""
+    ti = SimpleNamespace(task_id=task, log_url="http://airflow.example/log")
+    stage.steps.note_failure({"exception": error, "ti": ti, "dag_run": run})
+    stage.steps.notify_failure({"reason": "task_failure", "dag_run": run, "ti": ti})
+
+
+@pytest.mark.local_aws
+def test_a_failed_run_is_told_once_with_the_tasks_own_reason(stage):
+    failed(stage, AirflowFailException("endpoint m did not come up"))
+    stage.steps.notify_failure({"reason": "task_failure", "dag_run": RUN})  # Airflow may call it again after a crash
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: failed"
+    for words in ("endpoint m did not come up", "deploy_model", RUN.run_id, "http://airflow.example/log"):
+        assert words in letter["Message"], words
+    assert letter["MessageAttributes"]["outcome"]["Value"] == "failed"
+
+
+@pytest.mark.local_aws
+def test_a_run_that_timed_out_has_no_task_to_blame(stage):
+    stage.steps.notify_failure({"reason": "timed_out", "run_id": "r1", "dag": SimpleNamespace(dag_id="d")})
+    [letter] = stage.mail()
+    assert "the run failed: timed_out" in letter["Message"]
+
+
+@pytest.mark.local_aws
+def test_a_cleared_run_tells_again_and_not_with_the_old_reason(stage):
+    failed(stage, AirflowFailException("the first reason"))
+    again = replace(RUN, clear_number=1)
+    stage.steps.notify_failure({"reason": "timed_out", "dag_run": again})
+    first, second = stage.mail()
+    assert "the first reason" in first["Message"]
+    assert "the first reason" not in second["Message"]
+
+
+@pytest.mark.local_aws
+def test_refused_data_is_one_message_and_not_also_a_failure(stage):
+    batch = "b" * 16
+    plan = stage.plan("v1") | {"batch": batch, "files": 1}
+    root = f"s3://{stage.bucket}/{stage.name}/"
+    file = {"key": f"{stage.name}/new/a.csv", "etag": "e", "size": 1, "version_id": None, "source": "survey"}
+    stage.put(
+        f"batches/{batch}/manifest.json",
+        {"files": [file], "report": f"{root}batches/{batch}/etl_report.json", "quarantine": f"{root}quarantine/"},
+    )
+    rows = {"rows_new": 100, "rows_accepted": 80, "rows_duplicate": 0, "rows_quarantined": 20}
+    stage.put(f"batches/{batch}/etl_report.json", {**rows, "over_budget": True, "reasons": {"height: not above 0": 20}})
+    with pytest.raises(DataRefusedError) as caught:
+        stage.steps.check_data_quality(plan, {})
+    assert stage.mail() == []
+    failed(stage, caught.value, task="check_data_quality")
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: data refused"
+    for words in ("20 of 100 rows (20.0%)", "height: not above 0 (20)", f"quarantine/batch={batch}/"):
+        assert words in letter["Message"], words
+
+
+ROWS = "row,truth,challenger,champion,group\n1,8.0,9.0,10.0,M\n2,9.0,9.5,,F\n"
+
+
+def publish(stage: Stage, run: Run = RUN, promote: bool = True, verified: bool = True, **params: object) -> dict:
+    trained = stage.candidate("v1", 2)
+    stage.account.s3.put_object(
+        Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/evaluation/rows.csv", Body=ROWS.replace("10.0", "")
+    )
+    decision = {
+        "promote": promote,
+        "decision": "approved" if promote else "rejected",
+        "reason": "So it is.",
+        "numbers": {},
+    }
+    analysis = {
+        "n": 2,
+        "challenger": {"rmse": 0.79, "mae": 0.75, "r2": 0.1, "bias": 0.75},
+        "champion": None,
+        "groups": {},
+    }
+    package = stage.steps.register_model(
+        stage.plan("v1"), {"version": 1}, trained, {"name": "evaluate-1"}, decision, params
+    )
+    rows = {"rows_new": 2, "rows_accepted": 2, "rows_duplicate": 0, "rows_quarantined": 0}
+    served = {"endpoint": stage.name, "config": "c1", "smoke": {}, "pruned": []}
+    return stage.steps.publish_report(
+        plan=stage.plan("v1"),
+        dataset={"version": 1, "rows": rows, "rows_by_split": {"train": 80, "validation": 15, "test": 5}},
+        trained=trained,
+        evaluated={"name": "evaluate-1"},
+        analysis=analysis,
+        decision=decision,
+        params=params,
+        registered=package if verified else None,
+        rejected=None if promote else package,
+        verified=served if verified else None,
+        dag_run=run,
+    )
+
+
+@pytest.mark.local_aws
+def test_a_promoted_model_is_reported_and_told_once(stage):
+    summary = publish(stage)
+    publish(stage)  # the task, retried
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: promoted"
+    for words in ("So it is.", "0.7900", summary["report"], "console.aws.amazon.com/s3/object", "/endpoints/"):
+        assert words in letter["Message"], words
+    page = stage.account.read(summary["report"]).decode()
+    assert summary["report"].endswith("/runs/v1/report.html")
+    assert "train-v1" in page
+    assert stage.account.s3.head_object(Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/report.html")[
+        "ContentType"
+    ].startswith("text/html")
+    assert stage.get("runs/v1/summary.json") == summary
+    assert stage.keys("dataset/trained/000001/") == ["dataset/trained/000001/v1.json"]
+
+
+@pytest.mark.local_aws
+@pytest.mark.parametrize(
+    ("promote", "params", "word"),
+    [
+        (False, {}, "rejected"),
+        (True, {"dry_run": True}, "approved, not deployed (dry run)"),
+        (True, {"require_approval": True}, "declined by a person"),
+    ],
+)
+def test_every_other_outcome_is_told_by_its_name(stage, promote, params, word):
+    summary = publish(stage, promote=promote, verified=False, **params)
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: {word}"
+    assert summary["decision"] == word
+    dry = "dry_run" in params
+    assert (
+        [item.status for item in registry.packages(stage.account.sagemaker, stage.name)] == [] if dry else ["Rejected"]
+    )
+    assert bool(stage.keys("dataset/trained/")) is not dry
