@@ -20,6 +20,7 @@ TESTED_BY_THEIR_OWN_MODULE = {
     "unknown source NAME: use one of NAME",
     "the split has no NAME, where synthetic rows go: NAME",
     "the split must add up to 100 percent, got NAME",
+    "contract column NAME is the target and cannot be nullable",
 }
 
 
