@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,3 +88,22 @@ bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 
 
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
 	$(DEV)/python benchmarks/bench_survey.py
+
+DEPLOY := PYTHONPATH=.:plugins $(VENVS)/airflow/bin/python -m deploy
+named   = $(or $(ENV),$(error name the deployment: make $@ ENV=prod))
+
+deploy: setup  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
+	@$(DEPLOY) up --env $(named) $(if $(filter-out 0 no false,$(PLAN)),--plan) $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
+
+deploy-dags: setup  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
+	@$(DEPLOY) dags --env $(named)
+
+destroy: setup  ## delete the environment and its network; data stays: make destroy ENV=prod
+	@$(DEPLOY) destroy --env $(named)
+
+sbom: setup-dev  ## software bill of materials and licences of the installed environments
+	PYTHONPATH=. $(PYTHON) -m deploy.sbom --environments $(VENVS) --output build/sbom.cdx.json --licences docs/licences.md
+
+audit: setup  ## known vulnerabilities in the locks and risky patterns in the sources
+	@$(PYTHON) -m local_stack.bootstrap audit
+	@PYTHONPATH=. $(PYTHON) -m deploy.audit --tools $(VENVS)/audit/bin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deploy import artifacts
-from deploy.stacks import Change, deploy_stack, outputs
+from deploy.stacks import Change, StackRequest, deploy_stack, outputs
 
 TEMPLATE = artifacts.ROOT / "infra" / "data_platform.yaml"
 Say = Callable[[str], None]
@@ -56,7 +57,53 @@ def ensure_artifacts_bucket(session: Any) -> str:
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
             },
         )
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(tls_only(name, session)))
     return name
+
+
+def tls_only(bucket: str, session: Any) -> dict[str, Any]:
+    """Return a bucket policy that refuses requests without TLS."""
+    arn = f"arn:{session.get_partition_for_region(session.region_name)}:s3:::{bucket}"
+    statement = {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def parts(root: Path = artifacts.ROOT) -> dict[str, artifacts.Artifact]:
+    """Return what the template names by key: the Glue script and the archive of the Lambda function."""
+    return {"GlueScriptKey": artifacts.glue_script(root), "AnalyzeFunctionKey": artifacts.analyze_function(root)}
+
+
+def request(
+    model: str,
+    bucket: str,
+    settings: Mapping[str, str],
+    root: Path = artifacts.ROOT,
+    tags: Mapping[str, str] | None = None,
+) -> StackRequest:
+    """Return the stack of a model's platform.
+
+    Args:
+        model: the model's name.
+        bucket: the artifacts bucket.
+        settings: further template parameters, such as ``PollSeconds``.
+        root: the project's folder.
+        tags: tags of the stack's resources besides the project's.
+
+    """
+    parameters = {
+        "ModelName": model,
+        "ArtifactsBucket": bucket,
+        **{name: part.key for name, part in parts(root).items()},
+        **settings,
+    }
+    return StackRequest(stack_name(model), TEMPLATE.read_text(encoding="utf-8"), parameters, tags or {})
 
 
 def deploy(
@@ -76,15 +123,8 @@ def deploy(
 
     """
     bucket, s3 = ensure_artifacts_bucket(session), session.client("s3")
-    parts = {"GlueScriptKey": artifacts.glue_script(root), "AnalyzeFunctionKey": artifacts.analyze_function(root)}
-    for artifact in parts.values():
+    for artifact in parts(root).values():
         if artifacts.upload(s3, bucket, artifact):
             say(f"uploaded s3://{bucket}/{artifact.key}")
-    parameters = {
-        "ModelName": model,
-        "ArtifactsBucket": bucket,
-        **{name: part.key for name, part in parts.items()},
-        **settings,
-    }
-    change = deploy_stack(session, stack_name(model), TEMPLATE.read_text(encoding="utf-8"), parameters, say)
+    change = deploy_stack(session, request(model, bucket, settings, root), say)
     return change, outputs(session, stack_name(model))

@@ -1,51 +1,18 @@
 """The data platform deployed to a running local_aws with plain boto3."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
+import cloudformation
 import pytest
-import yaml
-from boto3.session import Session
-from local_account import Account, wait_for
+from local_account import wait_for
 
 from deploy import data_platform
 from retraining.aws_clients import AwsAccess
 from retraining.dag_factory import queue_name
 from retraining.platform_settings import PlatformError, read_platform
 
-
-class CloudFormationLoader(yaml.SafeLoader):
-    """Reads short-form functions as what they wrap."""
-
-
-def _plain(loader, _suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else loader.construct_mapping(node)
-
-
-CloudFormationLoader.add_multi_constructor("!", _plain)
-TEMPLATE = yaml.load(data_platform.TEMPLATE.read_text(), CloudFormationLoader)
-RESOURCES = TEMPLATE["Resources"]
-
-
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    account = Account(tmp_path_factory.mktemp("platform") / "data")
-    account.start()
-    yield account
-    account.close()
-    account.stop()
-
-
-@pytest.fixture(scope="module")
-def session(account) -> Iterator[Session]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_ENDPOINT_URL", account.url)
-        yield Session(region_name="us-east-1")
+RESOURCES = cloudformation.read(data_platform.TEMPLATE)["Resources"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,80 @@
+"""What differs between deployments: one YAML file each in ``deploy/environments``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.artifacts import ROOT
+from retraining.config import ModelConfig, load_model_config
+
+FOLDER = ROOT / "deploy" / "environments"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+class SettingsError(ValueError):
+    """A deployment's file is missing or wrong; the message names the key and the remedy."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment.
+
+    ``account`` is the only account it may go to, when given; ``environment`` and ``platform`` are parameters of infra/mwaa.yaml and
+    infra/data_platform.yaml.
+    """
+
+    name: str
+    region: str
+    account: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment_name(self) -> str:
+        """Name of the MWAA environment."""
+        return f"retraining-{self.name}"
+
+
+def load(name: str, folder: Path = FOLDER) -> Deployment:
+    """Read a deployment's file.
+
+    Raises:
+        SettingsError: there is none, or it has unknown keys.
+
+    """
+    path = folder / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise SettingsError(
+            f"there is no deployment {name!r} in {folder.name}/ (known: {known}); copy prod.yaml to {name}.yaml"
+        )
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if unknown := sorted(set(document) - {"account", "region", "environment", "platform"}):
+        raise SettingsError(f"{path.name}: unknown key(s) {', '.join(unknown)}")
+    if not document.get("region"):
+        raise SettingsError(f"{path.name}: region is missing, for example us-east-1")
+    account = document.get("account")
+    if account is not None and not re.fullmatch(r"\d{12}", str(account)):
+        raise SettingsError(f"{path.name}: account is {account!r}, not twelve digits in quotes")
+    return Deployment(
+        name=name,
+        region=document["region"],
+        account=account,
+        environment=_texts(document.get("environment")),
+        platform=_texts(document.get("platform")),
+    )
+
+
+def models(root: Path = ROOT) -> list[ModelConfig]:
+    """Read the configuration of every model in ``dags/models``."""
+    return [load_model_config(path) for path in sorted((root / "dags" / "models").glob("*/model.yaml"))]
+
+
+def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:
+    return {key: str(value) for key, value in (values or {}).items()}
