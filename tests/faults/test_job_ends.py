@@ -5,8 +5,9 @@ import resource
 import pytest
 import small_jobs
 from airflow.sdk.exceptions import AirflowFailException
+from conftest import abalone_rows
 from local_account import BUCKET
-from task_runs import job_operator, run_operator
+from task_runs import Run, job_operator, run_operator
 
 from retraining.aws_clients import AwsAccess
 
@@ -56,6 +57,17 @@ def test_a_job_without_output_is_not_adopted_but_followed_by_a_new_attempt(world
     first = failure_of("training", world.model, world.access, request)
     second = failure_of("training", world.model, world.access, request)
     assert "-2 ended" in second and "-2 ended" not in first
+
+
+@pytest.mark.faults_fast
+def test_an_evaluation_that_left_everything_but_its_rows_fails_the_run_at_the_analysis(world):
+    world.put("new/a.csv", abalone_rows(0, 5))
+    run = Run(world.folder)
+    plan = run.execute("claim_new_data")
+    world.put(f"runs/{plan['run_key']}/evaluation/summary.json", "{}")
+    with pytest.raises(AirflowFailException, match=r"could not analyse s3://.*/evaluation/rows\.csv.*NoSuchKey"):
+        run.execute("analyze_results")
+    world.check()
 
 
 @pytest.fixture
