@@ -32,7 +32,7 @@ class ModelServer:
         self._files = files
         self._container = container
         self._sandbox = Sandbox(folder)
-        self._log = log
+        self.log = log
         self._process: ManagedProcess | None = None
         self._port = 0
         # One connection pool per server: connections stay open between invocations.
@@ -69,7 +69,7 @@ class ModelServer:
         command = [str(python), str(_PROGRAM), "--model-dir", str(self._sandbox.ml / "model"), "--program", program]
         command += ["--code", str(self._code()), "--port-file", str(port_file)]
         self._port = 0
-        self._process = ManagedProcess(command, env, cwd=self._sandbox.ml, stdout=self._log, grace_seconds=2.0)
+        self._process = ManagedProcess(command, env, cwd=self._sandbox.ml, stdout=self.log, grace_seconds=2.0)
         self._process.start()
 
     def _code(self) -> Path:

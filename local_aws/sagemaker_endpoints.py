@@ -435,7 +435,7 @@ class Endpoints:
                 variants.append(self._launch(name, variant))
             for started in variants:
                 if not started.server.wait_healthy(started.health_seconds, self._closing.is_set):
-                    raise JobError(self._unhealthy(name, started.name))
+                    raise JobError(self._unhealthy(started))
         except ServiceError as error:
             Deployment(config, variants).stop(0)
             raise JobError(error.message) from error
@@ -479,13 +479,10 @@ class Endpoints:
             raise
         return started
 
-    def _unhealthy(self, name: str, variant: str) -> str:
-        logs = sorted(
-            self._log_file(name, variant).parent.glob(f"{variant}-*.txt"), key=lambda path: path.stat().st_mtime
-        )
-        last = exception_line(logs[-1]) if logs else ""
+    def _unhealthy(self, variant: Variant) -> str:
+        last = exception_line(variant.server.log)
         return (
-            f"The primary container for production variant {variant} did not pass the ping health check. "
+            f"The primary container for production variant {variant.name} did not pass the ping health check. "
             f"Please check CloudWatch logs for this endpoint." + (f" The last of its log: {last}" if last else "")
         )
 

@@ -526,7 +526,9 @@ def cloudwatch_tail(access: AwsAccess, group: str, stream_prefix: str, lines: in
         streams = logs.describe_log_streams(logGroupName=group, **query, limit=10)["logStreams"]
         if not streams:
             return []
-        newest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", 0))
+        # Of an endpoint, the container that started last: the old one goes on logging requests while the new one fails.
+        order = "lastEventTimestamp" if stream_prefix else "creationTime"
+        newest = max(streams, key=lambda stream: stream.get(order, 0))
         events = logs.get_log_events(
             logGroupName=group, logStreamName=newest["logStreamName"], limit=lines, startFromHead=False
         )["events"]

@@ -215,6 +215,8 @@ def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any
                 "TerminationWaitInSeconds": 60,
                 "MaximumExecutionTimeoutInSeconds": max(600, config.deployment.max_wait_seconds),
             },
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in canary.alarms]},
         }
+        if canary.alarms:  # SageMaker refuses an empty list
+            alarms = [{"AlarmName": name} for name in canary.alarms]
+            request["DeploymentConfig"]["AutoRollbackConfiguration"] = {"Alarms": alarms}
     return request

@@ -10,6 +10,7 @@ from local_account import ROLE
 from serving_stage import BROKEN, MULTIPLIES, Stage
 
 from retraining import deployment, registry
+from retraining.aws_jobs import JOB_KINDS
 from retraining.plan import Champion
 
 pytestmark = pytest.mark.local_aws
@@ -48,7 +49,10 @@ def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage)
         status, _ = stage.bring(request)
     assert (status.state, status.outcome) == ("RolledBack", "failed")
     assert "did not come up" in status.reason
-    assert "did not pass the ping health check" in status.reason
+    assert "this model is broken" in status.reason
+    handle = {"endpoint": stage.name, "config": request["EndpointConfigName"]}
+    log = JOB_KINDS["endpoint"].log_tail(stage.access, handle)  # not that of the old container, which logs requests
+    assert any("this model is broken" in line for line in log), log
     assert load.failures == []
     assert set(load.answers) == {6.0}
     assert stage.serving()["EndpointConfigName"] == old

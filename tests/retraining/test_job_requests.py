@@ -157,3 +157,10 @@ def test_a_canary_shifts_traffic_under_the_watch_of_alarms(config):
     assert (
         request["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["CanarySize"]["Value"] == 20
     )
+
+
+def test_a_canary_may_do_without_alarms(config):
+    guarded = config.model_copy(update={"deployment": config.deployment.model_copy(update={"canary": Canary()})})
+    request = job_requests.endpoint_request(guarded, "c")
+    validate("sagemaker", "UpdateEndpoint", request)
+    assert "AutoRollbackConfiguration" not in request["DeploymentConfig"]
