@@ -18,6 +18,7 @@ from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from .contract import Contract
 
@@ -85,7 +86,8 @@ def classifier_auc(real: pd.DataFrame, generated: pd.DataFrame, contract: Contra
     label = np.repeat([0, 1], size)
     model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    scores = cross_val_predict(model, inputs.to_numpy(), label, cv=folds, method="predict_proba")[:, 1]
+    with threadpool_limits(1):  # on a busy machine the threads of so small a fit only wait for each other
+        scores = cross_val_predict(model, inputs.to_numpy(), label, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(label, scores))
 
 

@@ -1,0 +1,75 @@
+"""The contract on text rows. That it agrees with the merge word for word is what test_scenarios.py checks."""
+
+import pytest
+
+GOOD = ["M", "0.455", "0.365", "0.095", "0.514", "0.2245", "0.101", "0.15", "15"]
+
+
+def changed(**cells):
+    names = [
+        "sex",
+        "length",
+        "diameter",
+        "height",
+        "whole_weight",
+        "shucked_weight",
+        "viscera_weight",
+        "shell_weight",
+        "rings",
+    ]
+    return [cells.get(name, cell) for name, cell in zip(names, GOOD, strict=True)]
+
+
+def test_a_real_row_meets_the_contract(contract):
+    assert contract.reasons(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"sex": "X"}, "sex: not one of M, F, I"),
+        ({"sex": ""}, "sex: missing"),
+        ({"height": "0"}, "height: not above 0"),
+        ({"height": "0.0000000001"}, "height: not above 0"),  # 0 at nine decimals, which is how it is stored
+        ({"length": "1.01"}, "length: above 1"),
+        ({"rings": "0"}, "rings: below 1"),
+        ({"rings": "7.5"}, "rings: not a whole number"),
+        ({"rings": "3000000000"}, "rings: out of range of its type"),
+        ({"height": "nan"}, "height: not finite"),
+        ({"height": "0,1"}, "height: decimal comma"),
+        ({"height": "0x1"}, "height: not a number"),
+    ],
+)
+def test_a_bad_cell_has_the_reason_of_the_quarantine(contract, cells, reason):
+    assert contract.reasons(changed(**cells)) == [reason]
+
+
+def test_whole_numbers_may_be_written_with_decimals(contract):
+    assert contract.reasons(changed(rings="15.0")) == []
+    assert contract.row_hash(changed(rings="15.0", length="0.4550")) == contract.row_hash(GOOD)
+
+
+def test_rules_across_columns_have_their_tolerance(contract):
+    assert contract.reasons(changed(whole_weight="0.4323")) == []  # 0.4755 is 1.0999 of it
+    assert contract.reasons(changed(whole_weight="0.43")) == [
+        "parts_within_whole: shucked_weight + viscera_weight + shell_weight above 1.1 x whole_weight"
+    ]
+    assert contract.reasons(changed(diameter="0.46")) == ["diameter_within_length: diameter above length"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("M,0.455,0.365", "line: too few columns"),
+        (",".join([*GOOD, "1"]), "line: too many columns"),
+        ('"' + ",".join(GOOD), "line: unbalanced quotes"),
+        (",".join(GOOD) + " " * 5000, "line: longer than 4096 characters"),
+    ],
+)
+def test_a_line_that_is_no_row_says_so_and_nothing_else(contract, line, reason):
+    assert contract.line_reasons(line) == [reason]
+
+
+def test_unknown_columns_are_named_with_the_known_ones(contract):
+    with pytest.raises(LookupError, match=r"'weight' is not a column of the contract, which has sex, length"):
+        contract.column("weight")
