@@ -19,6 +19,7 @@ DAG_ID = f"{MODEL}_retraining"
 RUN_LIMIT_SECONDS = 600
 SAMPLE = "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21"
 SAMPLE_RINGS = 9
+REPORT = layout.LOCAL / "report.html"
 AGE_OFFSET = 1.5  # age in years = rings + 1.5
 Say = Callable[[str], None]
 
@@ -54,6 +55,8 @@ def play(say: Say) -> dict[str, Any]:
         "airflow_ui": layout.AIRFLOW_URL,
     }
     layout.DEMO_JSON.write_text(json.dumps(summary, indent=1))
+    report = f"{MODEL}/runs/{retrain['summary']['run_key']}/report.html"
+    REPORT.write_bytes(s3.get_object(Bucket=bucket, Key=report)["Body"].read())
     return summary
 
 
@@ -202,7 +205,7 @@ def describe(summary: dict[str, Any]) -> str:
         f"  {sample['features']} has {sample['rings']:.1f} rings (counted: {sample['counted_rings']}),"
         f" an age of {sample['age_years']:.1f} years",
         f"Event to run {summary['event_to_run_seconds']:.1f} s, upload to end of run {summary['upload_to_service_seconds']:.0f} s. "
-        f"Details: {_shown(layout.DEMO_JSON)}",
+        f"Numbers: {_shown(layout.DEMO_JSON)}, report with plots: {_shown(REPORT)}",
     ]
     return "\n".join(lines)
 
