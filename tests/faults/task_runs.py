@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
@@ -129,7 +130,8 @@ class Run:
 
     def execute(self, task_id: str) -> Any:
         """Run one try of a task and keep its result."""
-        context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id)}
+        run = SimpleNamespace(dag_id=self.dag.dag_id, run_id=f"in_process__{id(self)}", clear_number=0)
+        context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id), "dag_run": run}
         if issubclass(self.dag.task_dict[task_id].operator_class, AwsJobOperator):
             value = run_operator(lambda: self._task(task_id), context)
         else:

@@ -27,7 +27,6 @@ def failure_of(kind, model, access, request):
     return str(caught.value)
 
 
-@pytest.mark.faults_fast
 @pytest.mark.parametrize("kind", ["training", "processing"])
 def test_a_job_beyond_its_own_time_limit_fails_its_task_and_says_so(world, kind):
     request = getattr(small_jobs, kind)(world.account, small_jobs.SLEEPS, **LIMIT)
@@ -37,21 +36,18 @@ def test_a_job_beyond_its_own_time_limit_fails_its_task_and_says_so(world, kind)
     world.check()
 
 
-@pytest.mark.faults_fast
 def test_a_training_job_that_exits_0_without_a_model_is_a_failure(world):
     message = failure_of("training", world.model, world.access, small_jobs.training(world.account, "print('fine')"))
     assert "wrote nothing to s3://" in message
     world.check()
 
 
-@pytest.mark.faults_fast
 def test_a_processing_job_that_exits_0_without_its_output_is_a_failure(world):
     message = failure_of("processing", world.model, world.access, small_jobs.processing(world.account, "print('fine')"))
     assert "wrote nothing to s3://" in message
     world.check()
 
 
-@pytest.mark.faults_fast
 def test_a_job_without_output_is_not_adopted_but_followed_by_a_new_attempt(world):
     request = small_jobs.training(world.account, "print('fine')")
     first = failure_of("training", world.model, world.access, request)
@@ -59,7 +55,6 @@ def test_a_job_without_output_is_not_adopted_but_followed_by_a_new_attempt(world
     assert "-2 ended" in second and "-2 ended" not in first
 
 
-@pytest.mark.faults_fast
 def test_an_evaluation_that_left_everything_but_its_rows_fails_the_run_at_the_analysis(world):
     world.put("new/a.csv", abalone_rows(0, 5))
     run = Run(world.folder)

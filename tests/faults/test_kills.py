@@ -95,7 +95,6 @@ def jobs_in_progress(world):
     return [job for job in listed if job["TrainingJobStatus"] in ("InProgress", "Stopping")]
 
 
-@pytest.mark.faults_fast
 def test_leftovers_are_only_this_model_s_own_jobs(world, account):
     """A job of another model, or one that a person started, is left alone."""
     other = TRAINING.submit(world.access, f"{world.model}-x", "train", small_jobs.training(account, small_jobs.SLEEPS))
@@ -111,7 +110,6 @@ def test_leftovers_are_only_this_model_s_own_jobs(world, account):
     account.glue.batch_stop_job_run(JobName=job, JobRunIds=[by_hand])
 
 
-@pytest.mark.faults_fast
 def test_a_trigger_rebuilt_by_another_triggerer_goes_on_waiting_for_the_same_job(world):
     request = small_jobs.training(world.account, SLOW)
     build = lambda: job_operator("training", world.model, "train", world.access, lambda: request)  # noqa: E731 - a task
@@ -130,7 +128,6 @@ def test_a_trigger_rebuilt_by_another_triggerer_goes_on_waiting_for_the_same_job
     world.check()
 
 
-@pytest.mark.faults_fast
 @pytest.mark.parametrize("kind", ["training", "processing", "transform", "glue_job"])
 def test_a_deferred_task_that_is_cleared_or_marked_failed_stops_its_job(world, kind):
     if kind == "glue_job":
@@ -148,7 +145,6 @@ def test_a_deferred_task_that_is_cleared_or_marked_failed_stops_its_job(world, k
     world.check()
 
 
-@pytest.mark.faults_fast
 def test_a_job_whose_time_is_up_is_stopped_even_when_the_first_stop_call_fails(world, monkeypatch):
     request = small_jobs.training(world.account, small_jobs.SLEEPS)
     deferral = deferral_of(job_operator("training", world.model, "train", world.access, lambda: request))
