@@ -26,6 +26,8 @@ DIGEST_TAG = "retraining:request-digest"
 MAX_ATTEMPTS = 30
 GLUE_RUNS_SEARCHED = 200
 LOG_TAIL_LINES = 15
+STOPPED_REASON = "it was stopped before it completed"
+TIME_LIMIT_REASON = "it exceeded its time limit"
 
 Handle = dict[str, Any]
 
@@ -235,8 +237,7 @@ class SageMakerJob:
         reason = description.get("FailureReason") or description.get("ExitMessage") or ""
         if state == "Stopped":
             secondary = description.get("SecondaryStatus", "")
-            limit = "it exceeded its time limit" if secondary == "MaxRuntimeExceeded" else "it was stopped"
-            reason = reason or f"{limit} before it completed"
+            reason = reason or (TIME_LIMIT_REASON if secondary == "MaxRuntimeExceeded" else STOPPED_REASON)
         return JobStatus(state, "failed", reason)
 
 
@@ -331,9 +332,7 @@ class GlueJobRun:
             return JobStatus(state, "succeeded")
         if state in ("STARTING", "RUNNING", "STOPPING", "WAITING"):
             return JobStatus(state, "running")
-        default = {"STOPPED": "it was stopped before it completed", "TIMEOUT": "it exceeded its time limit"}.get(
-            state, ""
-        )
+        default = {"STOPPED": STOPPED_REASON, "TIMEOUT": TIME_LIMIT_REASON}.get(state, "")
         return JobStatus(state, "failed", run.get("ErrorMessage") or default)
 
 

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS, Handle, JobError, Submitted, error_code
+from retraining.aws_jobs import JOB_KINDS, STOPPED_REASON, Handle, JobError, Submitted, error_code
 from retraining.triggers import JobTrigger
 
 TRANSIENT_REASONS = (
@@ -143,7 +143,8 @@ class AwsJobOperator(PythonOperator):
             )
         if event["outcome"] != "succeeded":
             message = self._failure(job, handle, event)
-            if is_transient(event["reason"]):
+            # An adopted job may still be stopped by the task that it was adopted from: Airflow kills that one when it gets to it.
+            if is_transient(event["reason"]) or (adopted and event["reason"] == STOPPED_REASON):
                 raise RuntimeError(message)
             raise AirflowFailException(message)
         result = {**job.result(self.access, handle), "adopted": adopted}

@@ -145,6 +145,21 @@ def test_a_deferred_task_that_is_cleared_or_marked_failed_stops_its_job(world, k
     world.check()
 
 
+def test_a_job_adopted_from_a_task_that_is_only_then_killed_is_started_again(world):
+    """Airflow may start the next try of a cleared task before it tells the trigger of the last one that it was killed."""
+    request = small_jobs.training(world.account, SLOW)
+    build = lambda: job_operator("training", world.model, "train", world.access, lambda: request)  # noqa: E731 - a task
+    cleared, following = deferral_of(build()), deferral_of(build())
+    assert following.kwargs["adopted"]
+    asyncio.run(rebuilt(cleared.trigger).on_kill())
+    event = event_of(rebuilt(following.trigger))
+    with pytest.raises(RuntimeError, match="it was stopped before it completed") as caught:
+        build().resume({}, event, **following.kwargs)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert with_retries(lambda: run_operator(build))["name"] == following.kwargs["handle"]["name"] + "-2"
+    world.check()
+
+
 def test_a_job_whose_time_is_up_is_stopped_even_when_the_first_stop_call_fails(world, monkeypatch):
     request = small_jobs.training(world.account, small_jobs.SLEEPS)
     deferral = deferral_of(job_operator("training", world.model, "train", world.access, lambda: request))
