@@ -59,6 +59,13 @@ class Column:
             return None
         return math.floor(value * self.scale + 0.5)
 
+    def size(self, cell: str) -> float | None:
+        """Return the value that rules across columns see: as stored, or as written when it is too large to be stored."""
+        canonical, value = self.canonical(cell), number(cell) if self.numeric else None
+        if canonical is None:
+            return value if value is not None and abs(value) > self.largest else None
+        return float(canonical) / self.scale
+
     def reason(self, cell: str) -> str | None:
         """Return the first reason why a cell breaks the contract, None for a good cell."""
         if cell == "":
@@ -180,10 +187,7 @@ class Contract:
             return [f"line: too {'few' if len(cells) < len(self.columns) else 'many'} columns"]
         found = [reason for column, cell in zip(self.columns, cells, strict=True) if (reason := column.reason(cell))]
         values = {
-            column.name: None if canonical is None else float(canonical) / column.scale
-            for column, cell in zip(self.columns, cells, strict=True)
-            if column.numeric
-            for canonical in [column.canonical(cell)]
+            column.name: column.size(cell) for column, cell in zip(self.columns, cells, strict=True) if column.numeric
         }
         for rule in self.rules:
             parts, whole = [values[name] for name in rule.sum], values[rule.at_most]
