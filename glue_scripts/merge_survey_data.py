@@ -27,7 +27,7 @@ import time
 import uuid
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,10 +36,11 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
 SYNTHETIC = "synthetic"
+PARTS = ("data", "training", "hashes")  # of the dataset, each in a folder of its own
 TRAIN = "train"
 ROW, BAD, SKIP, ENCODING = range(4)  # what a line is: a good row, one for quarantine, header or blank, not UTF-8
 SOURCES = ("survey", SYNTHETIC)
@@ -154,6 +155,8 @@ class Contract:
             raise ManifestError(
                 f"contract names {', '.join(unknown)}, which are not among its columns {', '.join(names)}"
             )
+        if columns[names.index(spec["target"])].nullable:
+            raise ManifestError(f"contract column {spec['target']} is the target and cannot be nullable")
         taken = sorted({"row_hash", "source", "split"} & set(names))
         if taken:
             raise ManifestError(f"contract column {', '.join(taken)}: the dataset has a column of that name already")
@@ -879,6 +882,19 @@ class Publisher:
         self.staging = f"{self._stages}/attempt={uuid.uuid4().hex}"
         self._fs = self._path(root).getFileSystem(spark._jsc.hadoopConfiguration())
 
+    def stage(self, writers: Mapping[str, DataFrameWriter]) -> None:
+        """Write parts into the staging folder, side by side; raises the first failure after all have ended."""
+        quiet = {
+            "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+            "mapreduce.fileoutputcommitter.algorithm.version": "2",  # one rename less: nothing reads the staging folder
+        }
+        with ThreadPoolExecutor(len(writers)) as pool:
+            jobs = [
+                pool.submit(writer.options(**quiet).save, f"{self.staging}/{part}") for part, writer in writers.items()
+            ]
+        for job in jobs:
+            job.result()
+
     def _path(self, uri: str) -> Any:
         return self._hadoop.Path(uri)
 
@@ -956,15 +972,12 @@ def is_data(name: str) -> bool:
     return not name.rsplit("/", 1)[-1].startswith(("_", "."))
 
 
-def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> tuple[dict[str, list[str]], int]:
+def write_dataset(
+    spark: SparkSession, rows: DataFrame, manifest: Manifest, parts: Sequence[str] = PARTS
+) -> tuple[dict[str, list[str]], int]:
     """Write data, training CSV and hashes of the accepted rows; returns the training files by split and the bytes written."""
     contract = manifest.contract
     publisher = Publisher(spark, manifest.output, manifest.batch)
-    stage = publisher.staging
-    quiet = {
-        "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        "mapreduce.fileoutputcommitter.algorithm.version": "2",
-    }
     names = literal([name for name, _ in manifest.split])
     source = f"CASE WHEN synthetic THEN '{SYNTHETIC}' ELSE '{SOURCES[0]}' END AS source"
     # Sorted by hash; Spark keeps one file per split open instead of sorting by split again.
@@ -974,28 +987,23 @@ def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> t
     hashes = ordered.select("key", "row_hash")
     # Both Parquet jobs get the same encoding: they run side by side, and parquet-mr keeps the encoding of the writer made
     # last for all writers of the process. Hashes never repeat, so a dictionary of them is wasted.
-    parquet = {"parquet.enable.dictionary#key": "false", "parquet.enable.dictionary#row_hash": "false", **quiet}
+    parquet = {"parquet.enable.dictionary#key": "false", "parquet.enable.dictionary#row_hash": "false"}
     pages = {"parquet.page.row.count.limit": str(PAGE_ROWS)}
-    jobs: list[Callable[[], None]] = [
-        lambda: data.write.options(**parquet).partitionBy("split").parquet(f"{stage}/data"),
-        lambda: (
-            training.write.options(**quiet, header="false", emptyValue="", nullValue="")
-            .partitionBy("split")
-            .csv(f"{stage}/training")
-        ),
-        lambda: hashes.write.options(**parquet, **pages).parquet(f"{stage}/hashes"),
-    ]
+    text = {"header": "false", "emptyValue": "", "nullValue": ""}
+    writers = {
+        "data": data.write.format("parquet").options(**parquet).partitionBy("split"),
+        "training": training.write.format("csv").options(**text).partitionBy("split"),
+        "hashes": hashes.write.format("parquet").options(**parquet, **pages),
+    }
+    here = f"batch={manifest.batch}"
     try:
-        at_once(jobs)
-        here = f"batch={manifest.batch}"
-        written = {
-            part: publisher.publish(part, f"{manifest.output}{part}/{here}") for part in ("data", "training", "hashes")
-        }
+        publisher.stage({part: writers[part] for part in parts})
+        written = {part: publisher.publish(part, f"{manifest.output}{part}/{here}") for part in parts}
     finally:
         publisher.clean()
     folder = manifest.output.rstrip("/").rsplit("/", 1)[-1]
     outputs: dict[str, list[str]] = {name: [] for name, _ in manifest.split}
-    for name in written["training"]:
+    for name in written.get("training", ()):
         outputs[name.split("/")[0].removeprefix("split=")].append(f"{folder}/training/{here}/{name}")
     return outputs, sum(length for files in written.values() for length in files.values())
 
@@ -1003,7 +1011,7 @@ def write_dataset(spark: SparkSession, rows: DataFrame, manifest: Manifest) -> t
 def clear_dataset(spark: SparkSession, manifest: Manifest) -> None:
     """Remove what an earlier attempt at this batch left in the dataset."""
     publisher = Publisher(spark, manifest.output, manifest.batch)
-    for part in ("data", "training", "hashes"):
+    for part in PARTS:
         publisher.publish("", f"{manifest.output}{part}/batch={manifest.batch}")
     publisher.clean()
 
@@ -1032,11 +1040,7 @@ def write_quarantine(
     gathered = record.coalesce(1) if files == 1 else record.repartition(files, "file")
     record = gathered.sortWithinPartitions("file", F.col("line").asc_nulls_first())
     try:
-        quiet = {
-            "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-            "mapreduce.fileoutputcommitter.algorithm.version": "2",
-        }
-        record.write.options(**quiet, ignoreNullFields="false").json(f"{publisher.staging}/records")
+        publisher.stage({"records": record.write.format("json").option("ignoreNullFields", "false")})
         return sum(publisher.publish("records", place).values())
     finally:
         publisher.clean()
@@ -1069,14 +1073,6 @@ def describe(spark: SparkSession, bad: DataFrame, manifest: Manifest, found: Tal
             "raw",
         )
     )
-
-
-def at_once(jobs: Iterable[Callable[[], None]]) -> None:
-    """Run Spark actions side by side; raises the first failure after all have ended."""
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(job) for job in jobs]
-    for future in futures:
-        future.result()
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- job

@@ -1,0 +1,369 @@
+"""Merge time against the size of the history, and against two other ways to do the same work.
+
+Two tables. The first merges a batch of 100 rows and one of 100,000 into histories of 10 thousand, 1 million and 10 million
+rows: a run's cost must follow the new rows. The second merges 1 million rows into an empty log and does the same with the
+published method (read everything, StringIndexer and OneHotEncoder, random split, collect through pandas to CSV) and with
+DuckDB, which applies the same contract, hash, deduplication, split and files.
+
+Every measurement is a process of its own, started as Glue starts the script, because that is what a run pays. The machine
+is shared, so measurements are repeated in turns and the fastest counts. Histories are written once by the job's own writer
+and kept in the folder; only their hashes, since nothing else of a committed batch is ever read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+SCRIPT = ROOT / "glue_scripts" / "merge_survey_data.py"
+MODEL = yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text("utf-8"))
+SPLIT = MODEL["split"]
+COLUMNS = [column["name"] for column in MODEL["contract"]["columns"]]
+NUMBERS = COLUMNS[1:-1]
+BATCHES = 10  # that make up a history
+FIRST_NEW = 100_000_000  # row number of the first row that no history holds
+GROWTH, MEMORY_GIB, FASTER, WITHIN = 1.25, 2.0, 5.0, 4.0  # targets
+
+
+def line_sql(number: str) -> str:
+    """Write the SQL of the survey line with a number: it meets the contract, and no two numbers give the same line."""
+    length = f"({number} % 5000 + 3000)"
+    parts = [
+        f"element_at(array('M', 'F', 'I'), CAST({number} % 3 + 1 AS int))",
+        f"CAST({length} / 10000 AS decimal(6, 4))",
+        f"CAST({length} * 0.8 / 10000 AS decimal(6, 4))",
+        f"CAST({length} * 0.3 / 10000 AS decimal(6, 4))",
+        f"CAST(1 + ({number} DIV 5000) / 100000 AS decimal(7, 5))",
+        f"CAST(0.3 + {number} % 977 / 10000 AS decimal(6, 4))",
+        f"CAST(0.1 + {number} % 983 / 10000 AS decimal(6, 4))",
+        f"CAST(0.2 + {number} % 991 / 10000 AS decimal(6, 4))",
+        f"{number} % 25 + 3",
+    ]
+    return f"concat_ws(',', {', '.join(parts)})"
+
+
+def manifest(root: Path, batch: str, key: str, history: Sequence[str], store: Path) -> dict[str, Any]:
+    """Manifest of a batch of one file; `store` is the model's folder of the bucket."""
+    size = (root / key).stat().st_size if (root / key).exists() else 0
+    return {
+        "schema_version": 1,
+        "batch": batch,
+        "bucket": root.as_uri(),
+        "files": [{"key": key, "etag": None, "size": size, "source": "survey"}],
+        "contract": MODEL["contract"],
+        "split": SPLIT,
+        "history": list(history),
+        "output": f"{store.as_uri()}/dataset/",
+        "quarantine": f"{store.as_uri()}/quarantine/",
+        "report": f"{store}/runs/{batch}.json",
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- work, each in its own process
+
+
+def make_history(store: str, rows: str) -> None:
+    """Write the hashes of a history in equal batches."""
+    from glue_scripts import merge_survey_data as job
+
+    spark = job.start_spark()
+    per_batch = int(rows) // BATCHES
+    for number in range(BATCHES):
+        batch = job.Manifest.of(manifest(Path(store), f"history{number}", "none", [], Path(store)))
+        about = job.local_table(
+            spark, job.ABOUT_FILE, [(0, None, list(range(len(COLUMNS))), len(COLUMNS), None, False)]
+        )
+        start = number * per_batch
+        lines = spark.range(start, start + per_batch, 1, 4).selectExpr(
+            f"{line_sql('id')} AS value", "TRUE AS plain", "0L AS block", "id AS position"
+        )
+        parsed = job.parse(lines.crossJoin(about), batch.contract, batch.split)
+        tasks = max(1, per_batch // 200_000)
+        spread = parsed.repartition(tasks, job.F.expr(job.bucket_of("key", tasks)))
+        job.write_dataset(spark, spread, batch, ["hashes"])
+
+
+def make_files(folder: str, sizes: str) -> None:
+    """Write survey files of the sizes, all rows new."""
+    from glue_scripts import merge_survey_data as job
+
+    spark = job.start_spark()
+    for size in map(int, sizes.split(",")):
+        lines = spark.range(FIRST_NEW, FIRST_NEW + size, 1, 1).selectExpr(line_sql("id"))
+        target = Path(folder) / f"{size}.csv"
+        with target.open("w") as stream:
+            stream.write(",".join(COLUMNS) + "\n")
+            stream.writelines(f"{row[0]}\n" for row in lines.toLocalIterator())
+
+
+def published_method(source: str, target: str) -> None:
+    """Do what the published workflow does: merge all, index, one-hot, random split, collect through pandas to CSV."""
+    from pyspark.ml.feature import OneHotEncoder, StringIndexer
+    from pyspark.ml.functions import vector_to_array
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as F
+
+    spark = SparkSession.builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g").getOrCreate()
+    started = time.perf_counter()
+    merged = spark.read.csv(source, header=True, inferSchema=True)
+    indexed = StringIndexer(inputCol="sex", outputCol="sex_index").fit(merged).transform(merged)
+    encoded = (
+        OneHotEncoder(inputCol="sex_index", outputCol="sex_vector", dropLast=False).fit(indexed).transform(indexed)
+    )
+    sex = vector_to_array(F.col("sex_vector"))
+    frame = encoded.select("rings", *NUMBERS, *(sex[n].alias(f"sex_{n}") for n in range(3)))
+    Path(target).mkdir(parents=True, exist_ok=True)
+    shares = [share / 100 for share in SPLIT.values()]
+    for name, part in zip(SPLIT, frame.randomSplit(shares), strict=True):
+        part.toPandas().to_csv(Path(target) / f"{name}.csv", header=False, index=False)
+    print(json.dumps({"seconds": time.perf_counter() - started}))
+
+
+def with_duckdb(source: str, target: str) -> None:
+    """Apply the same contract, hash, deduplication, split and files in DuckDB."""
+    import duckdb
+
+    folder = Path(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    db = duckdb.connect()
+    db.execute(f"SET threads = {os.cpu_count()}")
+    forms = ", ".join(f"CAST(floor(try_cast({name} AS double) * 1e9 + 0.5) AS bigint) AS f_{name}" for name in NUMBERS)
+    tests = []
+    for column in MODEL["contract"]["columns"]:
+        name = column["name"]
+        if column["type"] == "string":
+            tests.append(f"{name} IN ({', '.join(repr(value) for value in column['allowed'])})")
+            continue
+        value = f"f_{name} / 1e9" if column["type"] == "double" else f"f_{name}"
+        tests.append(
+            f"{value} {'>' if column.get('exclusive_min') else '>='} {column['min']} AND {value} <= {column['max']}"
+        )
+    for rule in MODEL["contract"]["rules"]:
+        total = " + ".join(f"f_{name} / 1e9" for name in rule["sum"])
+        tests.append(f"{total} <= f_{rule['at_most']} / 1e9 * {rule['tolerance']} + 1e-9")
+    identity = ", ".join(["sex", *(f"f_{name}" for name in NUMBERS), "f_rings"])
+    values = ", ".join(["sex", *(f"f_{name} / 1e9 AS {name}" for name in NUMBERS), "f_rings AS rings"])
+    edges, edge = [], 0
+    for name, share in SPLIT.items():
+        edge += share
+        edges.append(f"WHEN key % 100 < {edge} THEN '{name}'")
+    db.execute(f"""
+        CREATE TABLE parsed AS SELECT *, {" AND ".join(tests)} AS good,
+            sha256(concat_ws(chr(31), {identity}))[:32] AS row_hash
+        FROM (SELECT row_number() OVER () AS line, sex, {forms}, try_cast(rings AS int) AS f_rings
+              FROM read_csv('{source}', header = true, all_varchar = true))""")
+    db.execute(f"COPY (SELECT * FROM parsed WHERE good IS NOT TRUE) TO '{folder}/quarantine.json' (FORMAT json)")
+    db.execute(f"""
+        CREATE TABLE kept AS SELECT *, CASE {" ".join(edges)} END AS split FROM (
+            SELECT {values}, row_hash, CAST('0x' || row_hash[:15] AS bigint) AS key, 'survey' AS source
+            FROM parsed WHERE good QUALIFY row_number() OVER (PARTITION BY row_hash ORDER BY line) = 1) ORDER BY key""")
+    order = ", ".join(["rings", *COLUMNS[:-1]])
+    db.execute(f"""COPY (SELECT {", ".join(COLUMNS)}, row_hash, source, split FROM kept) TO '{folder}/data'
+        (FORMAT parquet, PARTITION_BY (split))""")
+    db.execute(
+        f"COPY (SELECT {order}, split FROM kept) TO '{folder}/training' (FORMAT csv, HEADER false, PARTITION_BY (split))"
+    )
+    db.execute(f"COPY (SELECT key, row_hash FROM kept) TO '{folder}/hashes.parquet' (FORMAT parquet)")
+    accepted = db.execute("SELECT count(*) FROM kept").fetchone()
+    print(json.dumps({"seconds": time.perf_counter() - started, "accepted": accepted[0] if accepted else 0}))
+
+
+CHILDREN: dict[str, Callable[[str, str], None]] = {
+    "make_history": make_history,
+    "make_files": make_files,
+    "published_method": published_method,
+    "with_duckdb": with_duckdb,
+}
+
+
+# --------------------------------------------------------------------------------------------------------------------- measurements
+
+
+def run(command: Sequence[str], memory: str | None = None) -> tuple[str, float]:
+    """Run a process; returns its output and the peak resident memory of it and its children together, in GiB."""
+    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "LC_ALL": "C.UTF-8", "PYSPARK_PYTHON": sys.executable}
+    if memory:
+        environment["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {memory} pyspark-shell"
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    peak = [0.0]
+    watcher = threading.Thread(target=watch, args=(process.pid, peak), daemon=True)
+    watcher.start()
+    try:
+        output, errors = process.communicate()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{errors[-4000:]}")
+    return output, peak[0]
+
+
+def watch(session: int, peak: list[float]) -> None:
+    """Add up the resident memory of all processes of a session until there is none; keeps the largest sum in `peak`."""
+    page = os.sysconf("SC_PAGE_SIZE") / 2**30
+    while True:
+        total = 0.0
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    total += int((folder / "statm").read_text().split()[1]) * page
+            except (OSError, IndexError):
+                continue
+        if not total:
+            return
+        peak[0] = max(peak[0], total)
+        time.sleep(0.05)
+
+
+def child(name: str, *arguments: str, memory: str | None = None) -> dict[str, Any]:
+    """Run one of CHILDREN in a process of its own and return what it prints."""
+    output, peak = run([sys.executable, __file__, "--child", name, *arguments], memory)
+    last = output.strip().rpartition("\n")[2]
+    return {**(json.loads(last) if last.startswith("{") else {}), "peak_gib": peak}
+
+
+def merge(work: Path, store: Path, history: Sequence[str], size: int) -> dict[str, Any]:
+    """Merge a file of new rows and remove what it wrote; returns the report with the peak memory."""
+    spec = manifest(work, "measured", f"files/{size}.csv", history, store)
+    path = work / "manifest.json"
+    path.write_text(json.dumps(spec))
+    _, peak = run([sys.executable, str(SCRIPT), "--manifest", str(path)])
+    report: dict[str, Any] = json.loads(Path(spec["report"]).read_text())
+    if report["rows_accepted"] != size:
+        raise SystemExit(f"{report['rows_accepted']} of {size} rows accepted: {report['reasons']}")
+    for part in ("data", "training", "hashes"):
+        shutil.rmtree(store / "dataset" / part / "batch=measured")
+    return {**report, "peak_gib": peak}
+
+
+def against_history(work: Path, sizes: Sequence[int], batches: Sequence[int], repeat: int) -> bool:
+    """Print merge time per history and batch size; returns whether the targets are met."""
+    for size in sizes:
+        store = work / f"history-{size}"
+        if not (store / "ready").exists():
+            shutil.rmtree(store, ignore_errors=True)
+            print(f"writing a history of {size:,} rows", flush=True)
+            child("make_history", str(store), str(size), memory="3g")
+            (store / "ready").touch()
+    names = [f"history{number}" for number in range(BATCHES)]
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for turn in range(repeat):
+        for batch in batches:
+            for size in sizes if turn % 2 == 0 else sizes[::-1]:
+                found.setdefault((batch, size), []).append(merge(work, work / f"history-{size}", names, batch))
+    print(f"\nMerge into a history of {BATCHES} batches, fastest of {repeat}\n")
+    print("|  new rows |    history | merge s | of it look-up s | median s | session s | written bytes | peak GiB |")
+    print("|----------:|-----------:|--------:|----------------:|---------:|----------:|--------------:|---------:|")
+    met = True
+    for batch in batches:
+        best = {}
+        for size in sizes:
+            reports = sorted(found[batch, size], key=lambda report: report["seconds"]["merge"])
+            seconds = reports[0]["seconds"]
+            best[size] = seconds["merge"]
+            median = reports[len(reports) // 2]["seconds"]["merge"]
+            peak = max(report["peak_gib"] for report in reports)
+            met &= peak < MEMORY_GIB
+            print(
+                f"| {batch:9,} | {size:10,} | {seconds['merge']:7.2f} | {seconds['history']:15.2f} | {median:8.2f} "
+                f"| {seconds['session']:9.2f} | {reports[0]['bytes_written']:13,} | {peak:8.2f} |"
+            )
+        growth = best[sizes[-1]] / best[sizes[0]]
+        written = {report["bytes_written"] for size in sizes for report in found[batch, size]}
+        print(
+            f"{batch:,} rows: {growth - 1:+.0%} from the smallest to the largest history; bytes written {sorted(written)}"
+        )
+        met &= len(written) == 1
+        if batch == min(batches):
+            met &= growth <= GROWTH
+    return met
+
+
+def against_others(work: Path, rows: int, repeat: int) -> bool:
+    """Print how long the same rows take in three ways; returns whether the targets are met."""
+    source = str(work / "files" / f"{rows}.csv")
+    ways: dict[str, Callable[[], dict[str, Any]]] = {
+        "this merge": lambda: merge(work, work / "empty", [], rows),
+        "published method": lambda: child("published_method", source, str(work / "published"), memory="3g"),
+        "DuckDB": lambda: child("with_duckdb", source, str(work / "duckdb")),
+    }
+    seconds: dict[str, float] = {}
+    peaks: dict[str, float] = {}
+    for _ in range(repeat):
+        for name, way in ways.items():
+            shutil.rmtree(work / "duckdb", ignore_errors=True)
+            result = way()
+            spent = result["seconds"]["merge"] if isinstance(result["seconds"], dict) else result["seconds"]
+            seconds[name] = min(spent, seconds.get(name, spent))
+            peaks[name] = max(result["peak_gib"], peaks.get(name, 0.0))
+    ours = seconds["this merge"]
+    print(f"\n{rows:,} rows into an empty log, fastest of {repeat}, start of Spark or DuckDB apart\n")
+    print("| way              | seconds | of this merge | peak GiB |")
+    print("|------------------|--------:|--------------:|---------:|")
+    for name in ways:
+        print(f"| {name:16} | {seconds[name]:7.1f} | {seconds[name] / ours:13.2f} | {peaks[name]:8.2f} |")
+    faster, within = seconds["published method"] / ours, ours / seconds["DuckDB"]
+    print(
+        f"{faster:.1f} times as fast as the published method (target {FASTER:g}), {within:.1f} times DuckDB (target {WITHIN:g})"
+    )
+    return faster >= FASTER and within <= WITHIN
+
+
+def main() -> int:
+    """Measure and print; 1 when a figure misses its target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one turn: does it run at all?")
+    parser.add_argument("--histories", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000], metavar="ROWS")
+    parser.add_argument("--batches", type=int, nargs="+", default=[100, 100_000], metavar="ROWS")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows of the comparison with other ways; 0 skips it"
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="turns; the fastest counts")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / ".local" / "bench" / "etl", help="folder for files and histories"
+    )
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.child:
+        CHILDREN[options.child[0]](*options.child[1:])
+        return 0
+    if options.quick:
+        options.histories, options.batches, options.rows, options.repeat = [1_000, 20_000], [100], 20_000, 1
+    work = options.work.resolve()
+    (work / "files").mkdir(parents=True, exist_ok=True)
+    print(
+        f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
+    sizes = sorted({*options.batches, options.rows} - {0})
+    if not all((work / "files" / f"{size}.csv").exists() for size in sizes):
+        child("make_files", str(work / "files"), ",".join(map(str, sizes)))
+    met = against_history(work, sorted(options.histories), sorted(options.batches), options.repeat)
+    if options.rows:
+        met &= against_others(work, options.rows, options.repeat)
+    print(f"\ntargets {'met' if met else 'missed'}; load at the end {os.getloadavg()[0]:.1f}")
+    return 0 if met or options.quick else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
