@@ -79,7 +79,7 @@ class Project:
     def packages(self) -> dict[str, bytes]:
         """Return plugins.zip, the same bytes for the same files, and requirements.txt of the environment's Airflow version."""
         version = self.deployment.environment.get("AirflowVersion", "3.3.1")
-        own = self.root / "requirements" / f"mwaa-{version}.txt"
+        own = self.root / "deploy" / "environments" / f"requirements-{version}.txt"
         requirements = own if own.exists() else self.root / "requirements.txt"
         return {
             "plugins.zip": artifacts.deterministic_zip(sync.folder_files(self.root / "plugins")),

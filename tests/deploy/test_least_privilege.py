@@ -1,0 +1,311 @@
+"""What each actor calls against what its policy allows: nothing is missing, and nothing is allowed without being called or having a reason.
+
+The calls of the MWAA role are recorded while the retraining DAG's task bodies run against local_aws, where every job really executes,
+and are completed by the operations that the library's source names. Jobs of SageMaker make no calls themselves: the service reads and
+writes, in their role, what the recorded requests name.
+"""
+
+import copy
+import importlib.util
+import inspect
+import json
+from types import SimpleNamespace
+
+import boto3
+import botocore.handlers
+import cloudformation
+import pytest
+import yaml
+from access import ACCOUNT, Call, allowed_actions, calls, faults, statements, written_calls
+from local_account import wait_for
+
+from deploy import artifacts, data_platform, environment
+from retraining import aws_clients, survey_job
+from retraining.aws_clients import AwsAccess
+from retraining.aws_jobs import JOB_KINDS
+from retraining.config import load_model_config
+from retraining.steps import RetrainingSteps
+from retraining.triggers import NewDataTrigger
+
+MODEL = artifacts.ROOT / "dags" / "models" / "abalone"
+REASONS = yaml.safe_load((artifacts.ROOT / "tests" / "deploy" / "uncalled_actions.yaml").read_text())
+ROLE = "arn:aws:iam::000000000000:role/sagemaker"
+NAMES = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::AccountId": ACCOUNT,
+    "ModelName": "abalone",
+    "EndpointName": "abalone",
+    "SageMakerRoleArn": ROLE,
+    "ArtifactsBucket": "artifacts",
+    "EnvironmentName": "prod",
+}
+POLICIES = {
+    name: statements(cloudformation.resolve(cloudformation.read(path)["Resources"][resource], NAMES))
+    for name, path, resource in (
+        ("data", environment.ACCESS_TEMPLATE, "DataAccess"),
+        ("model", environment.ACCESS_TEMPLATE, "ModelAccess"),
+        ("environment", environment.ENVIRONMENT_TEMPLATE, "ExecutionRole"),
+        ("glue", data_platform.TEMPLATE, "GlueRole"),
+        ("crawler", data_platform.TEMPLATE, "CrawlerRole"),
+        ("sagemaker", data_platform.TEMPLATE, "SageMakerRole"),
+        ("lambda", data_platform.TEMPLATE, "AnalyzeRole"),
+    )
+}
+POLICIES["mwaa"] = POLICIES.pop("data") + POLICIES.pop("model")
+ACTORS = ("mwaa", "environment", "glue", "crawler", "sagemaker", "lambda")
+
+
+class Recorder:
+    """Every API call of botocore clients made while it is in place."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, params, model, **_):
+        asked = copy.deepcopy({key: value for key, value in params.items() if key != "Body"})
+        self.made.append((model.service_model.service_name, model.name, asked))
+
+    def take(self):
+        """Return what was recorded since the last take."""
+        made, self.made = self.made, []
+        return made
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    recorder = Recorder()
+    hooks = [("provide-client-params", recorder)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.handlers, "BUILTIN_HANDLERS", [*botocore.handlers.BUILTIN_HANDLERS, *hooks])
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        aws_clients.client.cache_clear()
+        yield recorder
+        aws_clients.client.cache_clear()
+
+
+def run_job(kind, step, request):
+    """Do what the operator and its trigger do."""
+    job, access = JOB_KINDS[kind], AwsAccess()
+    handle = job.submit(access, "abalone", step, request).handle
+    status = wait_for(lambda: (s := job.poll(access, handle)).outcome != "running" and s, 180)
+    job.log_tail(access, handle)
+    assert status.outcome == "succeeded", (status, job.log_tail(access, handle))
+    return {**job.result(access, handle), "adopted": False}
+
+
+@pytest.fixture(scope="module")
+def recorded(session, recorder):
+    """API calls of one run of the DAG, from landed file to published report: by actor where the actor can be told."""
+    bucket = data_platform.deploy(session, "abalone", {"PollSeconds": "0.2", "SettleSeconds": "0"}, print)[1][
+        "DataBucketName"
+    ]
+    data = (artifacts.ROOT / "data" / "abalone.csv").read_bytes()
+    session.client("s3").put_object(Bucket=bucket, Key="abalone/new/abalone.csv", Body=data)
+    recorder.take()
+    steps = RetrainingSteps(load_model_config(MODEL / "model.yaml"), MODEL)
+    run = SimpleNamespace(dag_id="abalone_retraining", run_id="r1", clear_number=0)
+    pushed = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), task_id="training", log_url=None)
+    known = {
+        "params": {},
+        "ti": ti,
+        "dag_run": run,
+        "context": {"params": {}, "ti": ti, "dag_run": run},
+        "rejected": None,
+    }
+
+    def body(function, **more):
+        """Call a task body with what it wants of the results so far, as the DAG does."""
+        offered = {**known, **more}
+        return function(**{name: offered[name] for name in inspect.signature(function).parameters if name in offered})
+
+    NewDataTrigger("retraining-abalone-new-data")._receive()
+    assert body(steps.look_for_work)[0]
+    known["plan"] = plan = body(steps.claim_new_data)
+    body(steps.check_schema, result=run_job("glue_crawler", "crawl", body(steps.crawl_request)))
+    run_job("glue_job", "preprocess", body(steps.merge_request))
+    known["dataset"] = body(steps.check_data_quality)
+    training = body(steps.training_request, candidate="svr-hgb")
+    known["trained"] = [run_job("training", "training", training)]
+    known["evaluated"] = run_job("processing", "evaluate", body(steps.evaluation_request))
+    known["analysis"] = body(steps.analyze_results)
+    assert body(steps.check_threshold) == "approved"
+    known["decision"] = pushed["decision"]
+    known["package"] = known["registered"] = body(steps.register_model)
+    known["deployed"] = run_job("endpoint", "deploy", body(steps.deploy_request))
+    known["verified"] = body(steps.verify_endpoint)
+    steps.note_failure({"exception": ValueError("x"), "ti": ti, "dag_run": run})
+    body(steps.publish_report)
+    steps.stop_leftovers()
+    again = RetrainingSteps(steps.config, MODEL)
+    assert body(again.claim_new_data, params={"force_retrain": True})["champion"]
+    assert JOB_KINDS["training"].submit(AwsAccess(), "abalone", "training", training).adopted
+    return {"calls": recorder.take(), "bucket": bucket, "plan": plan, "steps": steps}
+
+
+@pytest.fixture(scope="module")
+def made(session, recorder, recorded):
+    """IAM's view of the calls, by actor."""
+    role = recorded["steps"].platform.sagemaker_role_arn
+    mwaa = {call for made in recorded["calls"] for call in calls(*made)}
+    mwaa = {Call(call.action, ROLE) if call.resource == role else call for call in mwaa}
+    return {
+        "mwaa": mwaa,
+        "environment": set(),
+        "crawler": set(),
+        "glue": glue_calls(recorder, recorded),
+        "lambda": lambda_calls(recorder, recorded),
+        "sagemaker": sagemaker_calls(recorded),
+    }
+
+
+def module(path, name):
+    spec = importlib.util.spec_from_file_location(name, artifacts.ROOT / path)
+    loaded = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, name, loaded)
+        spec.loader.exec_module(loaded)
+    return loaded
+
+
+def glue_calls(recorder, recorded):
+    """Calls of the Glue script's own storage on this run's files."""
+    script = module("glue_scripts/merge_survey_data.py", "merge_survey_data")
+    boto3.setup_default_session()
+    uri = f"s3://{recorded['bucket']}/abalone/batches/{recorded['plan']['batch']}"
+    recorder.take()
+    storage = script.Storage()
+    manifest = json.loads(storage.read(f"{uri}/manifest.json"))
+    [file] = manifest["files"]
+    source = SimpleNamespace(
+        uri=f"s3://{recorded['bucket']}/{file['key']}", etag=file["etag"], size=file["size"], key=file["key"]
+    )
+    storage.head(source)
+    storage.confirm(source)
+    with storage.stream(source) as stream:
+        stream.read(1)
+    storage.write(manifest["report"], storage.read(manifest["report"]))
+    return {call for made in recorder.take() for call in calls(*made)}
+
+
+def lambda_calls(recorder, recorded):
+    """Calls of the analysis function on this run's rows."""
+    function = module("lambda_functions/analyze_results/handler.py", "analyze_results_handler")
+    boto3.setup_default_session()
+    recorder.take()
+    rows = f"s3://{recorded['bucket']}/abalone/runs/{recorded['plan']['run_key']}/evaluation/rows.csv"
+    assert function.handler({"rows_uri": rows}, None)["n"] > 0
+    return {call for made in recorder.take() for call in calls(*made)}
+
+
+def sagemaker_calls(recorded):
+    """What SageMaker reads and writes for the requests of this run, of an endpoint and of a survey."""
+    requests = [
+        params
+        for _, operation, params in recorded["calls"]
+        if operation in ("CreateTrainingJob", "CreateProcessingJob", "CreateModel", "CreateEndpointConfig")
+    ]
+    config, platform = recorded["steps"].config, recorded["steps"].platform
+    root = f"s3://{platform.bucket}/abalone/"
+    places = {
+        "code": f"{root}code/survey-d/",
+        "train": f"{root}dataset/manifests/m.json",
+        "known": f"{root}dataset/manifests/k.json",
+        "held-back": root + survey_job.HELD_BACK,
+        "model": f"{root}survey/models/d/",
+        "request": f"{root}survey/requests/d/",
+        "output": f"{root}survey/runs/d/",
+    }
+    machines = survey_job.SurveyMachines()
+    for method, cached in (("ctgan", False), ("ctgan", True), ("replay", False)):
+        requests.append(survey_job.survey_request(config, platform, machines, method, places, cached))
+    found = set()
+    for name, uri in (pair for request in requests for pair in _uris(request)):
+        written = name in ("S3OutputPath", "DestinationS3Uri", "Output")
+        found.add(Call(f"s3:{'Put' if written else 'Get'}Object", "arn:aws:s3:::" + uri.removeprefix("s3://") + "x"))
+    return found
+
+
+def _uris(value, name=""):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _uris(item, "Output" if key == "S3Output" or (name == "Output" and key == "S3Uri") else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _uris(item, name)
+    elif isinstance(value, str) and value.startswith(("s3://", '"s3://')):
+        yield name, value.strip('"')
+
+
+def reasons(actor):
+    return {**REASONS[actor].get("written", {}), **REASONS[actor].get("service", {})}
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+@pytest.mark.parametrize("actor", ACTORS)
+def test_each_actor_may_do_what_it_does_and_nothing_else(made, actor):
+    assert made[actor] or actor in ("environment", "crawler")
+    assert faults(POLICIES[actor], made[actor], reasons(actor)) == []
+
+
+def test_every_operation_that_the_library_names_is_allowed_and_every_reason_is_about_one():
+    library = artifacts.ROOT / "plugins" / "retraining"
+    written = written_calls(sorted(library.rglob("*.py")))
+    allowed = allowed_actions(POLICIES["mwaa"])
+    assert written - allowed == set()
+    assert allowed - written == {"iam:PassRole", "sagemaker:AddTags"}  # asked by IAM for roles and tags in other calls
+    assert set(REASONS["mwaa"]["written"]) <= written
+
+
+def one_less(actor):
+    """Yield a policy without one action, for each action."""
+    for place, statement in enumerate(POLICIES[actor]):
+        for name in statement["Action"]:
+            policy = copy.deepcopy(POLICIES[actor])
+            policy[place]["Action"].remove(name)
+            yield f"{actor}-{statement['Sid']}-{name}", policy, name
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+@pytest.mark.parametrize("actor", ACTORS)
+def test_the_comparison_notices_any_action_that_is_removed(made, actor):
+    for title, policy, name in one_less(actor):
+        if name in allowed_actions(policy) and name not in {call.action for call in made[actor]}:
+            continue  # another statement allows it for the service's own work
+        found = faults(policy, made[actor], reasons(actor))
+        assert any(name in fault for fault in found), title
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+@pytest.mark.parametrize("actor", ACTORS)
+def test_the_comparison_notices_a_needless_action(made, actor):
+    policy = copy.deepcopy(POLICIES[actor])
+    policy[0]["Action"].append("s3:PutBucketPolicy")
+    assert faults(policy, made[actor], reasons(actor)) == ["needless: s3:PutBucketPolicy is allowed but never called"]
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+def test_the_comparison_notices_another_models_resource(made):
+    policy = json.loads(json.dumps(POLICIES["mwaa"]).replace("retraining-abalone", "retraining-other"))
+    assert any(fault.startswith("refused: s3:GetObject") for fault in faults(policy, made["mwaa"], reasons("mwaa")))
+
+
+def test_no_statement_of_any_actor_is_open_to_all_without_need():
+    """Wildcard resources, by actor: each has its reason behind it in the template."""
+    open_to_all = {
+        (actor, statement["Sid"]) for actor in ACTORS for statement in POLICIES[actor] if "*" in statement["Resource"]
+    }
+    assert open_to_all == {
+        ("mwaa", "List"),
+        ("environment", "CheckThatTheAccountBlocksPublicAccess"),
+        ("environment", "FindLogGroups"),
+        ("environment", "PutAirflowMetrics"),
+        ("glue", "PutGlueMetrics"),
+        ("sagemaker", "PutSageMakerMetrics"),
+        ("sagemaker", "LogInToRegistry"),
+    }

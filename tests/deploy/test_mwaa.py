@@ -1,0 +1,128 @@
+"""Calls to MWAA, checked against botocore's model of the service; there is no MWAA to run them against."""
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from deploy import mwaa
+
+EXPECTED = mwaa.Expected("3.3.1", "pv", "rv", ("abalone_retraining.py", "abalone_survey.py"))
+RUNNING = {
+    "Name": "retraining-prod",
+    "Status": "AVAILABLE",
+    "AirflowVersion": "3.3.1",
+    "PluginsS3ObjectVersion": "pv",
+    "RequirementsS3ObjectVersion": "rv",
+}
+DAGS = {"dags": [{"relative_fileloc": name} for name in EXPECTED.dag_files]}
+NONE = {"import_errors": [], "total_entries": 0}
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def client():
+    return boto3.client("mwaa", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@pytest.fixture
+def service(client):
+    with Stubber(client) as service:
+        yield service
+        service.assert_no_pending_responses()
+
+
+def described(service, **changes):
+    service.add_response("get_environment", {"Environment": RUNNING | changes}, {"Name": "retraining-prod"})
+
+
+def answered(service, path, answer, body=None, query=None):
+    request = {"Name": "retraining-prod", "Path": path, "Method": "GET" if body is None else "POST"}
+    request |= {"Body": body} if body is not None else {}
+    request |= {"QueryParameters": query} if query else {}
+    service.add_response("invoke_rest_api", {"RestApiStatusCode": 200, "RestApiResponse": answer}, request)
+
+
+def imports(service, errors=NONE, plugins=NONE, dags=DAGS):
+    answered(service, "/importErrors", errors, query={"limit": 100})
+    answered(service, "/plugins/importErrors", plugins)
+    answered(service, "/dags", dags, query={"limit": 100})
+
+
+def test_an_environment_that_runs_everything_is_verified(client, service, lines):
+    described(service, Status="UPDATING")
+    described(service)
+    answered(service, "/version", {"version": "3.3.1"})
+    imports(service, dags={"dags": []})
+    imports(service)
+    mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, poll=0)
+    assert "UPDATING" in lines[0]
+    assert lines[-1] == "all 2 DAG files are imported without errors"
+
+
+def test_an_environment_with_old_plugins_is_not_verified(client, service, lines):
+    described(service, PluginsS3ObjectVersion="old", LastUpdate={"Status": "FAILED", "Error": {"ErrorCode": "E"}})
+    with pytest.raises(mwaa.VerificationError, match=r"PluginsS3ObjectVersion is old, not pv\n.*last update failed: E"):
+        mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, poll=0)
+
+
+def test_import_errors_name_file_and_reason(client, service, lines):
+    described(service)
+    answered(service, "/version", {"version": "3.3.1"})
+    error = {"filename": "abalone_survey.py", "stack_trace": "Traceback\nImportError: no x"}
+    imports(service, errors={"import_errors": [error]}, plugins={"import_errors": [{"source": "p.py", "error": "bad"}]})
+    with pytest.raises(mwaa.VerificationError, match=r"abalone_survey.py: .*ImportError: no x.*\n.*plugin p.py: bad"):
+        mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, seconds=-1, poll=0)
+
+
+def test_a_private_web_server_is_said_to_be_unverified(client, service, lines):
+    described(service, WebserverAccessMode="PRIVATE_ONLY")
+    service.add_client_error("invoke_rest_api", "RestApiServerException", "no answer")
+    mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, poll=0)
+    assert "DAG imports were not verified, the web server is private" in lines[-1]
+
+
+def test_a_public_web_server_that_does_not_answer_is_an_error(client, service, lines):
+    described(service, WebserverAccessMode="PUBLIC_ONLY")
+    service.add_client_error("invoke_rest_api", "AccessDeniedException", "not allowed")
+    with pytest.raises(mwaa.UnreachableError, match=r"not allowed.*airflow:InvokeRestApi"):
+        mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, poll=0)
+
+
+@pytest.mark.parametrize("status", ["CREATE_FAILED", "UPDATE_FAILED", "UNAVAILABLE", "DELETED"])
+def test_an_environment_that_failed_is_not_waited_for(client, service, lines, status):
+    described(service, Status=status)
+    with pytest.raises(mwaa.VerificationError, match=status):
+        mwaa.wait_available(client, "retraining-prod", lines.append, poll=0)
+
+
+def test_a_dry_run_is_started_and_watched(client, service, lines):
+    start = {"logical_date": None, "conf": {"dry_run": True}}
+    answered(service, "/dags/abalone_retraining/dagRuns", {"dag_run_id": "r1"}, body=start)
+    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "running"})
+    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "success"})
+    assert mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0) == "success"
+
+
+def test_a_failed_dry_run_fails_the_verification(client, service, lines):
+    answered(
+        service,
+        "/dags/abalone_retraining/dagRuns",
+        {"dag_run_id": "r1"},
+        body={"logical_date": None, "conf": {"dry_run": True}},
+    )
+    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "failed"})
+    with pytest.raises(mwaa.VerificationError, match="r1 of abalone_retraining is failed"):
+        mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0)
+
+
+def test_the_paths_are_those_of_airflows_api():
+    from airflow.api_fastapi.core_api.routes.public import public_router
+
+    paths = {route.path.removeprefix("/api/v2") for route in public_router.routes if hasattr(route, "path")}
+    assert paths, "no routes"
+    used = {"/importErrors", "/plugins/importErrors", "/dags", "/version", "/dags/{dag_id}/dagRuns"}
+    assert used <= paths
