@@ -105,13 +105,15 @@ def test_a_deferred_task_marked_failed_stops_its_job_and_a_new_run_does_the_work
     stack.check()
 
 
-def test_a_deferred_task_that_is_cleared_stops_its_job_and_starts_another(stack, survey):
+def test_a_deferred_task_that_is_cleared_does_its_work_once_and_leaves_nothing_running(stack, survey):
+    """Airflow tells the trigger that its task was cleared, unless the next try was faster; then that one has adopted the job."""
     run_id = stack.land(*survey)
     merge = stack.deferred_merge(run_id)
     stack.clear(run_id, "preprocess_data")
-    wait_until(lambda: stack.glue_state(merge) == "STOPPED", "the job has stopped")
-    assert stack.ended(run_id).state == "success"
-    assert stack.xcom(run_id, "preprocess_data")["run_id"] != merge
+    record = stack.ended(run_id)
+    assert record.state == "success", record.reason
+    adopted = stack.xcom(run_id, "preprocess_data")["run_id"] == merge
+    assert stack.glue_state(merge) == ("SUCCEEDED" if adopted else "STOPPED")
     assert_committed(stack, run_id)
     stack.check()
 
