@@ -406,7 +406,9 @@ section{padding:18px 20px;margin-top:18px}
 .cards span,.cards small{display:block;color:var(--soft);font-size:13px}
 .cards strong{display:block;font-size:26px;line-height:1.25;font-variant-numeric:tabular-nums}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(380px,100%),1fr));gap:22px;align-items:start}
-figure{margin:0 0 8px}
+figure{margin:0 0 8px;overflow-x:auto}
+.pair figure{max-width:520px}
+figure>svg[viewBox^="0 0 880"]{min-width:640px}
 figcaption,.note{color:var(--soft);font-size:13px;margin:6px 0 12px;max-width:90ch}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px;margin-bottom:10px}

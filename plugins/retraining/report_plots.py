@@ -114,8 +114,8 @@ def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float |
     for index, (name, challenger, champion) in enumerate(groups):
         y = top + row * index + 6
         label = escape(name if len(name) <= 12 else name[:11] + "…")
-        bars += f'<text class="strong" x="{left - 8}" y="{y + 20}" text-anchor="end">{label}</text>'
         pairs = [("challenger", challenger), *([("champion", champion)] if champion is not None else [])]
+        bars += f'<text class="strong" x="{left - 8}" y="{y + (20 if len(pairs) > 1 else 11)}" text-anchor="end">{label}</text>'
         for at_pair, (series, value) in enumerate(pairs):
             bar_y = y + 17 * at_pair
             bars += (
