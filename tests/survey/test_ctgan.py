@@ -1,0 +1,43 @@
+"""CTGAN for real: a short fit in its own environment, kept and used again."""
+
+import json
+import subprocess
+
+import pytest
+
+from local_stack import layout
+
+ROOT = layout.ROOT
+PYTHON = layout.python("survey")
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists(), reason="the environment 'survey' does not exist: python3 -m local_stack.bootstrap survey"
+)
+
+
+def test_a_fit_is_kept_and_the_second_call_reuses_it(document, contract, real_cells, tmp_path):
+    (tmp_path / "train").mkdir()
+    rows = [",".join([row[-1], *row[:-1]]) for row in real_cells[:1000]]
+    (tmp_path / "train" / "rows.csv").write_text("\n".join(rows))
+    request = {
+        "contract": document["contract"],
+        "method": "ctgan",
+        "rows": 30,
+        "epochs": 2,
+        "seed": 3,
+        "valid_only": False,
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    said = []
+    for output in ("first", "second"):
+        command = [PYTHON, "-m", "survey.generator", "--request", tmp_path, "--train", tmp_path / "train"]
+        command += ["--model", tmp_path / "model", "--output", tmp_path / output]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said.append(done)
+    assert "fitting CTGAN to 1,000 rows, 2 epochs" in said[0].stdout
+    assert "2/2" in said[0].stderr  # the progress bar
+    assert "reusing the fitted CTGAN" in said[1].stdout
+    lines = [(tmp_path / output / "survey.csv").read_text().splitlines() for output in ("first", "second")]
+    assert len(lines[0]) == 30
+    assert lines[0] == lines[1]
