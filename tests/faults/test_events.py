@@ -2,17 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from conftest import abalone_rows
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from task_runs import Run, rebuilt
 
 from retraining.dataset_log import FileRecord
 from retraining.landing_zone import LandedFile, age_in_seconds, split_settled
-from retraining.triggers import NewDataTrigger, new_data_messages
+from retraining.triggers import NewDataTrigger
 
 pytestmark = pytest.mark.faults_fast
 
@@ -83,8 +82,6 @@ def test_the_watcher_survives_a_queue_that_cannot_be_read(world):
 
 
 def test_a_file_dated_in_the_future_waits_and_is_not_lost():
-    from datetime import UTC, datetime, timedelta
-
     now = datetime(2026, 1, 1, tzinfo=UTC)
     files = [
         LandedFile(FileRecord(key=key, etag="e", size=1), age_in_seconds(now - age, now))
@@ -107,9 +104,3 @@ def test_clock_skew_between_files_changes_neither_the_batch_nor_its_digest(world
     before = Run(world.folder).execute("claim_new_data")
     world.put(first.removeprefix(f"{world.model}/"), abalone_rows(0, 5))  # the same bytes, dated later
     assert Run(world.folder).execute("claim_new_data") == before
-
-
-@given(st.lists(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))))
-@settings(deadline=None)
-def test_any_message_body_is_counted_without_a_crash(bodies):
-    assert 0 <= new_data_messages(bodies) <= len(bodies)
