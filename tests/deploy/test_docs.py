@@ -1,0 +1,48 @@
+"""The numbers and commands of the deployment's pages."""
+
+import re
+
+import cloudformation
+import pytest
+
+from deploy import artifacts, environment
+
+COST = (artifacts.ROOT / "docs" / "cost.md").read_text()
+GUIDE = (artifacts.ROOT / "docs" / "deploy-to-mwaa.md").read_text()
+TABLES = re.findall(r"\| item \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", COST)
+RESOURCES = cloudformation.read(environment.ENVIRONMENT_TEMPLATE)["Resources"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_each_line_is_quantity_times_price_and_the_total_is_their_sum(table):
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    *items, total = rows
+    digits = len(total[-1].split(".")[1])
+    for _, quantity, _, price, cost in items:
+        assert round(float(quantity) * float(price) + 1e-9, digits) == float(cost), quantity
+    assert round(sum(float(item[-1]) for item in items), digits) == float(total[-1])
+
+
+def test_the_number_of_endpoints_is_that_of_the_template():
+    endpoints = [item for item in RESOURCES.values() if item["Properties"].get("VpcEndpointType") == "Interface"]
+    assert len(endpoints) == 12
+    assert "12 in 2 zones" in COST
+    assert "twelve interface endpoints" in GUIDE
+
+
+def test_the_budget_does_not_warn_of_an_idle_month():
+    idle = float(re.findall(r"\| total \|.*\| ([\d.]+) \|", COST)[0])
+    parameters = cloudformation.read(environment.ENVIRONMENT_TEMPLATE)["Parameters"]
+    assert idle < 0.8 * parameters["BudgetUsd"]["Default"]
+
+
+def test_every_verb_in_the_guide_is_in_the_makefile():
+    verbs = set(re.findall(r"^([a-z-]+):", (artifacts.ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)", GUIDE)) <= verbs
+
+
+def test_parameters_in_the_guide_are_those_of_the_template_with_their_defaults():
+    parameters = cloudformation.read(environment.ENVIRONMENT_TEMPLATE)["Parameters"]
+    for name, default in re.findall(r"^\| `([A-Z]\w+)` \| `?([\w.]+)`?[:| ]", GUIDE, re.MULTILINE):
+        expected = parameters[name]["Default"] or "empty"
+        assert default == expected, name
