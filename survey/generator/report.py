@@ -110,7 +110,8 @@ def _quality(quality: Mapping[str, Any], real: pd.DataFrame, generated: pd.DataF
 
 def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     def line(cells: Iterable[str], tag: str) -> str:
-        listed = "".join(f"<{tag}{' class=n' if place else ''}>{cell}</{tag}>" for place, cell in enumerate(cells))
+        right = ' class="n"'
+        listed = "".join(f"<{tag}{right if place else ''}>{cell}</{tag}>" for place, cell in enumerate(cells))
         return f"<tr>{listed}</tr>"
 
     return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
