@@ -21,6 +21,7 @@ COPY lambda_functions/ /opt/project/lambda_functions/
 COPY deploy/ /opt/project/deploy/
 COPY local_stack/ /opt/project/local_stack/
 COPY plugins/ /opt/project/plugins/
+COPY survey/ /opt/project/survey/
 COPY dags/ /opt/project/dags/
 ENV PATH=/opt/venvs/airflow/bin:$PATH PYTHONPATH=/opt/project AIRFLOW_HOME=/opt/airflow AWS_CONFIG_FILE=/etc/aws/config
 WORKDIR /opt/project
