@@ -65,7 +65,7 @@ docs: setup-dev  ## write the reference pages that come from code
 test: setup-dev  ## all tests but the long fault cases
 	$(DEV)/python -m pytest
 
-test-faults: setup-dev  ## kills, lost replies, throttling, full disks: about ten minutes on two cores
+test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider
 
 test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
