@@ -71,19 +71,54 @@ def test_the_licence_page_is_that_of_the_locked_versions():
             assert (normal, version) in listed, f"{package}=={version} of {name}.txt: run make sbom"
 
 
-def test_an_advisory_source_that_does_not_answer_is_not_called_safe(capsys):
-    assert audit.judge("jobs.txt", 1, "requests.exceptions.ConnectionError: no route") == audit.NOT_REACHED
-    assert "nothing is known about vulnerabilities" in capsys.readouterr().err
-    assert audit.judge("jobs.txt", 1, "Found 1 known vulnerability in 1 package") == audit.FOUND
-    assert audit.judge("jobs.txt", 0, "No known vulnerabilities found") == 0
+BANDIT = """#!{python}
+print('{{"results": [{results}]}}')
+"""
+PIP_AUDIT = """#!{python}
+import sys
+pins = open(sys.argv[sys.argv.index("--requirement") + 1]).read()
+{body}
+"""
+KNOWS = "if 'requests==2.19.0' in pins: sys.exit('requests 2.19.0 CVE-2018-18074')"
 
 
-def test_a_tool_that_finds_something_fails_the_audit(tmp_path, monkeypatch):
-    for name, code in (("bandit", 1), ("pip-audit", 0)):
-        (tmp_path / name).write_text(f"#!{sys.executable}\nraise SystemExit({code})\n")
-        (tmp_path / name).chmod(0o755)
-    assert audit.main(["--tools", str(tmp_path)]) == audit.FOUND
-    (tmp_path / "bandit").write_text(f"#!{sys.executable}\n")
-    assert audit.main(["--tools", str(tmp_path)]) == 0
-    (tmp_path / "pip-audit").write_text(f"#!{sys.executable}\nraise SystemExit('ServiceError: x')\n")
-    assert audit.main(["--tools", str(tmp_path)]) == audit.NOT_REACHED
+@pytest.fixture
+def tools(tmp_path):
+    def make(results="", body=KNOWS):
+        for name, text in (
+            ("bandit", BANDIT.format(python=sys.executable, results=results)),
+            ("pip-audit", PIP_AUDIT.format(python=sys.executable, body=body)),
+        ):
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+        return ["--tools", str(tmp_path)]
+
+    return make
+
+
+def test_nothing_found_is_0_when_the_source_knows_a_famous_vulnerability(tools, capsys):
+    assert audit.main(tools()) == 0
+    assert "no known vulnerability" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('No known vulnerabilities found')",
+        "print('requests Dependency not found on PyPI and could not be audited: requests (2.19.0)')",
+        "sys.exit('ServiceError: no route')",
+    ],
+)
+def test_a_source_that_does_not_know_a_famous_vulnerability_proves_nothing(tools, body, capsys):
+    assert audit.main(tools(body=body)) == audit.NOT_REACHED
+    assert "nothing is known about vulnerabilities" in capsys.readouterr().out
+
+
+def test_a_vulnerable_lock_fails_the_audit(tools):
+    assert audit.main(tools(body="sys.exit('requests 2.19.0 and others')")) == audit.FOUND
+
+
+def test_a_finding_in_the_sources_fails_the_audit_unless_it_is_accepted(tools):
+    finding = '{"filename": "%s", "test_id": "B608", "line_number": 1, "issue_text": "x"}'
+    assert audit.main(tools(finding % "deploy/x.py")) == audit.FOUND
+    assert audit.main(tools(finding % "glue_scripts/merge_survey_data.py")) == 0
