@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,8 +62,11 @@ format: setup-dev  ## format the sources
 docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
 
-test: setup-dev  ## all tests but the long fault cases
+test: setup-dev  ## all tests but the two suites that start a whole stack
 	$(DEV)/python -m pytest
+
+test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
+	$(DEV)/python -m pytest tests/e2e -m e2e
 
 test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider
