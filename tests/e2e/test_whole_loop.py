@@ -91,16 +91,6 @@ def test_the_dataset_log_agrees_with_what_lies_in_s3(stack):
     assert "everything is as the log says" in done.stdout
 
 
-def test_a_file_of_known_rows_is_merged_once_and_trains_nothing(stack, tmp_path, session):
-    path = tmp_path / "again.csv"
-    path.write_text("".join(split_surveys(layout.ROOT / "data" / "abalone.csv")[1][0].splitlines(keepends=True)[:40]))
-    done = stack.run("retrain", str(path))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "check_data_quality: the new files add no row (" in done.stdout
-    assert "of 40): there is nothing to train on" in done.stdout
-    assert stack.dataset("verify", "abalone").returncode == 0
-
-
 def test_a_run_without_new_data_is_skipped(run_dag):
     run = run_dag(DAG_ID, {})
     assert run["tasks"]["sense_new_data"] == "skipped"
@@ -146,6 +136,16 @@ def test_a_run_can_be_pinned_to_an_earlier_dataset_version(run_dag, session, sta
     jobs = session.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
     assert stack.summary["first_run"]["training_job"] in {job["TrainingJobName"] for job in jobs}
     assert run["tasks"]["evaluate_model"] == "success"
+
+
+def test_a_file_of_known_rows_is_merged_once_and_trains_nothing(stack, tmp_path, session):
+    path = tmp_path / "again.csv"
+    path.write_text("".join(split_surveys(layout.ROOT / "data" / "abalone.csv")[1][0].splitlines(keepends=True)[:40]))
+    done = stack.run("retrain", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "check_data_quality: the new files add no row (" in done.stdout
+    assert "of 40): there is nothing to train on" in done.stdout
+    assert stack.dataset("verify", "abalone").returncode == 0
 
 
 def test_a_rebuild_from_the_landed_files_is_identical_bit_by_bit(stack):
