@@ -985,9 +985,10 @@ def write_dataset(
     data = ordered.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
     training = ordered.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
     hashes = ordered.select("key", "row_hash")
-    # Both Parquet jobs get the same encoding: they run side by side, and parquet-mr keeps the encoding of the writer made
-    # last for all writers of the process. Hashes never repeat, so a dictionary of them is wasted.
-    parquet = {"parquet.enable.dictionary#key": "false", "parquet.enable.dictionary#row_hash": "false"}
+    # One encoding per column: the footer lists a column's encodings in an order that differs from one Java process to the next, and format
+    # version 1 and dictionaries use several. Both Parquet jobs get the same settings: they run side by side, and parquet-mr keeps those of
+    # the writer made last for all writers of the process.
+    parquet = {"parquet.enable.dictionary": "false", "parquet.writer.version": "v2"}
     pages = {"parquet.page.row.count.limit": str(PAGE_ROWS)}
     text = {"header": "false", "emptyValue": "", "nullValue": ""}
     writers = {
