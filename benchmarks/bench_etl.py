@@ -57,9 +57,9 @@ def line_sql(number: str) -> str:
     return f"concat_ws(',', {', '.join(parts)})"
 
 
-def manifest(root: Path, batch: str, key: str, history: Sequence[str], store: Path) -> dict[str, Any]:
+def manifest(root: Path, batch: str, key: str, history: Sequence[str], store: Path, size: int = 0) -> dict[str, Any]:
     """Manifest of a batch of one file; `store` is the model's folder of the bucket."""
-    size = (root / key).stat().st_size if (root / key).exists() else 0
+    size = (root / key).stat().st_size if (root / key).exists() else size
     return {
         "schema_version": 1,
         "batch": batch,
@@ -84,7 +84,7 @@ def make_history(store: str, rows: str) -> None:
     spark = job.start_spark()
     per_batch = int(rows) // BATCHES
     for number in range(BATCHES):
-        batch = job.Manifest.of(manifest(Path(store), f"history{number}", "none", [], Path(store)))
+        batch = job.Manifest.of(manifest(Path(store), f"history{number}", "none", [], Path(store), 55 * per_batch))
         about = job.local_table(
             spark, job.ABOUT_FILE, [(0, None, list(range(len(COLUMNS))), len(COLUMNS), None, False)]
         )
@@ -93,9 +93,7 @@ def make_history(store: str, rows: str) -> None:
             f"{line_sql('id')} AS value", "TRUE AS plain", "0L AS block", "id AS position"
         )
         parsed = job.parse(lines.crossJoin(about), batch.contract, batch.split)
-        tasks = max(1, per_batch // 200_000)
-        spread = parsed.repartition(tasks, job.F.expr(job.bucket_of("key", tasks)))
-        job.write_dataset(spark, spread, batch, ["hashes"])
+        job.write_dataset(spark, parsed, batch, ["hashes"])
 
 
 def make_files(folder: str, sizes: str) -> None:

@@ -36,7 +36,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
 SYNTHETIC = "synthetic"
@@ -57,6 +57,7 @@ GZIP_RATIO = 4  # what survey text usually compresses by; only sizes partitions
 # Up to this many row keys are looked up page by page in the history, more are joined. Parquet evaluates the list as nested ORs: 764 of them
 # overflowed the stack of an executor thread with default settings.
 POINT_LOOKUPS = 200
+BROADCAST_ROWS = 200_000  # row positions (8 bytes each) that are sent to every worker
 PAGE_ROWS = 1024  # rows of a Parquet page of the hash files: what one point look-up reads
 STALE_STAGING_SECONDS = (
     6 * 3600
@@ -502,7 +503,9 @@ def tune(spark: SparkSession, manifest: Manifest) -> None:
         "spark.sql.parquet.compression.codec": "snappy",
         # The JVM never compiles methods above 8000 bytes; without this Spark fuses all steps of parse() into one that large.
         "spark.sql.codegen.hugeMethodLimit": 8000,
+        # One open file per split: rows are written in their order instead of being sorted by split.
         "spark.sql.maxConcurrentOutputFileWriters": len(manifest.split) + 1,
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",  # read a few times only: not worth its cost
     }
     for name, value in settings.items():
         spark.conf.set(name, str(value))
@@ -763,19 +766,6 @@ def split_of(split: Sequence[tuple[str, int]]) -> str:
 # ------------------------------------------------------------------------------------------------------------------- Spark: the merge
 
 
-def deduplicate(rows: DataFrame, tasks: int) -> DataFrame:
-    """Mark the one row of each hash that stays (`first`): a real row before a synthetic one, then by file and line."""
-    bucket = f"coalesce({bucket_of('key', tasks)}, position % {tasks})"
-    spread = rows.selectExpr("*", f"{bucket} AS bucket").repartition(tasks, "bucket")
-    rank = "row_number() OVER (PARTITION BY key, row_hash, bucket ORDER BY synthetic, file, block, position)"
-    return spread.selectExpr("*", f"{rank} = 1 AS first").drop("bucket")
-
-
-def bucket_of(key: str, tasks: int) -> str:
-    """Partition of a key."""
-    return f"(shiftright({key}, 20) % {tasks})"
-
-
 @dataclass
 class Tally:
     """What the rows of a batch came to."""
@@ -787,6 +777,16 @@ class Tally:
     sources: Counter[str] = field(default_factory=Counter)
     targets: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     encoding: set[int] = field(default_factory=set)
+
+    def move(self, group: Any, start: str | None, end: str) -> None:
+        """Count a group of rows as `end`, no longer as `start`."""
+        self.files[group.file][end] += group.n
+        if start:
+            self.files[group.file][start] -= group.n
+        sign = 1 if end == "accepted" else -1
+        self.splits[group.split] += sign * group.n
+        self.sources[SYNTHETIC if group.synthetic else SOURCES[0]] += sign * group.n
+        self.targets[group.split] += sign * group.target
 
     @property
     def rows(self) -> int:
@@ -802,10 +802,8 @@ class Tally:
 
 def tally(rows: DataFrame, contract: Contract) -> Tally:
     """Count rows per file, split, source and reason. The groups are few: reasons hold no values."""
-    groups = rows.groupBy("file", "block", "kind", "first", "reasons", "split", "synthetic").agg(
-        F.expr("count(1) AS n"),
-        F.expr("min(position) AS start"),
-        F.expr(f"sum(CAST(value_{contract.at(contract.target)} AS double)) AS target"),
+    groups = rows.groupBy("file", "block", "kind", "reasons", "split", "synthetic").agg(
+        F.expr("count(1) AS n"), F.expr("min(position) AS start"), target_sum(contract)
     )
     found = Tally()
     for group in groups.collect():
@@ -818,19 +816,24 @@ def tally(rows: DataFrame, contract: Contract) -> Tally:
             found.files[group.file]["bad"] += group.n
             for reason in group.reasons.split("\n"):
                 found.reasons[reason] += group.n
-        elif group.kind == ROW and not group.first:
-            found.files[group.file]["in_batch"] += group.n
         elif group.kind == ROW:
-            add_accepted(found, group, 1)
+            found.move(group, None, "accepted")
     return found
 
 
-def add_accepted(found: Tally, group: Any, sign: int) -> None:
-    """Add (or take back) accepted rows."""
-    found.files[group.file]["accepted"] += sign * group.n
-    found.splits[group.split] += sign * group.n
-    found.sources[SYNTHETIC if group.synthetic else SOURCES[0]] += sign * group.n
-    found.targets[group.split] += sign * group.target
+def target_sum(contract: Contract) -> Column:
+    """Sum the target over a group."""
+    return F.expr(f"sum(CAST(value_{contract.at(contract.target)} AS double)) AS target")
+
+
+def drop_repeated(rows: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
+    """Keep one row of each hash: a real row before a synthetic one, then the first by file and line."""
+    suspects = rows.groupBy("key").agg(F.expr("count(1) AS n")).where("n > 1").select("key").persist()
+    if not suspects.count():
+        return rows
+    rank = "row_number() OVER (PARTITION BY row_hash ORDER BY synthetic, file, block, position)"
+    ranked = rows.join(suspects, "key", "left_semi").selectExpr("*", f"{rank} AS rank")
+    return without(rows, ranked.where("rank > 1"), manifest, found, "in_batch")
 
 
 def drop_known(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally) -> DataFrame:
@@ -842,25 +845,35 @@ def drop_known(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: 
     if found.total("accepted") <= POINT_LOOKUPS:
         keys = ", ".join(f"{row.key}L" for row in rows.select("key").collect())
         hashes = [row.row_hash for row in known.where(f"key IN ({keys})").collect()]
-        seen = f"row_hash IN ({', '.join(map(literal, hashes))})" if hashes else "FALSE"
-        repeated, left = rows.where(seen), rows.where(f"NOT {seen}")
-        empty = not hashes
+        if not hashes:
+            return rows
+        repeated = rows.where(f"row_hash IN ({', '.join(map(literal, hashes))})")
     else:
-        table = known.join(rows.select("key", "row_hash"), ["key", "row_hash"], "left_semi").distinct().persist()
-        repeated, left = (rows.join(table, ["key", "row_hash"], how) for how in ("left_semi", "left_anti"))
-        # A join may move rows between partitions; the file a row is written to must not depend on that.
-        left = left.repartition(manifest.tasks, F.expr(bucket_of("key", manifest.tasks)))
-        empty = not table.count()
-    if empty:
-        return rows
-    target = f"value_{manifest.contract.at(manifest.contract.target)}"
-    groups = repeated.groupBy("file", "split", "synthetic").agg(
-        F.expr("count(1) AS n"), F.expr(f"sum(CAST({target} AS double)) AS target")
-    )
-    for group in groups.collect():
-        found.files[group.file]["in_history"] += group.n
-        add_accepted(found, group, -1)
-    return left
+        keys = rows.select("key", "row_hash")
+        seen = known.join(keys, ["key", "row_hash"], "left_semi").distinct().persist()
+        if not seen.count():
+            return rows
+        repeated = rows.join(seen, ["key", "row_hash"], "left_semi")
+    return without(rows, repeated, manifest, found, "in_history")
+
+
+def without(rows: DataFrame, losers: DataFrame, manifest: Manifest, found: Tally, why: str) -> DataFrame:
+    """Take rows out and count them under `why`. The rest keeps an order that the manifest alone decides."""
+    columns = ["position", "file", "split", "synthetic", f"value_{manifest.contract.at(manifest.contract.target)}"]
+    losers = losers.select(columns).persist()
+    counts = losers.groupBy("file", "split", "synthetic").agg(F.expr("count(1) AS n"), target_sum(manifest.contract))
+    lost = 0
+    for group in counts.collect():
+        found.move(group, "accepted", why)
+        lost += group.n
+    if lost <= BROADCAST_ROWS:  # every partition stays where it is and as it is
+        return rows.join(F.broadcast(losers.select("position")), "position", "left_anti")
+    return spread(rows.join(losers.select("position"), "position", "left_anti"), manifest.tasks)
+
+
+def spread(rows: DataFrame, tasks: int) -> DataFrame:
+    """Distribute and sort rows by hash."""
+    return rows.repartition(tasks, F.expr(f"shiftright(key, 20) % {tasks}")).sortWithinPartitions("key", "row_hash")
 
 
 # --------------------------------------------------------------------------------------------------------------------- Spark: writing
@@ -980,11 +993,9 @@ def write_dataset(
     publisher = Publisher(spark, manifest.output, manifest.batch)
     names = literal([name for name, _ in manifest.split])
     source = f"CASE WHEN synthetic THEN '{SYNTHETIC}' ELSE '{SOURCES[0]}' END AS source"
-    # Sorted by hash; Spark keeps one file per split open instead of sorting by split again.
-    ordered = rows.sortWithinPartitions("key", "row_hash")
-    data = ordered.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
-    training = ordered.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
-    hashes = ordered.select("key", "row_hash")
+    data = rows.selectExpr(*contract.named(contract.names), "row_hash", source, f"{names}[split] AS split")
+    training = rows.selectExpr(*contract.named(contract.training_order), f"{names}[split] AS split")
+    hashes = spread(rows.select("key", "row_hash"), manifest.tasks)
     # One encoding per column: the footer lists a column's encodings in an order that differs from one Java process to the next, and format
     # version 1 and dictionaries use several. Both Parquet jobs get the same settings: they run side by side, and parquet-mr keeps those of
     # the writer made last for all writers of the process.
@@ -1099,9 +1110,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     while True:
         files = {n: file for n, file in enumerate(manifest.files) if file.key not in refused and file.size}
         lines = read_lines(spark, files, layouts) if files else no_lines(spark)
-        rows = deduplicate(parse(lines, manifest.contract, manifest.split), manifest.tasks).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        rows = parse(lines, manifest.contract, manifest.split).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             found = tally(rows, manifest.contract)
             late = {files[number].key: "encoding is not UTF-8: save as UTF-8" for number in found.encoding}
@@ -1123,7 +1132,9 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     bytes_written = 0
     over_budget = found.rows > 0 and found.total("bad") / found.rows > manifest.contract.max_share
     if not over_budget:
-        kept = drop_known(spark, rows.where(f"kind = {ROW} AND first"), manifest, found)
+        kept = drop_repeated(rows.where(f"kind = {ROW}"), manifest, found)
+        clock.lap("deduplicate")
+        kept = drop_known(spark, kept, manifest, found)
         clock.lap("history")
         accepted_files, bytes_written = write_dataset(spark, kept, manifest)
     else:
