@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
-from local_account import ROLE
+from local_account import ROLE, wait_for
 from serving_stage import BROKEN, MULTIPLIES, Stage
 
 from retraining import deployment, registry
@@ -51,8 +51,10 @@ def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage)
     assert "did not come up" in status.reason
     assert "this model is broken" in status.reason
     handle = {"endpoint": stage.name, "config": request["EndpointConfigName"]}
-    log = JOB_KINDS["endpoint"].log_tail(stage.access, handle)  # not that of the old container, which logs requests
-    assert any("this model is broken" in line for line in log), log
+    # CloudWatch gets the lines a moment later; they must be those of the new container, not of the old one, which logs requests.
+    wait_for(
+        lambda: any("this model is broken" in line for line in JOB_KINDS["endpoint"].log_tail(stage.access, handle)), 15
+    )
     assert load.failures == []
     assert set(load.answers) == {6.0}
     assert stage.serving()["EndpointConfigName"] == old
