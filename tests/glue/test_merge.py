@@ -349,6 +349,7 @@ def test_script_runs_as_glue_starts_it(bucket: Bucket) -> None:
     assert report["rows_accepted"] == 20
     assert set(report["seconds"]) == {
         "session",
+        "deduplicate",
         "inspect",
         "parse",
         "history",
