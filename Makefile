@@ -63,7 +63,7 @@ docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
 
 test: setup-dev  ## all tests but the two suites that start a whole stack
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
 	$(DEV)/python -m pytest tests/e2e -m e2e

@@ -1,5 +1,6 @@
 """What all tests share: an Airflow home of their own, set before anything imports Airflow."""
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -13,3 +14,6 @@ os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
+
+# Its connections close when the interpreter ends, after pytest has closed the stream that they would log to.
+logging.getLogger("py4j").setLevel(logging.WARNING)
