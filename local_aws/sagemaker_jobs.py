@@ -7,6 +7,7 @@ what it left. The document is written through at every step, so that a restart f
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
@@ -27,6 +28,11 @@ from local_aws.store import Store
 _LOG = logging.getLogger(__name__)
 
 Document = dict[str, Any]
+
+_NO_PIP = """#!/bin/sh
+echo "local_aws installs no packages: a job runs with those of its environment (requirements/jobs.txt)" >&2
+exit 1
+"""
 
 #: Reason of a job whose process died together with local_aws.
 INTERRUPTED = "InternalServerError: local_aws stopped while the job was running; start the job again."
@@ -292,3 +298,21 @@ def argv_in_sandbox(command: Sequence[str], python: Path, sandbox: Sandbox) -> l
     if argv and Path(argv[0]).name in ("python", "python3"):
         argv[0] = str(python)
     return argv
+
+
+def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:
+    """Map the paths inside the shell scripts of a container's command, such as the ``runproc.sh`` of the SageMaker SDK."""
+    for part in argv:
+        path = Path(part)
+        if path.suffix == ".sh" and path.is_relative_to(sandbox.ml) and path.is_file():
+            sandbox.map_script(path)
+
+
+def refuse_installation(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """Put a ``pip`` first on the job's PATH that installs nothing and says so: a job's packages are those of its environment."""
+    folder = sandbox.root / "bin"
+    folder.mkdir(exist_ok=True)
+    for name in ("pip", "pip3"):
+        (folder / name).write_text(_NO_PIP)
+        (folder / name).chmod(0o755)
+    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"

@@ -9,7 +9,14 @@ from local_aws.errors import JobError, validation_error
 from local_aws.images import python_for_image
 from local_aws.logs import tail
 from local_aws.processes import ManagedProcess
-from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox
+from local_aws.sagemaker_jobs import (
+    ActiveJob,
+    Document,
+    JobService,
+    argv_in_sandbox,
+    map_shell_scripts,
+    refuse_installation,
+)
 from local_aws.sandbox import Sandbox
 
 #: What a container finds in /opt/ml/config/processingjobconfig.json.
@@ -71,7 +78,9 @@ class ProcessingJobs(JobService):
         self._write_configuration(document, sandbox)
         command = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", [])]
         argv = argv_in_sandbox(command, python, sandbox)
+        map_shell_scripts(argv, sandbox)
         env = self.environment(python, sandbox, document.get("Environment", {}))
+        refuse_installation(sandbox, env)
         env["PROCESSING_JOB_NAME"] = name
         self.change(name, ProcessingStartTime=time.time())
         log = self.log_file(name)

@@ -12,7 +12,7 @@ from local_aws.errors import JobError, validation_error
 from local_aws.images import python_for_image
 from local_aws.logs import tail
 from local_aws.processes import ManagedProcess
-from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox
+from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox, refuse_installation
 from local_aws.sandbox import Sandbox, extract_archive, pack_folder, parse_s3_uri
 from local_aws.training_toolkit import (
     algorithm_error,
@@ -21,6 +21,9 @@ from local_aws.training_toolkit import (
     script_path,
     training_variables,
 )
+
+#: The channel in which the SageMaker SDK's ModelTrainer sends its own start scripts; they name /opt/ml literally.
+DRIVERS = "sm_drivers"
 
 
 class TrainingJobs(JobService):
@@ -126,6 +129,10 @@ class TrainingJobs(JobService):
                 self.files.download_prefix(source["S3Uri"], folder)
             else:
                 raise JobError(f"channel {name}: S3DataType {source['S3DataType']} is not available in local_aws")
+            if name == DRIVERS:
+                for pattern in ("*.sh", "*.py"):
+                    for script in folder.rglob(pattern):
+                        sandbox.map_script(script)
             channels.append(name)
         return channels
 
@@ -160,6 +167,7 @@ class TrainingJobs(JobService):
         if (ml / "code").is_dir():
             variables["PYTHONPATH"] = str(ml / "code")
         env = self.environment(python, sandbox, document.get("Environment", {})) | variables
+        refuse_installation(sandbox, env)
         return argv, env
 
     def _unpack_code(self, decoded: Document, sandbox: Sandbox) -> None:

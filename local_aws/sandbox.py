@@ -62,6 +62,11 @@ class Sandbox:
         """Return `text` with every /opt/ml in it replaced by the folder on this machine."""
         return _CONTAINER_ROOT.sub(str(self.ml), text)
 
+    def map_script(self, path: Path) -> None:
+        """Replace /opt/ml in a text file of the container, which a shell or an interpreter is about to run as it stands."""
+        text = path.read_bytes().decode(errors="surrogateescape")
+        path.write_bytes(self.map_text(text).encode(errors="surrogateescape"))
+
     def remove(self) -> None:
         """Delete the container's folders."""
         shutil.rmtree(self.root, ignore_errors=True)
