@@ -25,11 +25,13 @@ COPY survey/ /opt/project/survey/
 COPY dags/ /opt/project/dags/
 ENV PATH=/opt/venvs/airflow/bin:$PATH PYTHONPATH=/opt/project AIRFLOW_HOME=/opt/airflow AWS_CONFIG_FILE=/etc/aws/config
 WORKDIR /opt/project
-USER retraining
+USER 50000
 ENTRYPOINT ["sh", "/usr/local/bin/entrypoint.sh"]
 
 FROM base AS local-aws
-# The folder of manual pages, which slim images lack, is where Debian's Java links its own.
+# The folder of manual pages, which slim images lack, is where Debian's Java links its own. No version of Java's package is pinned: Debian keeps only
+# the one with the latest security fixes, so a pin would break the build at the next fix.
+# hadolint ignore=DL3008
 RUN mkdir -p /usr/share/man/man1 \
  && apt-get update \
  && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
@@ -42,6 +44,6 @@ RUN for name in local_aws jobs; do \
 COPY local_aws/ /opt/project/local_aws/
 WORKDIR /opt/project
 RUN /opt/venvs/local_aws/bin/python -m local_aws.spark --environments /opt/venvs
-USER retraining
+USER 50000
 ENTRYPOINT ["/opt/venvs/local_aws/bin/python", "-m", "local_aws", "--data-dir", "/data", "--environments", "/opt/venvs"]
 CMD ["--host", "0.0.0.0", "--allow-host", "local-aws"]

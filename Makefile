@@ -54,6 +54,7 @@ check: setup-dev  ## linter, formatter, types, templates
 	$(DEV)/cfn-lint infra/*.yaml
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi
+	@if command -v hadolint >/dev/null; then hadolint Dockerfile survey/Dockerfile; else echo "hadolint is not here: the Dockerfiles were not checked"; fi
 
 format: setup-dev  ## format the sources
 	$(DEV)/ruff check --fix .

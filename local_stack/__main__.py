@@ -1,8 +1,9 @@
-"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|reset|env``."""
+"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|reset|history|env``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -33,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     provision.add_argument("--data", action="store_true", help="also upload the original Abalone data")
     commands.add_parser("secrets", help="make the secrets of this stack, unless they exist")
     commands.add_parser("password", help="print where the Airflow UI is and how to log in")
+    history = commands.add_parser(
+        "history", help="print as JSON what must outlive a restart: runs, data, models, endpoint"
+    )
+    history.add_argument("--compare", metavar="FILE", help="an earlier output, - for the input; 1 if any of it is lost")
     commands.add_parser("env", help="print the variables that make aws, boto3 and airflow talk to this stack")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -91,11 +96,28 @@ def _run(chosen: argparse.Namespace) -> int:
         _say("the secrets of this stack are ready")
     elif chosen.command == "password":
         _say(stack.log_in_hint())
+    elif chosen.command == "history":
+        return _history(chosen.compare)
     elif chosen.command == "demo" and chosen.running:
         _say("\n" + demo.describe(demo.play(_say)))
     elif chosen.command == "demo":
         return _demo()
     return 0
+
+
+def _history(earlier: str | None) -> int:
+    from local_stack import history
+
+    note = history.now()
+    if earlier is None:
+        print(json.dumps(note, indent=1))
+        return 0
+    text = sys.stdin.read() if earlier == "-" else Path(earlier).read_text(encoding="utf-8")
+    missing = history.lost(json.loads(text), note)
+    for sentence in missing:
+        print(f"LOST {sentence}", file=sys.stderr)
+    _say(f"{len(missing)} thing(s) lost" if missing else f"nothing is lost: {history.describe(note)}")
+    return 1 if missing else 0
 
 
 def _demo() -> int:
