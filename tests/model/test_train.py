@@ -3,6 +3,7 @@ import re
 import sys
 from pathlib import Path
 
+import hyperparameters
 import joblib
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_the_artifact_holds_model_card_and_the_code_that_loads_it(default_artifa
 def test_the_card_says_what_was_trained_on_what_and_how_well(default_artifact, abalone):
     card = json.loads((default_artifact / "model_card.json").read_text())
     assert card["algorithm"] == "svr_hgb"
-    assert card["hyperparameters"] == train.SVR_HGB
+    assert card["hyperparameters"] == hyperparameters.SVR_HGB
     assert card["columns"] == COLUMNS[1:]
     assert card["dataset_version"] == 3
     assert card["rows"] == {"train": 1600, "validation": 600}
@@ -64,7 +65,7 @@ def test_the_log_has_the_metrics_that_the_training_job_looks_for(channels, tmp_p
 
 def test_hyperparameters_can_be_set_and_are_recorded(channels, tmp_path, default_artifact, abalone):
     card = train_artifact(channels, tmp_path, "--params", '{"hgb_max_iter": 5, "svr_C": 2}')
-    assert card["hyperparameters"] == train.SVR_HGB | {"hgb_max_iter": 5, "svr_C": 2.0}
+    assert card["hyperparameters"] == hyperparameters.SVR_HGB | {"hgb_max_iter": 5, "svr_C": 2.0}
     assert not np.allclose(predictions(tmp_path, abalone), predictions(default_artifact, abalone))
 
 
@@ -140,3 +141,12 @@ def test_a_channel_that_does_not_fit_is_an_error(tmp_path, text, message):
 def test_a_channel_is_read_whole_and_in_the_order_of_its_paths(channels, abalone):
     rows = train.read_channel(channels / "train", COLUMNS, "rings")
     assert np.array_equal(rows["length"], abalone["length"][:1600])
+
+
+def test_every_algorithm_has_its_hyperparameters_and_every_option_exists(capsys):
+    assert list(train.ALGORITHMS) == list(hyperparameters.DEFAULTS)
+    assert hyperparameters.DEFAULT_ALGORITHM in hyperparameters.DEFAULTS
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(f"--{option} " in printed for option in hyperparameters.OPTIONS)

@@ -30,6 +30,7 @@ import pandas as pd
 import sklearn
 from evaluate import error_statistics, group_statistics
 from features import NETWORK_INPUTS, DenseNetwork, RatioFeatures, RawInputs, SmearedLogTarget, network_inputs
+from hyperparameters import DEFAULT_ALGORITHM, complete
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression
@@ -44,57 +45,16 @@ ARTIFACT_CODE = ("inference.py", "features.py")
 ROWS_WORTH_THREADS = (
     20_000  # below, threads wait for each other longer than they work, and much longer on a busy machine
 )
-SVR_HGB = {
-    "svr_C": 1.0,
-    "svr_epsilon": 0.15,
-    "svr_gamma": 0.03,
-    "hgb_learning_rate": 0.03,
-    "hgb_max_iter": 150,
-    "hgb_max_leaf_nodes": 8,
-    "hgb_min_samples_leaf": 20,
-}
-MLPS = {
-    "mlp_count": 5,
-    "mlp_units": 32,
-    "mlp_alpha": 0.01,
-    "mlp_learning_rate": 0.003,
-    "mlp_clip": 3.0,
-    "mlp_max_iter": 500,
-}
-# The published workflow: 200 epochs in batches of 8, Adam at its default rate.
-NETWORK = {"units": 64, "epochs": 200, "batch_size": 8, "learning_rate": 0.001}
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A way to train: what can be set, and how to get a model with ``fit(frame, target)`` and ``predict(frame)``."""
+    """A way to train: how to get a model with ``fit(frame, target)`` and ``predict(frame)``; see hyperparameters.py for what can be set."""
 
-    defaults: Mapping[str, float]
     build: Callable[[Mapping[str, Any], int], Any]
     """Takes hyperparameters and seed."""
     features: Sequence[str]
     """Names of what the regressor sees."""
-
-    def hyperparameters(self, overrides: Mapping[str, Any]) -> dict[str, float]:
-        """Return the defaults with ``overrides`` in place.
-
-        Raises:
-            ValueError: an override has no default of that name, or is not a number of the default's type.
-
-        """
-        unknown = sorted(set(overrides) - set(self.defaults))
-        if unknown:
-            known = ", ".join(self.defaults) or "none"
-            raise ValueError(f"unknown hyperparameter {', '.join(unknown)}; this algorithm has: {known}")
-        return {**self.defaults, **{name: self._typed(name, value) for name, value in overrides.items()}}
-
-    def _typed(self, name: str, value: Any) -> float:
-        kind = type(self.defaults[name])
-        if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
-            raise ValueError(
-                f"hyperparameter {name} is {value!r}, expected {'an integer' if kind is int else 'a number'}"
-            )
-        return kind(value)
 
 
 def build(algorithm: str, params: Mapping[str, Any] | None = None, seed: int = 0) -> Any:
@@ -104,8 +64,8 @@ def build(algorithm: str, params: Mapping[str, Any] | None = None, seed: int = 0
         ValueError: unknown algorithm or hyperparameter.
 
     """
-    chosen = _algorithm(algorithm)
-    return chosen.build(chosen.hyperparameters(params or {}), seed)
+    hyperparameters = complete(algorithm, params or {})
+    return ALGORITHMS[algorithm].build(hyperparameters, seed)
 
 
 def train(algorithm: str, frame: pd.DataFrame, target: np.ndarray, params: Mapping[str, Any], seed: int) -> Any:
@@ -209,18 +169,12 @@ class KerasNetwork:
 
 
 RATIO_FEATURES = list(RatioFeatures().get_feature_names_out())
-ALGORITHMS: dict[str, Algorithm] = {
-    "svr_hgb": Algorithm(SVR_HGB, _svr_hgb, RATIO_FEATURES),
-    "svr_hgb_mlp": Algorithm({**SVR_HGB, **MLPS}, _svr_hgb_mlp, RATIO_FEATURES),
-    "linear": Algorithm({}, _linear, list(RawInputs().get_feature_names_out())),
-    "keras": Algorithm(NETWORK, KerasNetwork, NETWORK_INPUTS),
+ALGORITHMS: dict[str, Algorithm] = {  # of the names in hyperparameters.py
+    "svr_hgb": Algorithm(_svr_hgb, RATIO_FEATURES),
+    "svr_hgb_mlp": Algorithm(_svr_hgb_mlp, RATIO_FEATURES),
+    "linear": Algorithm(_linear, list(RawInputs().get_feature_names_out())),
+    "keras": Algorithm(KerasNetwork, NETWORK_INPUTS),
 }
-
-
-def _algorithm(name: str) -> Algorithm:
-    if name not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {name!r}, choose one of: {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
 
 
 def read_channel(folder: Path, columns: Sequence[str], target: str) -> pd.DataFrame:
@@ -277,8 +231,7 @@ def write_artifact(folder: Path, model: Any, card: Mapping[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the arguments and the ``SM_*`` environment say."""
     args = _parse(arguments)
-    algorithm = _algorithm(args.algorithm)
-    params = algorithm.hyperparameters(args.params)
+    params = complete(args.algorithm, args.params)
     for name in (args.target, args.group):
         if name not in args.columns:
             raise ValueError(f"--columns {args.columns} has no {name!r}")
@@ -301,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "target": args.target,
         "group": args.group,
         "columns": inputs,
-        "features": list(algorithm.features),
+        "features": list(ALGORITHMS[args.algorithm].features),
         "dataset_version": args.dataset_version,
         "rows": {"train": len(training), "validation": len(validation)},
         "metrics": metrics,
@@ -316,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--algorithm", choices=list(ALGORITHMS), default="svr_hgb")
+    parser.add_argument("--algorithm", choices=list(ALGORITHMS), default=DEFAULT_ALGORITHM)
     parser.add_argument("--columns", type=_json_value, required=True, help="names in file order, a JSON list")
     parser.add_argument("--target", required=True)
     parser.add_argument("--group", required=True, help="column whose values the metrics are split by")
