@@ -87,6 +87,16 @@ def error_code(error: Exception) -> str:
     return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
 
 
+REQUEST_ERRORS = frozenset(
+    {"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"}
+)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether AWS, or botocore before it, refused a request for what it says; the same request would be refused again."""
+    return error_code(error) in REQUEST_ERRORS or type(error).__name__ == "ParamValidationError"
+
+
 def is_not_found(error: Exception) -> bool:
     """Tell whether a ClientError means that the named resource does not exist; SageMaker says so with a ValidationException."""
     message = str(getattr(error, "response", {}).get("Error", {}).get("Message", "")).lower()
@@ -137,7 +147,7 @@ class SageMakerJob:
                 tags = [{"Key": DIGEST_TAG, "Value": full}, {"Key": "retraining:model", "Value": model}]
                 try:
                     getattr(sagemaker, f"create_{self._snake}")(
-                        **{self._name_key: name}, **request, Tags=[*request.get("Tags", []), *tags]
+                        **{**request, self._name_key: name, "Tags": [*request.get("Tags", []), *tags]}
                     )
                 except ClientError as refused:
                     if error_code(refused) != "ResourceInUse":
@@ -156,6 +166,10 @@ class SageMakerJob:
         raise JobError(
             f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them"
         )
+
+    def arn(self, access: AwsAccess, handle: Handle) -> str:
+        """Return the job's ARN."""
+        return str(self._describe(client("sagemaker", access), handle["name"])[f"{self.noun}JobArn"])
 
     def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
         """Look at the job."""

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS, STOPPED_REASON, Handle, JobError, Submitted, error_code
+from retraining.aws_jobs import JOB_KINDS, STOPPED_REASON, Handle, JobError, Submitted, is_refusal
 from retraining.triggers import JobTrigger
 
 TRANSIENT_REASONS = (
@@ -22,9 +22,6 @@ TRANSIENT_REASONS = (
     "interrupted",
 )
 """Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
-REQUEST_ERRORS = frozenset(
-    {"ValidationException", "ValidationError", "InvalidInputException", "AccessDeniedException", "AccessDenied"}
-)
 
 
 def is_transient(reason: str) -> bool:
@@ -128,7 +125,7 @@ class AwsJobOperator(PythonOperator):
         except JobError as error:
             raise AirflowFailException(str(error)) from error
         except Exception as error:
-            if error_code(error) in REQUEST_ERRORS or type(error).__name__ == "ParamValidationError":
+            if is_refusal(error):
                 raise AirflowFailException(
                     f"AWS refused the request of step {self.step} of model {self.model}: {error}"
                 ) from error
