@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from retraining.gate_table import NONE, confidence, guards, measures, number
 from retraining.report_plots import difference_plot, group_plot, scatter_plot, share_bar
 
 SAMPLE_ROWS = 2000
@@ -21,7 +22,6 @@ WORST_ROWS = 8
 LISTED = 25
 MAX_GROUPS = 40
 LONGEST_TEXT = 300
-NONE = "\u2013"  # a dash
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4)
 _WORD = (1 << 64) - 1
 
@@ -131,18 +131,6 @@ def render(
     )
 
 
-def number(value: Any, digits: int = 4, sign: bool = False) -> str:
-    """Return a number for people: four significant digits, thousands apart, a dash for none."""
-    if value is None:
-        return NONE
-    if isinstance(value, int):
-        return f"{value:+,}" if sign else f"{value:,}"
-    if not math.isfinite(value):
-        return str(value)
-    places = max(0, min(digits, digits - 1 - math.floor(math.log10(abs(value))) if value else digits - 1))
-    return f"{value:+,.{places}f}" if sign else f"{value:,.{places}f}"
-
-
 def _text(value: Any) -> str:
     text = str(value)
     return escape(text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…")
@@ -171,7 +159,7 @@ def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: 
         (
             "Difference",
             number(numbers.get("rmse_difference"), sign=True),
-            f"at most {number(numbers['upper_bound'], sign=True)} with {_confidence(decision)} confidence"
+            f"at most {number(numbers['upper_bound'], sign=True)} with {confidence(numbers)} confidence"
             if numbers.get("upper_bound") is not None
             else "nothing to compare with",
         ),
@@ -187,13 +175,8 @@ def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: 
     )
 
 
-def _confidence(decision: Mapping[str, Any]) -> str:
-    confidence = decision.get("numbers", {}).get("policy", {}).get("confidence", 0.95)
-    return f"{confidence:.4g}" if confidence > 1 else f"{100 * confidence:.4g} %"
-
-
 def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
-    challenger, champion, numbers = analysis["challenger"], analysis.get("champion"), decision.get("numbers", {})
+    champion, numbers = analysis.get("champion"), decision.get("numbers", {})
     parts = []
     if numbers.get("upper_bound") is not None:
         plot = difference_plot(
@@ -201,55 +184,34 @@ def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str
         )
         parts.append(
             f"<figure>{plot}<figcaption>RMSE of the challenger minus RMSE of the champion on the same rows. The bar ends at the "
-            f"one-sided {_confidence(decision)} bounds; the challenger is promoted when its right end is left of the line."
+            f"one-sided {confidence(numbers)} bounds; the challenger is promoted when its right end is left of the line."
             "</figcaption></figure>"
         )
     else:
         parts.append("<p>There is no champion to compare with; the guards alone decided.</p>")
-    names = [("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²"), ("bias", "Bias")]
     head = "<th>Measure</th><th>Challenger</th>" + ("<th>Champion</th><th>Difference</th>" if champion else "")
-    measures = []
-    for key, name in names:
-        signed = key == "bias"
-        cells = [_text(name), number(challenger.get(key), sign=signed)]
+    table = []
+    for measure in measures(analysis):
+        cells = [_text(measure.name), number(measure.challenger, sign=measure.signed)]
         if champion:
-            known = challenger.get(key) is not None and champion.get(key) is not None
-            cells.append(number(champion.get(key), sign=signed))
-            cells.append(number(challenger[key] - champion[key], sign=True) if known else NONE)
-        measures.append(cells)
-    parts.append(f'<div class="pair">{_table(head, measures)}{_guards(analysis, numbers)}</div>')
+            cells.append(number(measure.champion, sign=measure.signed))
+            cells.append(number(measure.difference, sign=True))
+        table.append(cells)
+    parts.append(f'<div class="pair">{_table(head, table)}{_guards(numbers)}</div>')
     return _section("Champion against challenger", "".join(parts))
 
 
-def _guards(analysis: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
-    policy = numbers.get("policy")
-    if not policy:
-        return ""
-    guards: list[tuple[str, float | None, str, bool]] = [
-        ("Test rows", numbers["n"], f"≥ {number(policy['min_test_rows'])}", numbers["n"] >= policy["min_test_rows"])
-    ]
-    for name, key, limit in (
-        ("RMSE", "rmse", "rmse_threshold"),
-        ("Bias", "bias", "max_abs_bias"),
-        ("RMSE of the worst group", "worst_group_rmse", "max_group_rmse"),
-    ):
-        value = numbers.get(key)
-        if value is not None:
-            sign = "± " if key == "bias" else "≤ "
-            guards.append((name, float(value), f"{sign}{policy[limit]:g}", abs(value) <= policy[limit]))
-    if numbers.get("upper_bound") is not None:
-        bound, limit_value = float(numbers["upper_bound"]), float(numbers["limit"])
-        guards.append(("Bound of the difference", bound, f"< {limit_value:g}", bound < limit_value))
+def _guards(numbers: Mapping[str, Any]) -> str:
     rows = [
         [
-            _text(name),
-            number(value, sign="ias" in name or "Bound" in name),
-            _text(limit),
-            f'<span class="{"good" if passed else "bad"}">{"✓ passed" if passed else "✕ failed"}</span>',
+            _text(guard.name),
+            number(guard.value, sign=guard.signed),
+            _text(guard.limit),
+            f'<span class="{"good" if guard.passed else "bad"}">{"✓ passed" if guard.passed else "✕ failed"}</span>',
         ]
-        for name, value, limit, passed in guards
+        for guard in guards(numbers)
     ]
-    return _table("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows)
+    return _table("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows) if rows else ""
 
 
 def _predictions(rows: Mapping[str, Any], target: str) -> str:
