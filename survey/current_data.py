@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from local_stack.surveys import split_surveys
 from retraining.aws_clients import client
 from retraining.config import ModelConfig
 from retraining.dataset_log import DatasetLog, LogState
 from retraining.naming import digest
-from retraining.platform_settings import Platform, PlatformError, read_platform
+from retraining.platform_settings import Platform, UnreachableError, reach_platform
 from survey.generator.contract import Contract, csv_cells
 
 SPLITS = ("train", "validation", "test")
@@ -36,10 +33,6 @@ class CurrentData:
     batches: tuple[str, ...]
     """What the version is made of; names the fitted models."""
     platform: Platform | None = None
-
-
-class UnreachableError(RuntimeError):
-    """No platform answers; the message says how to start one."""
 
 
 def find(config: ModelConfig, original: Path, hold_back: bool, cache: Path, say: Say) -> CurrentData:
@@ -74,29 +67,7 @@ def reach(config: ModelConfig) -> Platform:
         UnreachableError: AWS does not answer, refuses, or the platform is not deployed.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    _probe(os.environ.get("AWS_ENDPOINT_URL"))
-    try:
-        return read_platform(config.platform_parameter, config.aws)
-    except (BotoCoreError, ClientError, PlatformError) as error:
-        raise UnreachableError(
-            f"no data platform is reachable ({_first_line(error)}); 'make up' starts the local one"
-        ) from error
-
-
-def _probe(endpoint: str | None) -> None:
-    """Find out at once that nothing listens at a given endpoint; boto3 would try for half a minute."""
-    if endpoint is None:
-        return
-    address = urlsplit(endpoint)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=5).close()
-    except OSError as error:
-        raise UnreachableError(
-            f"nothing answers at {endpoint} ({error.strerror or error}); 'make up' starts the local stack"
-        ) from error
+    return reach_platform(config.platform_parameter, config.aws)
 
 
 def from_original(config: ModelConfig, original: Path, hold_back: bool, cache: Path) -> CurrentData:
@@ -143,7 +114,3 @@ def _fetch(s3: Any, bucket: str, keys: Sequence[str], folder: Path) -> None:
             part = path.with_suffix(".part")
             s3.download_file(bucket, key, str(part))
             part.replace(path)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

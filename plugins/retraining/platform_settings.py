@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +16,10 @@ from retraining.contract import Strict
 
 class PlatformError(RuntimeError):
     """The platform parameter is missing or malformed; the message says how to create it."""
+
+
+class UnreachableError(RuntimeError):
+    """No platform answers; the message says how to start one."""
 
 
 class Platform(Strict):
@@ -52,4 +59,36 @@ def read_platform(parameter: str, access: AwsAccess) -> Platform:
     except (ValidationError, ValueError) as error:
         raise PlatformError(
             f"SSM parameter {parameter} is malformed, deploy infra/data_platform.yaml again: {error}"
+        ) from error
+
+
+def reach_platform(parameter: str, access: AwsAccess) -> Platform:
+    """Read the platform of a model for a person who waits: what is not there is found out at once, and told in one line.
+
+    Raises:
+        UnreachableError: AWS does not answer, refuses, or the platform is not deployed.
+
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    _probe(os.environ.get("AWS_ENDPOINT_URL"))
+    try:
+        return read_platform(parameter, access)
+    except (BotoCoreError, ClientError, PlatformError) as error:
+        raise UnreachableError(
+            f"no data platform is reachable ({str(error).splitlines()[0]}); 'make up' starts the local one"
+        ) from error
+
+
+def _probe(endpoint: str | None) -> None:
+    """Find out at once that nothing listens at a given endpoint; boto3 would try for half a minute."""
+    if endpoint is None:
+        return
+    address = urlsplit(endpoint)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise UnreachableError(
+            f"nothing answers at {endpoint} ({error.strerror or error}); 'make up' starts the local stack"
         ) from error

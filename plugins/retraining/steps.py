@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from retraining import deployment, job_requests, leftovers, registry
+from retraining import deployment, job_requests, judgement, leftovers, registry
 from retraining.aws_clients import AwsAccess, client
 from retraining.code_bundle import code_digest, code_files, source_archive
 from retraining.config import ModelConfig
@@ -294,28 +293,19 @@ class RetrainingSteps:
             AirflowFailException: a job did not report the metric that has to choose between candidates.
 
         """
-        finished = [result for result in trained if result]
-        if len(finished) == 1:
-            return finished[0]
-        metric = self.config.training.selection_metric
-        silent = [result["name"] for result in finished if metric not in result["metrics"]]
-        if silent or not finished:
-            raise AirflowFailException(
-                f"training jobs {silent or 'none'} report no {metric!r}; cannot choose between candidates"
-            )
-        return min(finished, key=lambda result: float(result["metrics"][metric]))
+        try:
+            return judgement.best_candidate(trained, self.config.training.selection_metric)
+        except judgement.JudgementError as error:
+            raise AirflowFailException(str(error)) from error
 
     def analyze_results(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         """Let the Lambda function read the evaluation's rows, and return its statistics."""
         run, platform = RunPlan.model_validate(plan), self.platform
         uri = f"s3://{platform.bucket}/{run.run_prefix}evaluation/rows.csv"
-        answer = client("lambda", self.access, retry=False).invoke(
-            FunctionName=platform.analyze_function, Payload=json.dumps({"rows_uri": uri}).encode()
-        )
-        payload = answer["Payload"].read().decode()
-        if "FunctionError" in answer:
-            raise AirflowFailException(f"Lambda {platform.analyze_function} could not analyse {uri}: {payload}")
-        analysis = json.loads(payload)
+        try:
+            analysis = judgement.analyze(self.access, platform.analyze_function, uri)
+        except judgement.JudgementError as error:
+            raise AirflowFailException(str(error)) from error
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}analysis.json", analysis)
         return analysis
 
