@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain reset env dataset-log check format docs test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain run reset env dataset-log check format docs test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,9 +31,13 @@ down:  ## stop them; data and history stay
 status:  ## show what runs
 	@$(RUN) status
 
-retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=path.csv
+retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=path.csv [MODEL=abalone]
 	@test -n "$(FILE)" || { echo "error: name the file: make retrain FILE=path.csv" >&2; exit 2; }
-	@$(RUN) retrain "$(FILE)"
+	@$(RUN) retrain "$(FILE)" --model $(or $(MODEL),abalone)
+
+run: setup  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
+	@test -n "$(DAG)" || { echo "error: name the DAG: make run DAG=abalone_rollback" >&2; exit 2; }
+	@$(RUN) run "$(DAG)" --params '$(or $(PARAMS),{})'
 
 survey: setup  ## make new measurements: make survey ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
 	@PYTHONPATH=. $(VENVS)/airflow/bin/python -m survey --rows $(or $(ROWS),100) --method $(or $(METHOD),copula) $(if $(filter-out 0 no false,$(UPLOAD)),--upload) $(ARGS)

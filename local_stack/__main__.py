@@ -1,4 +1,4 @@
-"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|reset|history|env``."""
+"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|run|reset|history|env``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     retrain = commands.add_parser("retrain", help="upload a CSV file as new data and follow the run that it starts")
     retrain.add_argument("file", type=Path, help="CSV file in the columns of the data contract")
+    retrain.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    run = commands.add_parser("run", help="start a DAG by hand and follow its run")
+    run.add_argument("dag", help="id of the DAG, such as abalone_rollback")
+    run.add_argument("--params", type=json.loads, default={}, metavar="JSON", help="values for its form, a JSON object")
     commands.add_parser("reset", help="stop, and delete local data and history; the environments stay")
     provision = commands.add_parser("provision", help="deploy the data platform of every model to a running local_aws")
     provision.add_argument("--data", action="store_true", help="also upload the original Abalone data")
@@ -57,7 +61,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import airflow_environment, aws_environment, write_passwords
-    from local_stack.progress import NothingToTrainError
+    from local_stack.progress import NothingToTrainError, follow
 
     if chosen.command == "up":
         stack.up(_say)
@@ -79,14 +83,24 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "retrain":
         body = chosen.file.read_bytes()
         stack.up(_say)
-        session = stack.aws_session()
-        bucket = demo.data_bucket(session)
+        session, api = stack.aws_session(), AirflowApi()
+        bucket = demo.data_bucket(session, chosen.model)
+        demo.wait_for_first_schedule(api, _say, demo.retraining_dag_id(chosen.model))
         try:
-            result = demo.upload_and_follow(session.client("s3"), AirflowApi(), bucket, body, chosen.file.name, _say)
+            result = demo.upload_and_follow(
+                session.client("s3"), api, bucket, body, chosen.file.name, _say, chosen.model
+            )
         except NothingToTrainError as nothing:
             _say(str(nothing))
         else:
             _say(f"{result['summary']['decision']}: {result['summary']['reason']}")
+    elif chosen.command == "run":
+        stack.up(_say)
+        api = AirflowApi()
+        run_id = api.trigger(chosen.dag, chosen.params)["dag_run_id"]
+        _say(f"started run {run_id} of {chosen.dag}")
+        follow(api, chosen.dag, run_id, demo.RUN_LIMIT_SECONDS)
+        _say(f"run {run_id} succeeded")
     elif chosen.command == "provision":
         stack.provision(_say)
         if chosen.data:

@@ -75,7 +75,7 @@ def provide_original(say: Say) -> None:
 
 def load_original(s3: Any, api: AirflowApi, bucket: str, say: Say) -> dict[str, Any]:
     """Upload the original data set and follow the first run, unless a first version is there already."""
-    _wait_for_first_schedule(api, say)
+    wait_for_first_schedule(api, say)
     log = f"{MODEL}/dataset/log/000001.json"
     if s3.list_objects_v2(Bucket=bucket, Prefix=log).get("Contents"):
         version = json.loads(s3.get_object(Bucket=bucket, Key=log)["Body"].read())
@@ -114,30 +114,33 @@ def next_survey(s3: Any, bucket: str, surveys: list[str]) -> tuple[int, str]:
     )
 
 
-def upload_and_follow(s3: Any, api: AirflowApi, bucket: str, body: bytes, name: str, say: Say) -> dict[str, Any]:
-    """Upload a file into the landing zone, wait for the run that its event starts, and follow that run."""
-    known = {run["dag_run_id"] for run in api.runs(DAG_ID)}
-    _wait_until_idle(api, say)
-    key = f"{MODEL}/new/{name}"
+def upload_and_follow(
+    s3: Any, api: AirflowApi, bucket: str, body: bytes, name: str, say: Say, model: str = MODEL
+) -> dict[str, Any]:
+    """Upload a file into a model's landing zone, wait for the run that its event starts, and follow that run."""
+    dag_id = retraining_dag_id(model)
+    known = {run["dag_run_id"] for run in api.runs(dag_id)}
+    _wait_until_idle(api, say, dag_id)
+    key = f"{model}/new/{name}"
     uploaded_at = datetime.now(UTC)
     s3.put_object(Bucket=bucket, Key=key, Body=body)
     say(f"uploaded s3://{bucket}/{key}")
-    run = _run_of_event(api, known)
+    run = _run_of_event(api, known, dag_id)
     created = (datetime.fromisoformat(run["queued_at"]) - uploaded_at).total_seconds()
     say(f"{created:.1f} s later the event has started run {run['dag_run_id']}")
-    done = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    done = follow(api, dag_id, run["dag_run_id"], RUN_LIMIT_SECONDS)
     finished = datetime.fromisoformat(done["end_date"])
     return {
-        "summary": run_summary(api, run["dag_run_id"]),
+        "summary": run_summary(api, run["dag_run_id"], dag_id),
         "state": done["state"],
         "seconds": seconds_of(done),
         "event_to_run_seconds": round(created, 2),
         "upload_to_end_seconds": round((finished - uploaded_at).total_seconds(), 1),
-        "tasks": task_seconds(api, run["dag_run_id"]),
+        "tasks": task_seconds(api, run["dag_run_id"], dag_id),
     }
 
 
-def run_summary(api: AirflowApi, run_id: str) -> dict[str, Any]:
+def run_summary(api: AirflowApi, run_id: str, dag_id: str = DAG_ID) -> dict[str, Any]:
     """Return what the run's own report says, taken from its last task.
 
     Raises:
@@ -146,19 +149,19 @@ def run_summary(api: AirflowApi, run_id: str) -> dict[str, Any]:
     """
     try:
         entry = api.get(
-            f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/publish_report/xcomEntries/return_value", deserialize=True
+            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/publish_report/xcomEntries/return_value", deserialize=True
         )
     except RuntimeError as error:
-        raise NothingToTrainError(f"run {run_id} ended without training: {skip_reason(api, DAG_ID, run_id)}") from error
+        raise NothingToTrainError(f"run {run_id} ended without training: {skip_reason(api, dag_id, run_id)}") from error
     value = entry["value"]
     return json.loads(value) if isinstance(value, str) else value
 
 
-def task_seconds(api: AirflowApi, run_id: str) -> dict[str, float]:
+def task_seconds(api: AirflowApi, run_id: str, dag_id: str = DAG_ID) -> dict[str, float]:
     """Return how long each task of a run took."""
     return {
         task["task_id"]: round(seconds_of(task) or 0.0, 1)
-        for task in api.tasks(DAG_ID, run_id)
+        for task in api.tasks(dag_id, run_id)
         if task["state"] == "success"
     }
 
@@ -177,9 +180,14 @@ def sample_prediction(session: Any) -> dict[str, Any]:
     }
 
 
-def data_bucket(session: Any) -> str:
+def retraining_dag_id(model: str) -> str:
+    """Return the id that the DAG factory gives to a model's retraining DAG."""
+    return f"{model.replace('-', '_')}_retraining"
+
+
+def data_bucket(session: Any, model: str = MODEL) -> str:
     """Return the model's data bucket from the platform parameter."""
-    value = session.client("ssm").get_parameter(Name=f"/retraining/{MODEL}/platform")["Parameter"]["Value"]
+    value = session.client("ssm").get_parameter(Name=f"/retraining/{model}/platform")["Parameter"]["Value"]
     return str(json.loads(value)["bucket"])
 
 
@@ -214,26 +222,26 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(layout.ROOT)) if path.is_relative_to(layout.ROOT) else str(path)
 
 
-def _wait_until_idle(api: AirflowApi, say: Say) -> None:
+def _wait_until_idle(api: AirflowApi, say: Say, dag_id: str = DAG_ID) -> None:
     """Follow the runs that are under way, so that the next one is the one that the demo starts."""
-    while busy := [run for run in api.runs(DAG_ID) if run["state"] in ("running", "queued")]:
+    while busy := [run for run in api.runs(dag_id) if run["state"] in ("running", "queued")]:
         run_id = busy[-1]["dag_run_id"]
         say(f"run {run_id} is under way, waiting for its end")
-        ended(api, DAG_ID, run_id, RUN_LIMIT_SECONDS)
+        ended(api, dag_id, run_id, RUN_LIMIT_SECONDS)
 
 
-def _wait_for_first_schedule(api: AirflowApi, say: Say, seconds: float = 20) -> None:
+def wait_for_first_schedule(api: AirflowApi, say: Say, dag_id: str = DAG_ID, seconds: float = 20) -> None:
     """Let the run end that the cron net starts as soon as a new Airflow sees the DAG."""
     deadline = time.monotonic() + seconds
-    while not api.runs(DAG_ID) and time.monotonic() < deadline:
+    while not api.runs(dag_id) and time.monotonic() < deadline:
         time.sleep(0.5)
-    _wait_until_idle(api, say)
+    _wait_until_idle(api, say, dag_id)
 
 
-def _run_of_event(api: AirflowApi, known: set[str], seconds: float = 120) -> dict[str, Any]:
+def _run_of_event(api: AirflowApi, known: set[str], dag_id: str, seconds: float = 120) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        fresh = [run for run in api.runs(DAG_ID) if run["dag_run_id"] not in known]
+        fresh = [run for run in api.runs(dag_id) if run["dag_run_id"] not in known]
         if fresh:
             return fresh[-1]
         time.sleep(0.2)
