@@ -16,7 +16,7 @@ from local_aws.errors import JobError, ServiceError, describe_exception
 from local_aws.listing import page_of
 from local_aws.logs import LogShipper, exception_line
 from local_aws.processes import ManagedProcess, Outcome, job_environment
-from local_aws.sandbox import S3Files, parse_s3_uri
+from local_aws.sandbox import S3Files, parse_s3_uri, safe_join
 from local_aws.settings import Settings
 from local_aws.spark import spark_environment
 from local_aws.staging import Staging
@@ -274,7 +274,7 @@ class JobRuns:
         if job["Command"]["Name"] not in ("glueetl", "pythonshell"):
             raise JobError(f"the command {job['Command']['Name']} is not available in local_aws (glueetl, pythonshell)")
         files = S3Files(self._clients.s3)
-        script = work / "script" / Path(parse_s3_uri(location)[1]).name
+        script = _file_of(location, work / "script")
         files.download_uri(location, script)
         extra_path = self._extra_files(files, arguments.get("--extra-py-files", ""), work / "script")
         spark = job["Command"]["Name"] == "glueetl"
@@ -325,7 +325,7 @@ class JobRuns:
     def _extra_files(self, files: S3Files, listed: str, folder: Path) -> list[str]:
         paths = []
         for uri in filter(None, (part.strip() for part in listed.split(","))):
-            target = folder / Path(parse_s3_uri(uri)[1]).name
+            target = _file_of(uri, folder)
             files.download_uri(uri, target)
             paths.append(str(target if target.suffix == ".zip" else target.parent))
         return paths
@@ -334,6 +334,14 @@ class JobRuns:
 def _folder_name(job: str) -> str:
     """Return a folder name for a job, whose own name may hold any character."""
     return re.sub(r"[^A-Za-z0-9_-]|^(?=[.])", "_", job)[:200]
+
+
+def _file_of(uri: str, folder: Path) -> Path:
+    """Return where a script lies in the job's folder; JobError when its URI names no file."""
+    name = parse_s3_uri(uri)[1].rpartition("/")[2]
+    if not name:
+        raise JobError(f"{uri} names no file")
+    return safe_join(folder, name)
 
 
 def _buckets(values: list[str]) -> list[str]:

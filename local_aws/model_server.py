@@ -10,11 +10,12 @@ from typing import Any
 
 import urllib3
 
+from local_aws.archives import extract_archive
 from local_aws.clients import ACCESS_KEY
 from local_aws.errors import JobError
 from local_aws.images import python_for_image
 from local_aws.processes import ManagedProcess, job_environment
-from local_aws.sandbox import S3Files, Sandbox, extract_archive, parse_s3_uri, safe_join
+from local_aws.sandbox import S3Files, Sandbox, parse_s3_uri, safe_join
 from local_aws.settings import Settings
 
 _PROGRAM = Path(__file__).with_name("serving.py")

@@ -17,6 +17,23 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _THREADS = "2"
 
 
+#: Beginnings of variables that choose another endpoint or other credentials: a job here must not reach a real account.
+_REDIRECTING = (
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONTAINER_",
+    "AWS_WEB_IDENTITY_",
+    "AWS_ROLE_",
+    "AWS_CA_BUNDLE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
+
+
 @dataclass
 class Outcome:
     """How a process ended."""
@@ -115,7 +132,7 @@ def job_environment(
 ) -> dict[str, str]:
     """Return the environment of a job: what the service would give it, and nothing of this process's own.
 
-    `home` holds HOME and TMPDIR; `extra` (the request's own variables) is added but cannot redirect the AWS ones.
+    `home` holds HOME and TMPDIR; `extra` (the request's own variables) is added but cannot send the job's AWS calls elsewhere.
     """
     temporary = home / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -143,4 +160,4 @@ def job_environment(
     if settings.java_home:
         fixed["JAVA_HOME"] = settings.java_home
         fixed["PATH"] = os.pathsep.join([base["PATH"], str(Path(settings.java_home) / "bin")])
-    return base | extra | fixed
+    return base | {name: value for name, value in extra.items() if not name.startswith(_REDIRECTING)} | fixed

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_aws.archives import extract_archive
 from local_aws.errors import JobError, validation_error
 from local_aws.images import python_for_image
 from local_aws.logs import tail
 from local_aws.processes import ManagedProcess
 from local_aws.sagemaker_jobs import ActiveJob, Document, JobService, argv_in_sandbox, refuse_installation
-from local_aws.sandbox import Sandbox, extract_archive, pack_folder, parse_s3_uri
+from local_aws.sandbox import Sandbox, pack_folder, parse_s3_uri
 from local_aws.training_toolkit import (
     algorithm_error,
     decode_hyperparameters,

@@ -5,6 +5,7 @@ Nothing that comes from a request, an S3 key or an archive may name a path outsi
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -18,11 +19,11 @@ from botocore.exceptions import ClientError
 
 from local_aws.errors import JobError
 
-#: Limits of an archive that a job unpacks.
-MAX_ARCHIVE_BYTES = 4 * 1024**3
-MAX_ARCHIVE_MEMBERS = 50_000
+#: A key may be what no file name is: longer than one may be, or the name of a file and of a folder.
+_NO_FILE_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 _CONTAINER_ROOT = re.compile(r"/opt/ml(?=/|$|[^A-Za-z0-9._-])")
+_CONTAINER_PATH = re.compile(r"/opt/ml(/[^\s\"'`,;:|&<>()\[\]{}=]*)")
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -59,7 +60,16 @@ class Sandbox:
         return safe_join(self.ml, container_path.removeprefix("/opt/ml").lstrip("/"))
 
     def map_text(self, text: str) -> str:
-        """Return `text` with every /opt/ml in it replaced by the folder on this machine."""
+        """Return `text` with every /opt/ml in it replaced by the folder on this machine.
+
+        JobError when a path in it climbs out of /opt/ml: here it would not end in the container but in the user's files.
+        """
+        for match in _CONTAINER_PATH.finditer(text):
+            depth = 0
+            for part in match.group(1).split("/"):
+                depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
+                if depth < 0:
+                    raise JobError(f"the path {match.group(0)} leaves /opt/ml, the only folder that local_aws maps")
         return _CONTAINER_ROOT.sub(str(self.ml), text)
 
     def map_script(self, path: Path) -> None:
@@ -70,24 +80,6 @@ class Sandbox:
     def remove(self) -> None:
         """Delete the container's folders."""
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_ARCHIVE_BYTES) -> None:
-    """Unpack a (compressed) tar file; JobError when it is none, is too large, or names paths outside `target`."""
-    target.mkdir(parents=True, exist_ok=True)
-    total = 0
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            for number, member in enumerate(tar):
-                total += max(0, member.size)
-                if total > max_bytes or number >= MAX_ARCHIVE_MEMBERS:
-                    raise JobError(
-                        f"the archive {archive.name} unpacks to more than {max_bytes} bytes or "
-                        f"{MAX_ARCHIVE_MEMBERS} members; local_aws refuses it"
-                    )
-                tar.extract(member, target, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise JobError(f"the archive {archive.name} cannot be unpacked: {error}") from error
 
 
 def remove_leftovers(jobs: Path) -> None:
@@ -123,14 +115,19 @@ class S3Files:
 
     def download(self, bucket: str, key: str, target: Path) -> None:
         """Copy one object to a file."""
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
         except ClientError as error:
             code = error.response["Error"].get("Code")
             raise JobError(f"cannot read s3://{bucket}/{key}: {code}") from error
-        with target.open("wb") as file:
-            shutil.copyfileobj(body, file, 1 << 20)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(body, file, 1 << 20)
+        except OSError as error:
+            if error.errno not in _NO_FILE_NAME:
+                raise
+            raise JobError(f"s3://{bucket}/{key[:200]} is not the name of a file: {error.strerror}") from error
 
     def download_uri(self, uri: str, target: Path) -> None:
         """Copy the object of an S3 URI to a file."""

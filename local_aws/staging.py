@@ -8,6 +8,7 @@ else wrote to S3 meanwhile.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import threading
 from pathlib import Path
@@ -19,8 +20,14 @@ from local_aws.errors import JobError
 from local_aws.sandbox import S3Files, safe_join
 from local_aws.settings import Settings
 
+_LOG = logging.getLogger(__name__)
+
 #: (size, time of modification in ns, inode): differs after every way in which Spark replaces a file.
 _Stamp = tuple[int, int, int]
+
+
+#: Of a file name, on the file systems of Linux.
+_MAX_NAME_BYTES = 255
 
 
 class StagedBucket:
@@ -45,13 +52,24 @@ class StagedBucket:
                 key, etag = item["Key"], item["ETag"]
                 found.add(key)
                 if self._etags.get(key) != etag:
-                    path = safe_join(self.folder, key)
-                    self._copy(key, etag, item["Size"], path)
-                    self._seen[key], self._etags[key] = _stamp(path), etag
+                    self._etags[key] = etag
+                    if (path := self._path(key)) is not None:
+                        self._copy(key, etag, item["Size"], path)
+                        self._seen[key] = _stamp(path)
+                    else:
+                        _LOG.warning("s3://%s/%s is not the path of a file: Spark does not see it", self.bucket, key)
             for key in set(self._etags) - found:
-                safe_join(self.folder, key).unlink(missing_ok=True)
-                self._seen.pop(key, None)
+                if self._seen.pop(key, None) is not None:
+                    safe_join(self.folder, key).unlink(missing_ok=True)
                 del self._etags[key]
+
+    def _path(self, key: str) -> Path | None:
+        """Return where a key lies in the folder; None for one that is no path, such as ``a//b`` or ``../a``, which stays in S3 alone."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or len(part.encode()) > _MAX_NAME_BYTES for part in parts) or "\0" in key:
+            return None
+        path = safe_join(self.folder, key)
+        return None if path.is_dir() or any(parent.is_file() for parent in path.parents) else path
 
     def _copy(self, key: str, etag: str, size: int, path: Path) -> None:
         """Copy an object: from MiniStack's file if that is the listed version, else through the API."""

@@ -1,10 +1,8 @@
 """Parts of local_aws that need no running account."""
 
-import io
 import json
 import os
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from local_aws.images import python_for_image, repository
 from local_aws.listing import list_page
 from local_aws.logs import exception_line, tail
 from local_aws.processes import ManagedProcess
-from local_aws.sandbox import Sandbox, extract_archive, parse_s3_uri, relative_key, safe_join
+from local_aws.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
 from local_aws.schema import (
     Column,
     CsvClassifier,
@@ -112,27 +110,6 @@ def test_s3_uris() -> None:
     for uri in ("http://b/k", "s3:///k", "b/k"):
         with pytest.raises(JobError, match="not an S3 URI"):
             parse_s3_uri(uri)
-
-
-def tar_of(path: Path, *members: tarfile.TarInfo, size: int = 0) -> Path:
-    with tarfile.open(path, "w:gz") as tar:
-        for member in members:
-            member.size = size if member.isreg() else 0
-            tar.addfile(member, io.BytesIO(b"x" * size))
-    return path
-
-
-def test_archives_with_links_out_of_the_folder_or_too_much_are_refused(tmp_path: Path) -> None:
-    link = tarfile.TarInfo("link")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-    with pytest.raises(JobError, match="cannot be unpacked"):
-        extract_archive(tar_of(tmp_path / "link.tar.gz", link), tmp_path / "out")
-    big = tar_of(tmp_path / "big.tar.gz", tarfile.TarInfo("a"), tarfile.TarInfo("b"), size=600)
-    with pytest.raises(JobError, match="refuses"):
-        extract_archive(big, tmp_path / "out", max_bytes=1000)
-    (tmp_path / "text.tar.gz").write_text("no archive")
-    with pytest.raises(JobError, match="cannot be unpacked"):
-        extract_archive(tmp_path / "text.tar.gz", tmp_path / "out")
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
