@@ -5,7 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain run reset env dataset-log check format docs test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,10 @@ format: setup-dev  ## format the sources
 
 docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
+
+image-uris:  ## write the table of SageMaker's own images from what the SageMaker SDK says
+	@$(PYTHON) -m local_stack.bootstrap sagemaker
+	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
 test: setup-dev  ## all tests but the two suites that start a whole stack
 	$(DEV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

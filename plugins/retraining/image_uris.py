@@ -1,35 +1,62 @@
-"""URIs of SageMaker's own images without the SageMaker SDK."""
+"""URIs of SageMaker's own images without the SageMaker SDK: from a table that ``make image-uris`` writes from the SDK."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 @cache
-def _registries() -> dict[str, dict[str, str]]:
-    return json.loads(Path(__file__).with_name("image_registries.json").read_text(encoding="utf-8"))
+def _table() -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name("image_table.json").read_text(encoding="utf-8"))
 
 
 def image_uri(image: str, region: str) -> str:
     """Return the full URI of ``REPOSITORY:TAG`` in a region; a full URI is returned as it is.
 
     Raises:
-        LookupError: the repository or the region is not in the table; a full URI in model.yaml always works.
+        LookupError: the table does not have the repository, the tag or the region; a full URI in model.yaml always works.
 
     """
-    if ".dkr.ecr." in image:
+    if ".dkr.ecr" in image:
         return image
-    repository = image.split(":", 1)[0]
-    registries = _registries().get(repository)
-    if registries is None:
+    repository, _, tag = image.partition(":")
+    groups = _table()["repositories"].get(repository)
+    if groups is None:
+        known = ", ".join(sorted(_table()["repositories"]))
+        raise LookupError(f"image {image!r}: known repositories are {known}; or give a full URI in model.yaml")
+    group = next((group for group in groups if tag in _tags(group)), None)
+    if group is None:
         raise LookupError(
-            f"image {image!r}: known repositories are {', '.join(sorted(_registries()))}; or give a full URI in model.yaml"
+            f"image {image!r}: the table has no such tag of {repository}; known are {_nearest(groups, tag)}; "
+            "or give a full URI in model.yaml, which always wins"
         )
-    if region not in registries:
+    registries = _table()["registries"][group["registries"]]
+    if region not in registries or region in group["not_in"]:
         raise LookupError(
             f"image {image!r} has no registry in region {region!r} in the table; give a full URI in model.yaml"
         )
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    domain = _table()["domains"].get(region, "amazonaws.com")
     return f"{registries[region]}.dkr.ecr.{region}.{domain}/{image}"
+
+
+def _tags(group: dict[str, Any]) -> list[str]:
+    """Return the tags of a group: each version alone or with each of its suffixes."""
+    return [
+        f"{version}-{suffix}" if suffix else version
+        for version, suffixes in group["versions"].items()
+        for suffix in suffixes
+    ]
+
+
+def _nearest(groups: list[dict[str, Any]], tag: str) -> str:
+    """Return what to name instead of an unknown tag: the tags of its version, or else all versions."""
+    versions = [version for group in groups for version in group["versions"]]
+    named = [version for version in versions if tag == version or tag.startswith(f"{version}-")]
+    if not named:
+        return f"the versions {', '.join(versions)}"
+    longest = max(named, key=len)
+    group = next(group for group in groups if longest in group["versions"])
+    return ", ".join(known for known in _tags(group) if known == longest or known.startswith(f"{longest}-"))
