@@ -550,6 +550,21 @@ def cloudwatch_tail(access: AwsAccess, group: str, stream_prefix: str, lines: in
     return [event["message"].rstrip() for event in events[-lines:]]
 
 
+def failure_text(job: AwsJob, access: AwsAccess, handle: Handle, state: str, reason: str) -> str:
+    """Return what a person needs of a job that failed: why, the last lines of its log, and where to look."""
+    lines = [f"{job.title(handle)} ended {state}: {reason or 'AWS gives no reason'}"]
+    if tail := job.log_tail(access, handle):
+        lines += ["Last lines of its log:", *(f"  {line}" for line in tail)]
+    lines.append(f"Console: {job.console_url(access.region or _default_region(), handle)}")
+    return "\n".join(lines)
+
+
+def _default_region() -> str:
+    from boto3.session import Session
+
+    return Session().region_name or "us-east-1"
+
+
 JOB_KINDS: dict[str, AwsJob] = {
     "training": SageMakerJob("Training", "jobs"),
     "processing": SageMakerJob("Processing", "processing-jobs"),

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS, STOPPED_REASON, Handle, JobError, Submitted, is_refusal
+from retraining.aws_jobs import JOB_KINDS, STOPPED_REASON, Handle, JobError, Submitted, failure_text, is_refusal
 from retraining.triggers import JobTrigger
 
 TRANSIENT_REASONS = (
@@ -139,7 +139,7 @@ class AwsJobOperator(PythonOperator):
                 "a retry of this task adopts it"
             )
         if event["outcome"] != "succeeded":
-            message = self._failure(job, handle, event)
+            message = failure_text(job, self.access, handle, event["state"] or event["outcome"], event["reason"])
             # An adopted job may still be stopped by the task that it was adopted from: Airflow kills that one when it gets to it.
             if is_transient(event["reason"]) or (adopted and event["reason"] == STOPPED_REASON):
                 raise RuntimeError(message)
@@ -147,19 +147,3 @@ class AwsJobOperator(PythonOperator):
         result = {**job.result(self.access, handle), "adopted": adopted}
         self.log.info("%s succeeded: %s", job.title(handle), result)
         return self.on_success(result, context) if self.on_success else result
-
-    def _failure(self, job: Any, handle: Handle, event: dict[str, Any]) -> str:
-        region = self.access.region or _default_region()
-        lines = [
-            f"{job.title(handle)} ended {event['state'] or event['outcome']}: {event['reason'] or 'AWS gives no reason'}"
-        ]
-        if tail := job.log_tail(self.access, handle):
-            lines += ["Last lines of its log:", *(f"  {line}" for line in tail)]
-        lines.append(f"Console: {job.console_url(region, handle)}")
-        return "\n".join(lines)
-
-
-def _default_region() -> str:
-    from boto3.session import Session
-
-    return Session().region_name or "us-east-1"
