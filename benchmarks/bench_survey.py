@@ -1,6 +1,6 @@
 """What synthetic data costs: RMSE on real test rows after 1,000 rows of each survey method were added to the training rows.
 
-    python benchmarks/bench_survey.py [--seeds 5] [--rows 1000] [--epochs 300] [--output .local/bench]
+    python benchmarks/bench_survey.py [--seeds 4] [--rows 1000] [--epochs 100] [--output .local/bench]
 
 For every seed the valid rows of the Abalone data are shuffled into a test set (20 %), a stock of held-back rows for ``replay`` and a
 training set. Each generator is fitted to that training set alone; the shipped default model is trained on it with and without the
@@ -41,9 +41,9 @@ TEST_SHARE = 0.2
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark, print its table and write it into the documentation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="splits to average over (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=4, help="splits to average over (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1000, help="rows to add (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=300, help="of CTGAN (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=100, help="of CTGAN (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench", help="folder for models and results")
     chosen = parser.parse_args(arguments)
     contract = Contract.of(yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text())["contract"])
