@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from local_stack.surveys import split_surveys
 MODEL = "abalone"
 DAG_ID = f"{MODEL}_retraining"
 RUN_LIMIT_SECONDS = 600
+STEP_TASKS = {"training": "training", "evaluation": "evaluate_model"}
 SAMPLE = "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21"
 SAMPLE_RINGS = 9
 REPORT = layout.LOCAL / "report.html"
@@ -33,6 +35,7 @@ def play(say: Say) -> dict[str, Any]:
     """
     started = time.monotonic()
     session, api = stack.aws_session(), AirflowApi()
+    forms = _forms(api)
     bucket, s3 = data_bucket(session), session.client("s3")
     _, surveys = split_surveys(layout.ROOT / "data" / "abalone.csv")
     first = load_original(s3, api, bucket, say)
@@ -47,6 +50,7 @@ def play(say: Say) -> dict[str, Any]:
             "state": retrain["state"],
             "tasks": retrain["tasks"],
         },
+        "forms": forms,
         "event_to_run_seconds": retrain["event_to_run_seconds"],
         "upload_to_service_seconds": retrain["upload_to_end_seconds"],
         "sample_prediction": sample_prediction(session),
@@ -58,6 +62,20 @@ def play(say: Say) -> dict[str, Any]:
     report = f"{MODEL}/runs/{retrain['summary']['run_key']}/report.html"
     REPORT.write_bytes(s3.get_object(Bucket=bucket, Key=report)["Body"].read())
     return summary
+
+
+def _forms(api: AirflowApi) -> dict[str, str]:
+    """Return the operators of training and evaluation.
+
+    Raises:
+        RunFailedError: SageMaker SDK steps are asked for, but the running Airflow was started without them.
+
+    """
+    operators = {task: str(api.get(f"dags/{DAG_ID}/tasks/{task}")["operator_name"]) for task in STEP_TASKS.values()}
+    wanted = [STEP_TASKS[step] for step in os.environ.get("RETRAINING_SDK_STEPS", "").split(",") if step in STEP_TASKS]
+    if any("Sdk" not in operators[task] for task in wanted):
+        raise RunFailedError("the Airflow that runs was started without SageMaker SDK steps: 'make down', then again")
+    return operators
 
 
 def provide_original(say: Say) -> None:

@@ -51,3 +51,31 @@ def client(service: str, access: AwsAccess, retry: bool = True) -> Any:
     return Session(region_name=access.region).client(
         service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
     )
+
+
+def standard_variables(access: AwsAccess) -> dict[str, str]:
+    """Return the standard AWS variables by which another process reaches AWS as this one does.
+
+    Raises:
+        ValueError: ``verify`` is false, which no variable can say.
+
+    """
+    region, endpoint, verify = access.region, access.endpoint_url, access.verify
+    made: dict[str, str] = {}
+    if access.conn_id:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        hook: Any = AwsGenericHook(aws_conn_id=access.conn_id, region_name=region, verify=verify)
+        keys = hook.get_credentials(region_name=region)
+        made = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+        made |= {"AWS_SESSION_TOKEN": keys.token} if keys.token else {}
+        region, verify = hook.region_name, hook.verify
+        endpoint = endpoint or hook.conn_config.endpoint_url
+    if verify is False:
+        raise ValueError(
+            "aws.verify: false cannot be handed to the SageMaker SDK's process; name a CA bundle in aws.verify of model.yaml"
+        )
+    made |= {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} if region else {}
+    made |= {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    made |= {"AWS_CA_BUNDLE": verify} if isinstance(verify, str) else {}
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -100,6 +100,21 @@ class Evaluation(Instances):
     group: str
 
 
+Form = Literal["declarative", "sdk"]
+
+
+class Steps(Strict):
+    """How the request of a step's job is made: from this file, or by a function of ``sdk_jobs.py`` with the SageMaker SDK."""
+
+    training: Form = "declarative"
+    evaluation: Form = "declarative"
+
+    @property
+    def sdk(self) -> tuple[str, ...]:
+        """The steps written with the SDK."""
+        return tuple(name for name, form in self if form == "sdk")
+
+
 class Approval(Strict):
     """Whether a person must approve a better model, and after how many hours silence means no."""
 
@@ -143,6 +158,7 @@ class ModelConfig(Strict):
     etl: Etl = Etl()
     training: Training
     evaluation: Evaluation
+    steps: Steps = Steps()
     gate: GatePolicy
     approval: Approval = Approval()
     deployment: Deployment

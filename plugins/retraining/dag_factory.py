@@ -5,6 +5,8 @@ Parsing is pure: the factory reads ``model.yaml`` and nothing else. What AWS hol
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,17 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
 
-from retraining.config import ModelConfig, load_model_config
-from retraining.operators import AwsJobOperator
+from retraining.config import ConfigError, Form, ModelConfig, Steps, load_model_config
+from retraining.operators import AwsJobOperator, JobOperator
+from retraining.sdk_context import SDK_FILE
+from retraining.sdk_operator import SdkJobOperator
 from retraining.sensors import NewDataSensor
 from retraining.steps import RetrainingSteps
 from retraining.task_results import Result, with_results
 from retraining.triggers import NewDataTrigger
 
 SHORT = timedelta(minutes=10)
+SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
 ANY_BRANCH = "none_failed_min_one_success"
 
 PLAN = Result("claim_new_data")
@@ -48,7 +53,11 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         ConfigError: model.yaml is wrong.
 
     """
-    config = load_model_config(folder / "model.yaml")
+    config = with_chosen_forms(load_model_config(folder / "model.yaml"), os.environ.get(SDK_STEPS_VARIABLE, ""))
+    if config.steps.sdk and not (folder / SDK_FILE).exists():
+        raise ConfigError(
+            f"{folder / 'model.yaml'}: steps {', '.join(config.steps.sdk)} need {folder / SDK_FILE}, which does not exist"
+        )
     steps = RetrainingSteps(config, folder)
     name = config.name
     asset = Asset(
@@ -106,20 +115,32 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         check_data_quality = PythonOperator(
             task_id="check_data_quality", python_callable=with_results(steps.check_data_quality, plan=PLAN)
         )
-        training = AwsJobOperator.partial(
+        training_operator, training_body = _in_form(
+            config.steps.training,
+            "training",
+            with_results(steps.training_request, plan=PLAN, dataset=DATASET),
+            with_results(steps.training_context, plan=PLAN, dataset=DATASET),
+        )
+        training = training_operator.partial(
             task_id="training",
             kind="training",
             step="train",
-            python_callable=with_results(steps.training_request, plan=PLAN, dataset=DATASET),
+            **training_body,
             max_wait=timedelta(seconds=config.training.max_runtime_seconds + 900),
             map_index_template="{{ task.op_kwargs['candidate'] }}",
             **job,
         ).expand(op_kwargs=[{"candidate": candidate.name} for candidate in config.training.candidates])
-        evaluate_model = AwsJobOperator(
+        evaluation_operator, evaluation_body = _in_form(
+            config.steps.evaluation,
+            "evaluation",
+            with_results(steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+            with_results(steps.evaluation_context, plan=PLAN, dataset=DATASET, trained=TRAINED),
+        )
+        evaluate_model = evaluation_operator(
             task_id="evaluate_model",
             kind="processing",
             step="evaluate",
-            python_callable=with_results(steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+            **evaluation_body,
             max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
             **job,
         )
@@ -188,6 +209,31 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag
+
+
+def with_chosen_forms(config: ModelConfig, sdk_steps: str) -> ModelConfig:
+    """Return the configuration with these steps, separated by commas, in the form ``sdk``, whatever model.yaml says.
+
+    Raises:
+        ConfigError: there is no step of such a name.
+
+    """
+    names = [name for part in sdk_steps.split(",") if (name := part.strip())]
+    if unknown := sorted(set(names) - set(Steps.model_fields)):
+        raise ConfigError(
+            f"{SDK_STEPS_VARIABLE} names {', '.join(unknown)}; it may name {', '.join(Steps.model_fields)}"
+        )
+    chosen = {name: "sdk" for name in names}
+    return config.model_copy(update={"steps": config.steps.model_copy(update=chosen)}) if chosen else config
+
+
+def _in_form(
+    form: Form, function: str, request: Callable[..., Any], context: Callable[..., Any]
+) -> tuple[type[JobOperator], dict[str, Any]]:
+    """Return the operator of a step's form, and the arguments that say what it submits."""
+    if form == "sdk":
+        return SdkJobOperator, {"function": function, "python_callable": context}
+    return AwsJobOperator, {"python_callable": request}
 
 
 def _params(config: ModelConfig) -> dict[str, Any]:

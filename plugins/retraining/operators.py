@@ -29,18 +29,16 @@ def is_transient(reason: str) -> bool:
     return "AlgorithmError" not in reason and any(word in reason for word in TRANSIENT_REASONS)
 
 
-class AwsJobOperator(PythonOperator):
-    """Run a job on AWS: the callable builds the request, the operator does the rest.
+class JobOperator(PythonOperator):
+    """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
 
-    The request is created or adopted (see ``aws_jobs``), the task defers until the job has ended, and only success is success. A killed,
-    cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's result.
+    Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's.
 
     Args:
         kind: key of ``aws_jobs.JOB_KINDS``.
         model: the model's name, first part of job names.
         step: the step's name, second part of job names.
         access: how to reach AWS.
-        python_callable: returns the AWS request without its name, or None when there is nothing to do.
         max_wait: how long the job may take, waiting included; afterwards it is stopped.
         poll_seconds: seconds between two looks at the job, or a callable that returns them.
         on_success: ``(result, context) -> value`` for the task's result.
@@ -70,18 +68,26 @@ class AwsJobOperator(PythonOperator):
         self._handle: Handle | None = None
         self._killed = False
 
-    def execute(self, context: Any) -> Any:
-        """Build the request, create or adopt the job, and defer until it has ended.
+    def submitted(self, context: Any) -> Submitted | None:
+        """Create or adopt the job; None when there is nothing to do.
 
         Raises:
-            AirflowFailException: the request is refused, or the job failed for a reason that a retry cannot mend.
+            AirflowFailException: the job is refused for a reason that a retry cannot mend.
 
         """
-        request = super().execute(context)
-        if request is None:
+        raise NotImplementedError
+
+    def execute(self, context: Any) -> Any:
+        """Create or adopt the job, and defer until it has ended.
+
+        Raises:
+            AirflowFailException: the job is refused, or failed for a reason that a retry cannot mend.
+
+        """
+        submitted = self.submitted(context)
+        if submitted is None:
             self.log.info("nothing to do")
             return None
-        submitted = self._submit(request)
         self._handle = submitted.handle
         if self._killed:  # Airflow's SIGTERM came while the job was being created: the task goes on, its job must not
             self.on_kill()
@@ -119,18 +125,6 @@ class AwsJobOperator(PythonOperator):
             self.log.info("the task was killed: stopping %s", job.title(self._handle))
             job.stop(self.access, self._handle)
 
-    def _submit(self, request: dict[str, Any]) -> Submitted:
-        try:
-            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
-        except JobError as error:
-            raise AirflowFailException(str(error)) from error
-        except Exception as error:
-            if is_refusal(error):
-                raise AirflowFailException(
-                    f"AWS refused the request of step {self.step} of model {self.model}: {error}"
-                ) from error
-            raise
-
     def _finish(self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool) -> Any:
         job = JOB_KINDS[self.kind]
         if event["outcome"] == "unreachable":
@@ -147,3 +141,28 @@ class AwsJobOperator(PythonOperator):
         result = {**job.result(self.access, handle), "adopted": adopted}
         self.log.info("%s succeeded: %s", job.title(handle), result)
         return self.on_success(result, context) if self.on_success else result
+
+
+class AwsJobOperator(JobOperator):
+    """Run a job on AWS: the callable builds the request, the operator does the rest.
+
+    The request is created or adopted, see ``aws_jobs``; what follows is ``JobOperator``'s. ``python_callable`` returns the AWS request
+    without its name, or None when there is nothing to do.
+    """
+
+    def submitted(self, context: Any) -> Submitted | None:
+        """Build the request, and create or adopt its job."""
+        request = PythonOperator.execute(self, context)
+        return None if request is None else self._submit(request)
+
+    def _submit(self, request: dict[str, Any]) -> Submitted:
+        try:
+            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
+        except JobError as error:
+            raise AirflowFailException(str(error)) from error
+        except Exception as error:
+            if is_refusal(error):
+                raise AirflowFailException(
+                    f"AWS refused the request of step {self.step} of model {self.model}: {error}"
+                ) from error
+            raise

@@ -17,6 +17,7 @@ from retraining.image_uris import image_uri
 from retraining.plan import RunPlan
 from retraining.platform_settings import Platform
 
+SDK_FILE = "sdk_jobs.py"
 SDK_FUNCTIONS = {"training": "training", "evaluation": "processing"}
 """Function of ``sdk_jobs.py`` -> kind of job that it has to submit, a key of ``aws_jobs.JOB_KINDS``."""
 
@@ -48,6 +49,8 @@ class SdkContext(Strict):
     """S3 URI of the dataset version's manifest by split: ``train``, ``validation``, ``test``. Read them with S3DataType ManifestFile."""
     output_path: str
     """S3 prefix for what the job writes: models of a training, results of an evaluation."""
+    code_uri: str = ""
+    """S3 prefix of the run's copy of the model folder's Python files."""
     source_dir: str = "source"
     """Local folder with the model folder's Python files, relative to the working directory."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
@@ -131,5 +134,6 @@ def _context(
         target=config.contract.target,
         group=config.evaluation.group,
         dataset_version=plan.version,
+        code_uri=plan.code_uri(platform.bucket),
         **of_the_step,
     )

@@ -27,9 +27,8 @@ from retraining.code_bundle import code_files
 from retraining.documents import split_uri
 from retraining.naming import digest
 from retraining.sdk_capture import SdkStepError, WaitsForJobError, captured
-from retraining.sdk_context import SDK_FUNCTIONS, SdkContext
+from retraining.sdk_context import SDK_FILE, SDK_FUNCTIONS, SdkContext
 
-SDK_FILE = "sdk_jobs.py"
 SDK_DEFAULTS = Path(__file__).with_name("sdk_defaults.yaml")
 
 log = logging.getLogger(__name__)
@@ -108,8 +107,8 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the order of an operator in a process of its own; return the job, or why there will be none.
 
     Args:
-        order: ``code_uri`` (S3 prefix of the model's code), ``function``, ``context``, ``access``, ``model``, ``step``, ``result_file``
-            (where the job is noted as soon as it exists) and ``parent`` (the process that waits).
+        order: ``function``, ``context``, ``access``, ``model``, ``step``, ``result_file`` (where the job is noted as soon as it exists) and
+            ``parent`` (the process that waits). The code is what ``context.code_uri`` holds.
 
     Returns:
         ``{"handle", "adopted", "digest"}``, or ``{"refused": reason}`` when a retry would fail in the same way.
@@ -121,6 +120,7 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     term = _Termination()
     signal.signal(signal.SIGTERM, term)
     access, result_file = AwsAccess(**order["access"]), Path(order["result_file"])
+    context = SdkContext.model_validate(order["context"])
 
     @contextlib.contextmanager
     def at_creation() -> Iterator[Callable[[Submitted, str], None]]:
@@ -130,16 +130,9 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="sdk-step-") as folder:
             code = Path(folder, "model")
-            _download(order["code_uri"], access, code)
-            submit(
-                code,
-                order["function"],
-                SdkContext.model_validate(order["context"]),
-                access,
-                order["model"],
-                order["step"],
-                at_creation=at_creation,
-            )
+            _download(context.code_uri, access, code)
+            model, step = order["model"], order["step"]
+            submit(code, order["function"], context, access, model, step, at_creation=at_creation)
     except JobError as error:
         log.error("%s", error, exc_info=True)
         return {"refused": str(error)}

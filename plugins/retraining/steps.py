@@ -12,10 +12,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from retraining import deployment, job_requests, judgement, leftovers, registry
+from retraining import deployment, job_requests, judgement, leftovers, registry, sdk_context
 from retraining.aws_clients import AwsAccess, client
 from retraining.code_bundle import code_digest, code_files, source_archive
-from retraining.config import ModelConfig
+from retraining.config import Candidate, ModelConfig
 from retraining.contract import schema_differences
 from retraining.dataset_log import (
     DatasetLog,
@@ -36,6 +36,7 @@ from retraining.outcomes import Outcomes
 from retraining.plan import RunPlan, make_plan, merge_manifest
 from retraining.platform_settings import Platform, read_platform
 from retraining.run_report import lineage_of, outcome_of, write_report
+from retraining.sdk_context import SdkContext
 
 log = logging.getLogger(__name__)
 
@@ -265,26 +266,53 @@ class RetrainingSteps:
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
     ) -> dict[str, Any] | None:
         """Train one candidate, unless the run's parameters left it out."""
-        if candidate not in plan["candidates"]:
+        chosen = self._candidate(plan, params, candidate)
+        if chosen is None:
             return None
-        declared = next(item for item in self.config.training.candidates if item.name == candidate)
-        chosen = declared.model_copy(
-            update={"hyperparameters": {**declared.hyperparameters, **(params.get("hyperparameters") or {})}}
-        )
         return job_requests.training_request(
             self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
+        )
+
+    def training_context(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
+    ) -> SdkContext | None:
+        """Tell ``training(ctx)`` of sdk_jobs.py what to train, unless the run's parameters left the candidate out."""
+        chosen = self._candidate(plan, params, candidate)
+        if chosen is None:
+            return None
+        return sdk_context.training_context(
+            self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
+        )
+
+    def _candidate(self, plan: Mapping[str, Any], params: Mapping[str, Any], name: str) -> Candidate | None:
+        """Return a candidate with the run's hyperparameters added; None when the run does not train it."""
+        if name not in plan["candidates"]:
+            return None
+        declared = next(item for item in self.config.training.candidates if item.name == name)
+        return declared.model_copy(
+            update={"hyperparameters": {**declared.hyperparameters, **(params.get("hyperparameters") or {})}}
         )
 
     def evaluation_request(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
     ) -> dict[str, Any]:
         """Score the best candidate and the champion on the same test rows."""
-        run = RunPlan.model_validate(plan)
-        challenger = self.best_candidate(trained)
-        champion = run.champion.model_data if run.champion else None
-        return job_requests.evaluation_request(
-            self.config, self.platform, run, dataset["manifests"]["test"], challenger["model_data"], champion
-        )
+        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        return job_requests.evaluation_request(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+
+    def evaluation_context(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> SdkContext:
+        """Tell ``evaluation(ctx)`` of sdk_jobs.py what to score."""
+        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        return sdk_context.evaluation_context(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+
+    def _judged_models(
+        self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> tuple[str, str | None]:
+        """Return the artifacts of the best candidate and of the champion, if there is one."""
+        champion = RunPlan.model_validate(plan).champion
+        return self.best_candidate(trained)["model_data"], champion.model_data if champion else None
 
     def best_candidate(self, trained: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
         """Return the training result with the smallest selection metric.
@@ -566,8 +594,10 @@ class RetrainingSteps:
 
     def _settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
         dumped = self.config.model_dump(mode="json", include={"training", "evaluation", "contract", "split"})
+        forms = {"steps": self.config.steps.model_dump()} if self.config.steps.sdk else {}
         return {
             **dumped,
+            **forms,
             "gate": self._policy(params).model_dump(mode="json"),
             "candidates": self._selected(params),
             "hyperparameters": params.get("hyperparameters") or {},

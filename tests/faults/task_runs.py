@@ -21,7 +21,7 @@ from invariants import RunRecord
 from retraining.aws_clients import AwsAccess
 from retraining.config import load_model_config
 from retraining.dag_factory import retraining_dag
-from retraining.operators import AwsJobOperator
+from retraining.operators import AwsJobOperator, JobOperator
 
 BEFORE_DECISION = (
     "claim_new_data",
@@ -57,7 +57,7 @@ def event_of(trigger: Any) -> dict[str, Any]:
     return asyncio.run(asyncio.wait_for(first(), WAIT_SECONDS))
 
 
-def deferral_of(operator: AwsJobOperator) -> TaskDeferred:
+def deferral_of(operator: JobOperator) -> TaskDeferred:
     """Execute an operator that has to defer."""
     try:
         value = operator.execute({})
@@ -66,7 +66,7 @@ def deferral_of(operator: AwsJobOperator) -> TaskDeferred:
     raise AssertionError(f"{operator.task_id} did not defer but returned {value}")
 
 
-def run_operator(build: Callable[[], AwsJobOperator], context: dict[str, Any] | None = None) -> Any:
+def run_operator(build: Callable[[], JobOperator], context: dict[str, Any] | None = None) -> Any:
     """Run a fresh operator through deferral to its result: one try of a task."""
     operator = build()
     try:
@@ -132,7 +132,7 @@ class Run:
         """Run one try of a task and keep its result."""
         run = SimpleNamespace(dag_id=self.dag.dag_id, run_id=f"in_process__{id(self)}", clear_number=0)
         context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id), "dag_run": run}
-        if issubclass(self.dag.task_dict[task_id].operator_class, AwsJobOperator):
+        if issubclass(self.dag.task_dict[task_id].operator_class, JobOperator):
             value = run_operator(lambda: self._task(task_id), context)
         else:
             body = self._task(task_id).python_callable
