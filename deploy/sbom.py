@@ -1,7 +1,8 @@
 """Writes what is installed: a CycloneDX bill of materials, and a table of licences.
 
 Everything comes from the metadata that the packages themselves carry (``dist-info``), read from the environments below a folder; nothing is
-looked up in a network. Standard library only: ``python -m deploy.sbom --environments .local/venvs --output build/sbom.cdx.json``.
+looked up in a network. The table also covers optional environments: rows of one that is not installed here are kept as they are. Standard
+library only: ``python -m deploy.sbom --environments .local/venvs --output build/sbom.cdx.json``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, MetadataPathFinder
 from pathlib import Path
 from typing import Any
 
 RUNTIME = ("airflow", "jobs", "local_aws")
+OPTIONAL = ("sagemaker", "survey", "tensorflow")
 UNKNOWN = "not stated"
 NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's name space of URLs
 LONGEST_LICENCE = 60  # a longer text in the License field is the licence itself, not its name
@@ -58,6 +60,34 @@ def installed(environments: Path, names: Iterable[str]) -> list[Component]:
             found[component.name, component.version] = Component(
                 component.name, component.version, component.licence, tuple(dict.fromkeys(used))
             )
+    return sorted(found.values())
+
+
+def split_by_presence(environments: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the environments to list, those of the run time in any case, and of the optional ones that are missing."""
+    missing = [name for name in OPTIONAL if not (environments / name / "lib").is_dir()]
+    return [*RUNTIME, *(name for name in OPTIONAL if name not in missing)], missing
+
+
+def remembered(page: str, missing: Iterable[str]) -> list[Component]:
+    """Return what an earlier table says about environments that are missing here."""
+    rows = re.findall(r"^\| ([\w.-]+) \| ([^ |]+) \| (.+) \| ([\w, ]+) \|$", page, re.MULTILINE)
+    kept = [
+        Component(name, version, stated, tuple(used for used in environments.split(", ") if used in set(missing)))
+        for name, version, stated, environments in rows
+    ]
+    return [component for component in kept if component.environments]
+
+
+def merged(*lists: Iterable[Component]) -> list[Component]:
+    """Return the components of several lists, each package and version once with all its environments."""
+    found: dict[tuple[str, str], Component] = {}
+    for component in (item for items in lists for item in items):
+        known = found.get((component.name, component.version))
+        used = sorted(
+            {*component.environments, *(known.environments if known else ())}, key=[*RUNTIME, *OPTIONAL].index
+        )
+        found[component.name, component.version] = replace(known or component, environments=tuple(used))
     return sorted(found.values())
 
 
@@ -111,8 +141,13 @@ def licence_page(components: Sequence[Component]) -> str:
             "",
             "<!-- written by `make sbom` from the metadata of the installed packages -->",
             "",
-            f"{len(components)} packages as they state their licence themselves; {silent} state none. The bill of materials "
-            "`build/sbom.cdx.json` (CycloneDX 1.5) has the same.",
+            f"{len(components)} packages as they state their licence themselves; {silent} state none. Optional environments are "
+            f"listed, too: {', '.join(OPTIONAL)}. The bill of materials `build/sbom.cdx.json` (CycloneDX 1.5) has those that "
+            "are installed where it is made.",
+            "",
+            "CTGAN and RDT, in the environment `survey` only, are under the Business Source License 1.1 (RDT calls it BSL-1.1), "
+            "which is not an open-source licence: both may be used, but not to offer others what they do as a commercial service. "
+            "Everything but the survey method `ctgan` runs without it.",
             "",
             "| package | version | licence | environments |",
             "|---|---|---|---|",
@@ -129,13 +164,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--licences", type=Path)
     options = parser.parse_args(arguments)
-    components = installed(options.environments, RUNTIME)
+    names, missing = split_by_presence(options.environments)
+    components = installed(options.environments, names)
     project = _project(Path(__file__).resolve().parent.parent / "pyproject.toml")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(bill(components, *project), indent=1) + "\n", encoding="utf-8")
     if options.licences:
-        options.licences.write_text(licence_page(components), encoding="utf-8")
-    print(f"{options.output}: {len(components)} packages of {', '.join(RUNTIME)}")
+        earlier = options.licences.read_text(encoding="utf-8") if options.licences.exists() else ""
+        listed = merged(components, remembered(earlier, missing))
+        options.licences.write_text(licence_page(listed), encoding="utf-8")
+    print(f"{options.output}: {len(components)} packages of {', '.join(names)}")
+    if missing:
+        print(f"not installed here, licences as they were: {', '.join(missing)}")
     return 0
 
 
@@ -148,7 +188,10 @@ def _context(path: list[str]) -> Any:
 def _component(distribution: Distribution) -> Component:
     metadata: Any = distribution.metadata
     name = re.sub(r"[-_.]+", "-", metadata["Name"]).lower()
-    return Component(name, distribution.version, licence(metadata, metadata.get_all("Classifier") or []))
+    version = distribution.version.partition("+")[
+        0
+    ]  # a build for one kind of machine, such as +cpu, is the same release
+    return Component(name, version, licence(metadata, metadata.get_all("Classifier") or []))
 
 
 def _project(path: Path) -> tuple[str, str]:

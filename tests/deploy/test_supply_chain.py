@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from email.message import Message
 from pathlib import Path
@@ -61,14 +62,46 @@ def test_a_missing_environment_says_what_to_do(tmp_path):
         sbom.installed(tmp_path, ["nowhere"])
 
 
-def test_the_licence_page_is_that_of_the_locked_versions():
-    page = (artifacts.ROOT / "docs" / "licences.md").read_text()
-    listed = set(re.findall(r"^\| ([\w.-]+) \| ([^ |]+) \|", page, re.MULTILINE))
-    for name in sbom.RUNTIME:
-        lock = (artifacts.ROOT / "requirements" / f"{name}.txt").read_text()
-        for package, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^ ;\\]+) \\$", lock, re.MULTILINE):
-            normal = re.sub(r"[-_.]+", "-", package).lower()
-            assert (normal, version) in listed, f"{package}=={version} of {name}.txt: run make sbom"
+LISTED = re.findall(
+    r"^\| ([\w.-]+) \| ([^ |]+) \| (.+) \| ([\w, ]+) \|$",
+    (artifacts.ROOT / "docs" / "licences.md").read_text(),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("name", [*sbom.RUNTIME, *sbom.OPTIONAL])
+def test_the_licence_page_is_that_of_the_locked_versions(name):
+    listed = {(package, version) for package, version, _, environments in LISTED if name in environments.split(", ")}
+    lock = (artifacts.ROOT / "requirements" / f"{name}.txt").read_text()
+    pins = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^ ;\\\s]+)(?: \\)?$", lock, re.MULTILINE)
+    assert len(pins) > 10
+    for package, version in pins:
+        normal = re.sub(r"[-_.]+", "-", package).lower()
+        assert (normal, version) in listed, f"{package}=={version} of {name}.txt: install {name} and run make sbom"
+
+
+def test_the_licence_page_says_which_packages_are_not_open_source():
+    assert [row[0] for row in LISTED if row[2] in ("BUSL-1.1", "BSL-1.1")] == ["ctgan", "rdt"]
+    head = (artifacts.ROOT / "docs" / "licences.md").read_text().split("| package |")[0]
+    assert "CTGAN and RDT, in the environment `survey` only" in head
+
+
+def test_the_page_does_not_depend_on_which_optional_environments_are_installed(tmp_path, capsys):
+    for name, packages in {**{key: ["common"] for key in sbom.RUNTIME}, "survey": ["common", "rare"]}.items():
+        for package in packages:
+            info = tmp_path / name / "lib" / "python3.11" / "site-packages" / f"{package}-1.0+cpu.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0+cpu\nLicense: MIT\n")
+    page = tmp_path / "licences.md"
+    arguments = ["--environments", str(tmp_path), "--output", str(tmp_path / "sbom.json"), "--licences", str(page)]
+    sbom.main(arguments)
+    everything = page.read_text()
+    assert "| rare | 1.0 | MIT | survey |" in everything
+    assert "| common | 1.0 | MIT | airflow, jobs, local_aws, survey |" in everything
+    shutil.rmtree(tmp_path / "survey")
+    sbom.main(arguments)
+    assert page.read_text() == everything
+    assert "not installed here, licences as they were: sagemaker, survey, tensorflow" in capsys.readouterr().out
 
 
 BANDIT = """#!{python}
