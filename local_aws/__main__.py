@@ -46,6 +46,12 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--keep-job-folders", action="store_true", help="keep each job's working folder after its end, to look into"
     )
+    parser.add_argument(
+        "--access-log",
+        type=Path,
+        metavar="FILE",
+        help="note each request there: a line of JSON with service and operation",
+    )
     options = parser.parse_args(arguments)
     if not options.environments.is_dir():
         parser.error(f"--environments {options.environments} is not a folder; create the job environments first")
@@ -58,6 +64,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         java_home=options.java_home,
         region=options.region,
         keep_job_folders=options.keep_job_folders,
+        access_log=options.access_log.resolve() if options.access_log else None,
     )
 
 
@@ -83,6 +90,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from hypercorn.config import Config
 
     backend = Backend(settings)
+    from local_aws.access_log import AccessLog, Application
     from local_aws.clients import Clients
     from local_aws.gateway import Gateway
     from local_aws.glue import Glue
@@ -98,7 +106,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         remove_leftovers(settings.jobs_dir)
     sagemaker.recover()
     glue.recover()
-    gateway = Gateway(settings, backend, sagemaker, glue, clients.internal_token)
+    application: Application = Gateway(settings, backend, sagemaker, glue, clients.internal_token)
+    if settings.access_log:
+        application = AccessLog(application, settings.access_log)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = 75
@@ -118,7 +128,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
         # Endpoints come back once the port answers: they fetch their models through it.
         threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
-        await hypercorn_serve(gateway, config, shutdown_trigger=stopped)
+        await hypercorn_serve(application, config, shutdown_trigger=stopped)
 
     asyncio.run(main())
     store.close()

@@ -19,6 +19,7 @@ class Settings:
     region: str = "us-east-1"
     account: str = "000000000000"
     keep_job_folders: bool = False
+    access_log: Path | None = None
 
     @property
     def endpoint_url(self) -> str:

@@ -60,6 +60,7 @@ class Account:
         self.options = options
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.access_key = self.secret_key = "test"
         self.process: subprocess.Popen[bytes] | None = None
         self._clients: dict[str, Any] = {}
 
