@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import configparser
 import errno
 import logging
 import os
@@ -11,10 +12,12 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from local_aws.backend import Backend, configure_environment
 from local_aws.settings import Settings
+from local_aws.signatures import read_or_make_keys
 
 _EXIT_USAGE = 2
 
@@ -34,6 +37,17 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         default=[],
         metavar="NAME",
         help="also accept requests whose Host header is NAME (or a name below it); may be repeated",
+    )
+    parser.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="who may call, in the form of ~/.aws/credentials; made when missing (default: DATA_DIR/credentials)",
+    )
+    parser.add_argument(
+        "--any-credentials",
+        action="store_true",
+        help="let everybody call who reaches the port, without or with any keys",
     )
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of all state and logs")
     parser.add_argument(
@@ -55,7 +69,9 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     options = parser.parse_args(arguments)
     if not options.environments.is_dir():
         parser.error(f"--environments {options.environments} is not a folder; create the job environments first")
+    credentials = (options.credentials or options.data_dir / "credentials").resolve()
     return Settings(
+        credentials=None if options.any_credentials else credentials,
         port=options.port,
         host=options.host,
         allowed_hosts=frozenset(name.lower() for name in options.allow_host),
@@ -156,6 +172,12 @@ def main() -> int:
         )
         return _EXIT_USAGE
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if settings.credentials is not None:
+        try:
+            settings = replace(settings, keys=read_or_make_keys(settings.credentials))
+        except (OSError, ValueError, configparser.Error) as error:
+            sys.stderr.write(f"local_aws cannot use the keys of {settings.credentials}: {error}\n")
+            return _EXIT_USAGE
     configure_environment(settings)
     serve(settings, listener)
     return 0

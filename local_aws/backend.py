@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_aws.clients import SECRET_KEY
 from local_aws.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def configure_environment(settings: Settings) -> None:
             "DOCKER_HOST": f"unix://{state}/no-docker.sock",
             "LOG_LEVEL": "WARNING",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # What a Lambda function signs with; its access key is the account's number.
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             # No file of the user's may redirect the clients of this process or of a function.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -112,6 +115,12 @@ class Backend:
     def service_of(self, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]) -> str:
         """Return MiniStack's name of the service that a request is for."""
         return str(self._app.detect_service(method, path, headers, query))
+
+    def session_secret(self, access_key: str) -> str | None:
+        """Return the secret key of temporary credentials that STS gave out."""
+        sts: Any = sys.modules.get("ministack.services.sts")
+        session = sts._sessions.get(access_key) if sts else None
+        return None if session is None or sts._session_expired(session) else session.get("SecretAccessKey")
 
     def prepare(self, service: str) -> None:
         """Load what a service needs before its first request."""

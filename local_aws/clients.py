@@ -15,9 +15,9 @@ from local_aws.settings import Settings
 #: Requests with this header (and this process's token) go to MiniStack even where a service of this package answers.
 INTERNAL_HEADER = "x-local-aws-internal"
 
-#: Keys of the account's own requests. Any keys are accepted; a 12-digit one would select another account.
+#: Keys of the account's own requests and of its jobs, which live as long as this process. A 12-digit key would select another account.
 ACCESS_KEY = "local-aws"
-SECRET_KEY = "local-aws"
+SECRET_KEY = secrets.token_urlsafe(30)
 
 
 class Clients:

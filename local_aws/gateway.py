@@ -10,16 +10,19 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
 from email.utils import formatdate
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from local_aws import __version__
 from local_aws.backend import Backend
-from local_aws.clients import INTERNAL_HEADER
+from local_aws.clients import ACCESS_KEY, INTERNAL_HEADER, SECRET_KEY
 from local_aws.errors import ServiceError, describe_exception
 from local_aws.glue import Glue
 from local_aws.sagemaker import SageMaker
 from local_aws.settings import Settings
+from local_aws.signatures import Signed
+from local_aws.signatures import refusal as signature_refusal
 from local_aws.validation import check_request, unsupported
 
 _LOG = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
+_OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
 _MAX_INVOCATION_BYTES = 25 * 1024 * 1024
 
 
@@ -62,6 +66,21 @@ class Gateway:
             await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": refusal})
             return
         path: str = scope["path"]
+        if self._settings.keys is not None and path not in _OPEN_PATHS:
+            signed = Signed(headers, scope.get("query_string", b"").decode("latin-1"))
+            body = b""
+            if signed.needs_body and self._secret_of(signed.access_key):
+                body = await _read(receive)
+                receive = _replay(body)
+            raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
+            if wrong := signature_refusal(signed, self._secret_of, scope["method"], raw_path, body):
+                await _answer_forbidden(send, headers, *wrong)
+                return
+            if signed.presigned:
+                # MiniStack would check it again, with keys of its own.
+                scope = {**scope, "query_string": signed.query.encode("latin-1")}
+                scope["headers"] = [*scope["headers"], (b"authorization", signed.authorization.encode("latin-1"))]
+                headers["authorization"] = signed.authorization
         if path == "/_local_aws/health":
             await _answer(send, 200, {}, self._health())
             return
@@ -93,10 +112,20 @@ class Gateway:
                 f"The Host header {host!r} is not this machine's. Use localhost or 127.0.0.1, "
                 "or start local_aws with --allow-host NAME."
             )
+        if headers.get("sec-fetch-site") == "cross-site":
+            return "Requests from pages of other sites are refused."
         origin = headers.get("origin")
         if origin and not self._is_allowed(urlsplit(origin).hostname or ""):
             return f"Requests from pages of {origin} are refused."
         return None
+
+    def _secret_of(self, access_key: str | None) -> str | None:
+        """Return the secret key of those who may call: users, this process, its jobs and functions, holders of a session."""
+        if access_key is None:
+            return None
+        if access_key in (ACCESS_KEY, self._settings.account) or self._glue.is_job_key(access_key):
+            return SECRET_KEY
+        return (self._settings.keys or {}).get(access_key) or self._backend.session_secret(access_key)
 
     def _is_allowed(self, name: str) -> bool:
         name = name.lower().rstrip(".")
@@ -293,6 +322,16 @@ async def _answer(send: Send, status: int, headers: dict[str, str], body: dict[s
 async def _answer_error(send: Send, error: ServiceError) -> None:
     body = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
     await _answer(send, error.status, {"x-amzn-ErrorType": error.code}, body)
+
+
+async def _answer_forbidden(send: Send, headers: dict[str, str], code: str, message: str) -> None:
+    """Refuse in the form that the client reads: JSON for the services with a target, XML for S3 and the query protocol."""
+    json_services = ("lambda", "sagemaker", "glue", "logs")
+    if "x-amz-target" in headers or _signing_service(headers) in json_services:
+        await _answer_error(send, ServiceError(code, message, status=403))
+        return
+    text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
+    await _send(send, 403, {"Content-Type": "application/xml"}, text.encode())
 
 
 async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local_aws.clients import SECRET_KEY
 from local_aws.settings import Settings
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -151,7 +152,7 @@ def job_environment(
         "TMPDIR": str(temporary),
         "AWS_ENDPOINT_URL": settings.endpoint_url,
         "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": "local-aws",
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_REGION": settings.region,
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,10 @@ class Settings:
     environments: Path
     host: str = "127.0.0.1"
     allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    credentials: Path | None = None
+    """File of the keys of those who may call, in the form of ``~/.aws/credentials``; None lets everybody call."""
+    keys: Mapping[str, str] | None = field(default=None, repr=False)
+    """What that file holds: secret key by access key id."""
     java_home: str | None = None
     region: str = "us-east-1"
     account: str = "000000000000"

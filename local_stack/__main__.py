@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
-    from local_stack.airflow_settings import airflow_environment, aws_environment, write_passwords
+    from local_stack.airflow_settings import airflow_environment, aws_environment, write_credentials, write_passwords
     from local_stack.progress import NothingToTrainError, follow
 
     if chosen.command == "up":
@@ -107,6 +107,7 @@ def _run(chosen: argparse.Namespace) -> int:
             demo.provide_original(_say)
     elif chosen.command == "secrets":
         write_passwords(layout.LOCAL)
+        write_credentials(layout.LOCAL / "aws_credentials")
         _say("the secrets of this stack are ready")
     elif chosen.command == "password":
         _say(stack.log_in_hint())

@@ -6,28 +6,46 @@ import base64
 import json
 import os
 import secrets
+import threading
 from pathlib import Path
 
 from local_stack import layout
 
 ADMIN = "admin"
+_making = threading.Lock()
 
 
 def stack_secrets() -> dict[str, str]:
     """Return the secrets of this stack; made once, readable by the owner only."""
-    try:
-        return json.loads(layout.SECRETS.read_text())
-    except OSError:
-        pass
-    made = {
+    with _making:
+        try:
+            known = json.loads(layout.SECRETS.read_text())
+        except OSError:
+            known = {}
+        made = _new_secrets() | known
+        if made != known:
+            _write_private(layout.SECRETS, json.dumps(made, indent=1))
+    return made
+
+
+def _new_secrets() -> dict[str, str]:
+    return {
+        "aws_access_key_id": f"LOCAL{secrets.token_hex(8).upper()}",
+        "aws_secret_access_key": secrets.token_urlsafe(30),
         "admin_password": secrets.token_urlsafe(12),
         "jwt_secret": secrets.token_urlsafe(48),
         "session_secret": secrets.token_urlsafe(32),
         "postgres_password": secrets.token_urlsafe(24),
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
-    _write_private(layout.SECRETS, json.dumps(made, indent=1))
-    return made
+
+
+def write_credentials(path: Path) -> Path:
+    """Write the file from which local_aws takes the keys of those who may call it; return its path."""
+    made = stack_secrets()
+    names = ("aws_access_key_id", "aws_secret_access_key")
+    _write_private(path, "[default]\n" + "".join(f"{name} = {made[name]}\n" for name in names))
+    return path
 
 
 def write_passwords(folder: Path) -> Path:
@@ -40,10 +58,11 @@ def write_passwords(folder: Path) -> Path:
 
 def aws_environment() -> dict[str, str]:
     """Return the standard AWS variables that make any client talk to local_aws."""
+    made = stack_secrets()
     return {
         "AWS_ENDPOINT_URL": layout.AWS_URL,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": made["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": made["aws_secret_access_key"],
         "AWS_DEFAULT_REGION": layout.REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
@@ -64,7 +83,7 @@ def airflow_environment() -> dict[str, str]:
         "CORE__PARALLELISM": max(2, min(8, 2 * (os.cpu_count() or 1))),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "CORE__FERNET_KEY": made["fernet_key"],
-        "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "CORE__AUTH_MANAGER": "local_stack.auth_manager.LocalAuthManager",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
         "CORE__EXECUTION_API_SERVER_URL": f"{layout.AIRFLOW_URL}/execution/",

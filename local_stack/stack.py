@@ -19,7 +19,13 @@ from typing import Any
 from deploy import data_platform
 from local_stack import layout, processes
 from local_stack.airflow_api import AirflowApi
-from local_stack.airflow_settings import ADMIN, airflow_environment, aws_environment, stack_secrets
+from local_stack.airflow_settings import (
+    ADMIN,
+    airflow_environment,
+    aws_environment,
+    stack_secrets,
+    write_credentials,
+)
 from local_stack.preflight import check_disk, check_port, find_java
 
 AIRFLOW_PARTS = {
@@ -131,6 +137,7 @@ def _start_aws(java: str, say: Say) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
+    command += ["--credentials", write_credentials(layout.RUN / "aws_credentials")]
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 

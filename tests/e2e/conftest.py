@@ -25,6 +25,7 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.marked_secret = "of-the-shell-and-not-to-be-written"
         folder.mkdir()
         (folder / "venvs").symlink_to(VENVS)
         self.environment = {
@@ -33,6 +34,9 @@ class Stack:
             "LOCAL_AWS_PORT": str(free_port()),
             "AIRFLOW_PORT": str(free_port()),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
+            # What a person's shell may hold; nothing of it may be written anywhere.
+            "AWS_SECRET_ACCESS_KEY": self.marked_secret,
+            "DATABASE_PASSWORD": self.marked_secret,
         }
         for name in [name for name in self.environment if name.startswith("AIRFLOW_") and name != "AIRFLOW_PORT"]:
             del self.environment[name]

@@ -34,6 +34,7 @@ class LocalAirflow:
         self.aws_port, self.airflow_port = free_port(), free_port()
         self.account = Account(folder / "aws")
         self.account.url = f"http://127.0.0.1:{self.aws_port}"
+        self.account.access_key, self.account.secret_key = "unknown", "until the stack has made its keys"
         self.api = AirflowApi(f"http://127.0.0.1:{self.airflow_port}")
         self._records: list[RunRecord] = []
 
@@ -52,6 +53,11 @@ class LocalAirflow:
             cwd=layout.ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
+        secrets = json.loads((self.folder / "secrets.json").read_text())
+        self.account.access_key, self.account.secret_key = (
+            secrets["aws_access_key_id"],
+            secrets["aws_secret_access_key"],
+        )
 
     def kill(self, part: str) -> None:
         """End a part and everything that it started, without a word."""

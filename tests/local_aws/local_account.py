@@ -68,6 +68,9 @@ class Account:
         command = [ENVIRONMENTS / "local_aws" / "bin" / "python", "-m", "local_aws", "--port", str(self.port)]
         command += ["--data-dir", self.data_dir, "--environments", ENVIRONMENTS, *self.options]
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        (self.data_dir / "credentials").write_text(
+            f"[default]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {self.secret_key}\n"
+        )
         with (self.data_dir / "process.log").open("ab") as log:
             secret = {"PARENT_SECRET": "must-not-reach-a-job"}
             self.process = subprocess.Popen(
@@ -98,8 +101,8 @@ class Account:
                 service.replace("_", "-"),
                 endpoint_url=self.url,
                 region_name="us-east-1",
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
                 config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
             )
         return self._clients[service]

@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from local_account import ENVIRONMENTS, REPOSITORY, Account
 
@@ -76,7 +79,8 @@ def test_it_listens_on_the_loopback_and_on_one_port_only(account: Account) -> No
 
 
 def test_ministack_cannot_be_reset_from_outside(account: Account) -> None:
-    status, body = request(account, "POST", "/_ministack/reset")
+    headers = signed(account, "s3", "POST", f"{account.url}/_ministack/reset")
+    status, body = request(account, "POST", "/_ministack/reset", **headers)
     assert status == 403
     assert b"closed" in body
 
@@ -96,10 +100,20 @@ def test_operations_that_are_missing_say_so(account: Account) -> None:
         )
 
 
+def signed(account: Account, service: str, method: str, url: str, body: bytes = b"", **headers: str) -> dict[str, str]:
+    """Return the headers of a request with its signature."""
+    kind = S3SigV4Auth if service == "s3" else SigV4Auth
+    request = AWSRequest(method, url, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+    request.context["payload_signing_enabled"] = True
+    kind(Credentials(account.access_key, account.secret_key), service, "us-east-1").add_auth(request)
+    return dict(request.headers.items())
+
+
 def raw(account: Account, target: str, body: bytes) -> tuple[int, dict]:
     connection = http.client.HTTPConnection("127.0.0.1", account.port, timeout=10)
-    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
-    connection.request("POST", "/", body, headers)
+    service = {"SageMaker": "sagemaker", "AWSGlue": "glue"}[target.partition(".")[0]]
+    headers = {"X_Amz_Target": target, "Content_Type": "application/x-amz-json-1.1"}
+    connection.request("POST", "/", body, signed(account, service, "POST", f"{account.url}/", body, **headers))
     answer = connection.getresponse()
     result = answer.status, json.loads(answer.read())
     connection.close()
@@ -127,7 +141,9 @@ def test_conditional_puts_and_host_style_buckets(account: Account) -> None:
     account.s3.put_object(Bucket="conditional", Key="log/1.json", Body=b"1", IfNoneMatch="*")
     with pytest.raises(ClientError, match="PreconditionFailed"):
         account.s3.put_object(Bucket="conditional", Key="log/1.json", Body=b"2", IfNoneMatch="*")
-    status, body = request(account, path="/log/1.json", Host=f"conditional.localhost:{account.port}")
+    host = f"conditional.localhost:{account.port}"
+    headers = signed(account, "s3", "GET", f"http://{host}/log/1.json")
+    status, body = request(account, path="/log/1.json", Host=host, **headers)
     assert (status, body) == (200, b"1")
 
 

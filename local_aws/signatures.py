@@ -1,0 +1,162 @@
+"""Who may call: requests are signed with the account's keys, as on AWS (Signature Version 4).
+
+Whoever can reach the port could otherwise run code as the user of this machine: other users of it, and pages in a browser. The
+signature is made again by botocore's own signer from what arrived, and compared.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)/aws4_request,\s*"
+    r"SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
+)
+_SIGNING = tuple(
+    f"X-Amz-{name}=" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Security-Token")
+)
+_UNSIGNED = "UNSIGNED-PAYLOAD"
+REMEDY = (
+    "'make env' prints the variables of the local stack; a local_aws of your own keeps its keys in DATA_DIR/credentials"
+)
+
+
+class Signed:
+    """A signature as it came with a request: in the header ``Authorization`` or in the query of a presigned URL."""
+
+    def __init__(self, headers: Mapping[str, str], query: str) -> None:
+        """`headers` by lower-case name; `query` as it came, percent-encoded."""
+        self.headers = headers
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        values = {name: unquote(value) for name, _, value in pairs}
+        self.presigned = "X-Amz-Signature" in values
+        if self.presigned:
+            query = "&".join(name + equals + value for name, equals, value in pairs if name != "X-Amz-Signature")
+            text = (
+                f"{values.get('X-Amz-Algorithm')} Credential={values.get('X-Amz-Credential')}, "
+                f"SignedHeaders={values.get('X-Amz-SignedHeaders')}, Signature={values['X-Amz-Signature']}"
+            )
+            self._date = values.get("X-Amz-Date", "")
+            self._expires = values.get("X-Amz-Expires", "")
+        else:
+            text = headers.get("authorization", "")
+            self._date = headers.get("x-amz-date", "")
+        self._query = query
+        self.authorization = text
+        self.query = (
+            "&".join(pair for pair in query.split("&") if not pair.startswith(_SIGNING)) if self.presigned else query
+        )
+        match = _AUTHORIZATION.fullmatch(text)
+        self._parts = match.groupdict() if match else None
+
+    @property
+    def access_key(self) -> str | None:
+        """Return the access key id, None when the request is not signed."""
+        return self._parts["key"] if self._parts else None
+
+    @property
+    def needs_body(self) -> bool:
+        """Return whether the signature covers the body itself; S3 clients send its digest in a header."""
+        return not self.presigned and "x-amz-content-sha256" not in self.headers
+
+    @property
+    def expired(self) -> bool:
+        """Return whether the time of a presigned URL is over."""
+        if not self.presigned:
+            return False
+        try:
+            begun = datetime.strptime(self._date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return datetime.now(UTC) > begun + timedelta(seconds=int(self._expires))
+        except ValueError:
+            return True
+
+    def is_by(self, secret_key: str, method: str, path: str, body: bytes = b"") -> bool:
+        """Return whether the holder of `secret_key` signed this request; `path` as it came, percent-encoded."""
+        if self._parts is None or not self._date:
+            return False
+        signed = {name: self.headers[name] for name in self._parts["headers"].split(";") if name in self.headers}
+        request = AWSRequest(method=method, url=f"http://{self.headers.get('host', '')}{path}?{self._query}", data=body)
+        for name, value in signed.items():
+            request.headers[name] = value
+        request.context["timestamp"] = self._date
+        kind: Any = S3SigV4Auth if self._parts["service"] == "s3" else SigV4Auth
+        signer = kind(Credentials(self._parts["key"], secret_key), self._parts["service"], self._parts["region"])
+        canonical = "\n".join(
+            (
+                method.upper(),
+                signer._normalize_url_path(path),
+                signer.canonical_query_string(request),
+                signer.canonical_headers(request.headers) + "\n",
+                self._parts["headers"],
+                self._payload(signer, request),
+            )
+        )
+        expected = signer.signature(signer.string_to_sign(request, canonical), request)
+        return hmac.compare_digest(expected, self._parts["signature"])
+
+    def _payload(self, signer: Any, request: AWSRequest) -> str:
+        if self.presigned:
+            return self.headers.get("x-amz-content-sha256", _UNSIGNED)
+        return self.headers.get("x-amz-content-sha256") or str(signer.payload(request))
+
+
+def refusal(
+    signed: Signed, secret_of: Callable[[str], str | None], method: str, path: str, body: bytes = b""
+) -> tuple[str, str] | None:
+    """Return error code and message for a request that is not by a holder of the account's keys, None for one that is."""
+    key = signed.access_key
+    if key is None:
+        return "MissingAuthenticationToken", f"The request is not signed (AWS4-HMAC-SHA256): {REMEDY}."
+    secret = secret_of(key)
+    if secret is None:
+        return "InvalidClientTokenId", f"The access key {key[:32]} is none of this account's: {REMEDY}."
+    if signed.expired:
+        return "AccessDenied", "Request has expired."
+    if not signed.is_by(secret, method, path, body):
+        return "SignatureDoesNotMatch", f"The request was not signed with the secret key of {key[:32]}: {REMEDY}."
+    return None
+
+
+def read_or_make_keys(path: Path) -> dict[str, str]:
+    """Return secret key by access key id of a file in the form of ``~/.aws/credentials``; made, for its owner only, when missing.
+
+    Raises:
+        ValueError: the file holds no pair of keys.
+
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = (
+            f"[default]\naws_access_key_id = {new_access_key()}\naws_secret_access_key = {secrets.token_urlsafe(30)}\n"
+        )
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(path.read_text())
+    found = {
+        section["aws_access_key_id"]: section["aws_secret_access_key"]
+        for section in parser.values()
+        if "aws_access_key_id" in section and "aws_secret_access_key" in section
+    }
+    if not found:
+        raise ValueError(f"{path} holds no aws_access_key_id with its aws_secret_access_key")
+    return found
+
+
+def new_access_key() -> str:
+    """Return a new access key id; one of 12 digits would select another account."""
+    return f"LOCAL{secrets.token_hex(8).upper()}"

@@ -1,0 +1,80 @@
+"""Who may speak to the local stack: names of the UI, keys of local_aws, files with secrets."""
+
+import asyncio
+import configparser
+import json
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+from local_stack import airflow_settings, layout
+from local_stack.auth_manager import LocalAuthManager, allowed_hosts
+
+
+@pytest.fixture
+def secrets_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "SECRETS", tmp_path / "secrets.json")
+    monkeypatch.setattr(layout, "AIRFLOW_HOME", tmp_path / "airflow")
+    return tmp_path / "secrets.json"
+
+
+def test_the_ui_answers_to_this_machine_s_names_and_to_those_that_it_is_known_by(monkeypatch):
+    assert allowed_hosts() == ["localhost", "127.0.0.1"]
+    monkeypatch.setenv("RETRAINING_ALLOWED_HOSTS", "airflow.lan, Other.lan,")
+    found = allowed_hosts("http://team.example:8080/x", "http://api-server:8080/execution/", "")
+    assert found == ["localhost", "127.0.0.1", "team.example", "api-server", "airflow.lan", "other.lan"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8080", 200), ("127.0.0.1", 200), ("evil.example", 400), ("127.0.0.1.nip.io", 400), ("", 400)],
+)
+def test_a_request_under_another_name_is_refused(host, status):
+    app = FastAPI()
+    app.add_api_route("/", lambda: "served")
+    for middleware, options in LocalAuthManager.get_fastapi_middlewares(LocalAuthManager.__new__(LocalAuthManager)):
+        app.add_middleware(middleware, **options)
+
+    async def answer() -> int:
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost") as client:
+            return (await client.get("/", headers={"Host": host})).status_code
+
+    assert asyncio.run(answer()) == status
+
+
+def test_airflow_is_told_to_use_it_and_to_bind_the_loopback(secrets_file):
+    environment = airflow_settings.airflow_environment()
+    manager = f"{LocalAuthManager.__module__}.{LocalAuthManager.__qualname__}"
+    assert environment["AIRFLOW__CORE__AUTH_MANAGER"] == manager
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    compose = (layout.ROOT / "docker-compose.yaml").read_text()
+    assert f"AIRFLOW__CORE__AUTH_MANAGER: {manager}" in compose
+
+
+def test_secrets_are_made_once_also_when_two_threads_ask_at_once(secrets_file):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: airflow_settings.stack_secrets(), range(8)))
+    assert all(one == made[0] for one in made)
+    assert stat.S_IMODE(secrets_file.stat().st_mode) == 0o600
+
+
+def test_a_stack_of_an_earlier_version_keeps_its_secrets_and_gets_the_new_ones(secrets_file):
+    secrets_file.write_text(json.dumps({"admin_password": "kept"}))
+    made = airflow_settings.stack_secrets()
+    assert made["admin_password"] == "kept"
+    assert len(made["aws_secret_access_key"]) >= 40
+    assert json.loads(secrets_file.read_text()) == made
+
+
+def test_local_aws_is_given_the_keys_that_clients_of_the_stack_use(secrets_file, tmp_path):
+    path = airflow_settings.write_credentials(tmp_path / "credentials")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    parser = configparser.ConfigParser()
+    parser.read(path)
+    client = airflow_settings.aws_environment()
+    assert parser["default"]["aws_access_key_id"] == client["AWS_ACCESS_KEY_ID"]
+    assert parser["default"]["aws_secret_access_key"] == client["AWS_SECRET_ACCESS_KEY"]
+    assert not client["AWS_ACCESS_KEY_ID"].isdigit()  # 12 digits would select another account
