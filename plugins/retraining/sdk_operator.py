@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.python import ExternalPythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws_clients import standard_variables
-from retraining.aws_jobs import Submitted
+from retraining.aws_jobs import JOB_KINDS, Submitted
 from retraining.operators import JobOperator
 from retraining.sdk_context import SdkContext
 
@@ -104,7 +104,7 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
         self.env_vars = {**standard_variables(self.access), "PYTHONPATH": str(PLUGINS)}
         declared, self.op_kwargs = self.op_kwargs, {"order": order}
         try:
-            return dict(ExternalPythonOperator.execute(self, context))
+            answer = dict(ExternalPythonOperator.execute(self, context))
         except Exception as error:
             if note.exists():  # the process ended after its job had been created or adopted
                 self.log.warning("the SDK's process ended with an error after its job existed: %s", error)
@@ -114,3 +114,6 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
             raise
         finally:
             self.op_kwargs = declared
+        if "refused" in answer and note.exists():  # such as for a second job: the first one is not wanted alone
+            JOB_KINDS[self.kind].stop(self.access, json.loads(note.read_text())["handle"])
+        return answer

@@ -86,17 +86,17 @@ def submit(
         except WaitsForJobError:
             log.warning("%s(ctx) waits for its job; pass wait=False: waiting is the operator's work", function_name)
         except Exception as error:
+            if capture.error is not None:
+                raise capture.error from None
             if found:
                 log.warning("%s(ctx) failed after it had submitted its job, which counts", function_name, exc_info=True)
-            elif capture.error is not None:
-                raise capture.error from None
             elif is_refusal(error) or not _is_passing(error):
                 raise SdkStepError(
                     f"{SDK_FILE}: {function_name}(ctx) of model {model} failed: {type(error).__name__}: {error}"
                 ) from error
             else:
                 raise
-    if capture.error is not None and not found:  # the SDK swallowed it
+    if capture.error is not None:  # the function hid it
         raise capture.error
     if not found:
         raise SdkStepError(f"{SDK_FILE}: {function_name}(ctx) of model {model} submitted no job; call train() or run()")
