@@ -7,10 +7,10 @@ SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup:  ## create the Python environments below .local from the pinned requirements
 	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
@@ -82,29 +82,32 @@ test: setup-dev  ## all tests but the two suites that start a whole stack
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
 	$(DEV)/python -m pytest tests/e2e -m e2e
 
+test-pages: setup-dev  ## every command of README.md and docs/, played as a reader would
+	$(DEV)/python -m pytest tests/pages -m pages
+
 test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
-	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider
+	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider $(ARGS)
 
 test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
 	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py -m "faults or faults_fast" -p no:cacheprovider
 
 bench-parse: setup  ## what parsing the DAG files costs
-	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py
+	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py $(ARGS)
 
 bench-demo: setup  ## time and memory of the whole demo against its targets
 	$(VENVS)/airflow/bin/python benchmarks/bench_demo.py
 
 bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
-	$(DEV)/python benchmarks/bench_model.py
+	$(DEV)/python benchmarks/bench_model.py $(ARGS)
 
 bench-etl: setup-dev  ## merge time against history, the published method and DuckDB
-	$(DEV)/python benchmarks/bench_etl.py
+	$(DEV)/python benchmarks/bench_etl.py $(ARGS)
 
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
-	$(DEV)/python benchmarks/bench_lambda.py
+	$(DEV)/python benchmarks/bench_lambda.py $(ARGS)
 
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
-	$(DEV)/python benchmarks/bench_survey.py
+	$(DEV)/python benchmarks/bench_survey.py $(ARGS)
 
 DEPLOY := PYTHONPATH=.:plugins $(VENVS)/airflow/bin/python -m deploy
 named   = $(or $(ENV),$(error name the deployment: make $@ ENV=prod))

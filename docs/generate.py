@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dags_page
+import numbers_page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -27,14 +29,19 @@ The abalone model's [model.yaml](../dags/models/abalone/model.yaml) is a complet
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or tell which are stale."""
-    page, text = DOCS / "configuration.md", HEAD + "".join(_sections(ModelConfig, ""))
-    if "--check" in arguments:
-        if page.read_text() != text:
-            print(f"{page.name} is stale: run make docs", file=sys.stderr)
-            return 1
+    pages = {
+        "configuration.md": HEAD + "".join(_sections(ModelConfig, "")),
+        "dags.md": dags_page.page(),
+        "numbers.md": numbers_page.page(),
+    }
+    stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
+    if "--check" not in arguments:
+        for name in stale:
+            (DOCS / name).write_text(pages[name])
         return 0
-    page.write_text(text)
-    return 0
+    for name in stale:
+        print(f"{name} is stale: run make docs", file=sys.stderr)
+    return 1 if stale else 0
 
 
 def _sections(model: type[BaseModel], place: str) -> Iterator[str]:

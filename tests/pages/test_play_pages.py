@@ -1,0 +1,131 @@
+"""Plays the commands of the pages as a reader would, in a copy of the repository with a stack of its own.
+
+What is played: documented_commands.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import documented_commands as documented
+import pytest
+from local_account import free_port
+
+pytestmark = [pytest.mark.airflow, pytest.mark.pages, pytest.mark.timeout(3600)]
+KNOWN = documented.registry()
+VENVS = documented.ROOT / ".local" / "venvs"
+LEFT_OUT = (".git", ".local", ".hypothesis", ".*_cache", "__pycache__", "build")
+MARK = "@@ "
+
+
+class Reader:
+    """Someone with the repository, a shell, and the tools that the pages ask for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "repository"
+        shutil.copytree(documented.ROOT, self.folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        (self.folder / ".local").mkdir()
+        (self.folder / ".local" / "venvs").symlink_to(VENVS)
+        tools = folder / "tools"
+        tools.mkdir()
+        (tools / "aws").symlink_to(VENVS / "dev" / "bin" / "aws")
+        own = ("AIRFLOW_", "AWS_", "RETRAINING_", "LOCAL_AWS_", "PYTEST_")
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(own)},
+            "LOCAL_AWS_PORT": str(free_port()),
+            "AIRFLOW_PORT": str(free_port()),
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+
+    def types(self, *commands: str, seconds: float = 3000) -> str:
+        """Type commands into one shell; the first that fails is an error. Return all output."""
+        script = "\n".join(f"echo {MARK}{number}\n{command}" for number, command in enumerate(commands))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        last = int(done.stdout.rpartition(MARK)[2].split()[0])
+        assert done.returncode == 0, f"{commands[last]}\nended with {done.returncode}:\n{done.stdout[-3000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    reader = Reader(tmp_path_factory.mktemp("reader"))
+    try:
+        yield reader
+    finally:
+        reader.types("make down")
+
+
+@pytest.fixture(scope="module")
+def play(reader: Reader) -> Callable[[str], str]:
+    """Play a page once, after those before it in the list; return what its commands said."""
+    said: dict[str, str] = {}
+
+    def once(page: str) -> str:
+        for earlier in KNOWN["sessions"][: KNOWN["sessions"].index(page) + 1]:
+            if earlier not in said:
+                said[earlier] = reader.types(*(it.text for it in documented.page_commands(earlier) if not it.aws))
+        return said[page]
+
+    return once
+
+
+@pytest.mark.parametrize("page", KNOWN["sessions"])
+def test_the_page_can_be_played_from_top_to_bottom(play, page):
+    play(page)
+
+
+def test_the_tutorial_promotes_two_models_and_rejects_one_as_it_says(play):
+    said = play("docs/tutorial.md")
+    text = (documented.ROOT / "docs" / "tutorial.md").read_text()
+    shown = next(line for line in text.splitlines() if line.startswith("approved: First model"))
+    decisions = [line for line in said.splitlines() if line.startswith(("approved: ", "rejected: "))]
+    assert [line.split(":")[0] for line in decisions] == ["approved", "approved", "rejected"]
+    assert decisions[0] == shown
+    assert "report.html" in said
+    assert said.count("healthy") == 5
+
+
+def test_the_recipes_have_the_effects_that_they_promise(play):
+    said = play("docs/how-to.md")
+    assert "everything is as the log says" in said
+    assert said.count("identical to the original") >= 3
+    assert "no batch is refused" in said
+    assert "approved: First model" in said  # of the data set with one more column
+
+
+def test_a_model_of_ones_own_gets_into_service(play):
+    said = play("docs/own-model.md")
+    assert said.count("approved: First model") == 1
+    answer = [
+        line for line in said.splitlines() if line.startswith('{"predictions"') or line.replace(".", "", 1).isdigit()
+    ]
+    assert 25 < float(answer[-1]) < 346  # the range of the target
+
+
+def test_every_other_command_runs(reader, play):
+    play(KNOWN["sessions"][-1])
+    reader.types(*(entry.get("as", entry["command"]) for entry in KNOWN["commands"]))
+
+
+def test_stopping_and_starting_loses_nothing(reader, play):
+    play(KNOWN["sessions"][-1])
+    history = "PYTHONPATH=. .local/venvs/airflow/bin/python -m local_stack history"
+    reader.types("make up", f"{history} > .local/before.json", "make down", "make up")
+    assert json.loads((reader.folder / ".local" / "before.json").read_text())["packages"]
+    assert "nothing is lost" in reader.types(f"{history} --compare .local/before.json")
