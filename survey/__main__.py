@@ -20,7 +20,7 @@ from local_stack.preflight import PreflightError
 from retraining import survey_job
 from retraining.aws_clients import client
 from retraining.config import ModelConfig, load_model_config
-from retraining.documents import put_bytes_once
+from retraining.documents import put_bytes_under_free_name
 from retraining.survey_job import SurveyOptions
 from survey import current_data, model_cache
 from survey.environments import run_generator
@@ -157,8 +157,9 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
     if not report["rows"] or data.platform is None:
         print("error: there is nothing to upload: the file has no rows", file=sys.stderr)
         return 1
-    uri = f"s3://{data.platform.bucket}/{key}"
-    put_bytes_once(client("s3", config.aws), uri, (output / "survey.csv").read_bytes(), "text/csv")
+    names = survey_job.free_names(f"s3://{data.platform.bucket}/{key}")
+    body = (output / "survey.csv").read_bytes()
+    uri = put_bytes_under_free_name(client("s3", config.aws), names, body, "text/csv")
     _say(f"uploaded {uri}" + ("" if options.real else " (marked synthetic: its rows are only trained on)"))
     return 0
 

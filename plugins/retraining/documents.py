@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -68,3 +69,32 @@ def put_bytes_once(s3: Any, uri: str, body: bytes, content_type: str) -> str:
         if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
             raise
     return uri
+
+
+def put_bytes_under_free_name(s3: Any, uris: Iterable[str], body: bytes, content_type: str) -> str:
+    """Write an object under the first of some names that is free; return its URI. Nothing that stands is overwritten.
+
+    A name under which just this content stands is taken for the work of an earlier try.
+
+    Raises:
+        FileExistsError: other objects stand under all of them.
+
+    """
+    from botocore.exceptions import ClientError
+
+    tried = []
+    for uri in uris:
+        bucket, key = split_uri(uri)
+        try:
+            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            standing = s3.get_object(Bucket=bucket, Key=key)
+            if standing["ContentLength"] != len(body) or standing["Body"].read() != body:
+                tried.append(uri)
+                continue
+        return uri
+    raise FileExistsError(
+        f"other files stand under {tried[0]} and the {len(tried) - 1} names after it; try again later"
+    )

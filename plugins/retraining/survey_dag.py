@@ -18,7 +18,7 @@ from retraining import survey_job
 from retraining.aws_clients import client
 from retraining.config import ModelConfig, load_model_config
 from retraining.dataset_log import DatasetLog
-from retraining.documents import get_json, put_bytes_once, put_json
+from retraining.documents import get_json, put_bytes_once, put_bytes_under_free_name, put_json
 from retraining.naming import canonical_json, digest
 from retraining.operators import AwsJobOperator
 from retraining.platform_settings import Platform, read_platform
@@ -143,7 +143,7 @@ class SurveySteps:
             )
         bucket, key = split_uri(f"{output}survey.csv")
         body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        uri = put_bytes_once(self._s3, plan["landing"], body, "text/csv")
+        uri = put_bytes_under_free_name(self._s3, survey_job.free_names(plan["landing"]), body, "text/csv")
         log.info("uploaded %s (%d rows); report: %sreport.html", uri, report["rows"], output)
         return {
             "file": uri,

@@ -5,8 +5,8 @@ The survey company makes new measurements from the current dataset version (docs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,8 @@ CTGAN_IMAGE = "retraining-survey:ctgan-0.12.1"
 """Repository and tag of the image with CTGAN in the account's own registry; survey/Dockerfile makes it."""
 HELD_BACK = "survey/held_back/"
 """Below the model's prefix: CSV files of real rows that ``replay`` may bring."""
+STAMP, STAMP_DIGITS = "%Y%m%d%H%M%S", 14
+"""End of a landed file's name: the second of its measurement, in UTC."""
 PACKAGE = "generator"
 """Name of the code's package inside the job."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -75,7 +77,14 @@ def landing_key(config: ModelConfig, options: SurveyOptions, moment: datetime) -
     """
     folder = config.landing.new if options.real else config.landing.synthetic
     measured = moment - timedelta(days=options.late_days)
-    return f"{config.name}/{folder}{config.name}.{measured:%Y%m%d%H%M%S}"
+    return f"{config.name}/{folder}{config.name}.{measured:{STAMP}}"
+
+
+def free_names(uri: str, seconds: int = 60) -> Iterator[str]:
+    """Yield a landing URI and those of the seconds after it: two surveys of the same second must not replace each other."""
+    place, moment = uri[:-STAMP_DIGITS], datetime.strptime(uri[-STAMP_DIGITS:], STAMP).replace(tzinfo=UTC)
+    for second in range(seconds):
+        yield f"{place}{moment + timedelta(seconds=second):{STAMP}}"
 
 
 def generator_files(folder: Path) -> dict[str, bytes]:
