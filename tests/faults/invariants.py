@@ -60,6 +60,7 @@ def assert_invariants(
     paid_once(jobs)
     no_orphans(jobs, watched)
     rows_once(account, model, bucket)
+    packages(account, model)  # raises when a candidate is registered twice, also where nothing serves yet
     endpoint_is_approved(account, model)
     for run in runs:
         run_is_true(account, model, bucket, run)
@@ -143,7 +144,7 @@ def endpoint_is_approved(account: Any, model: str) -> None:
 
 
 def packages(account: Any, model: str) -> list[dict[str, str]]:
-    """Return artifact, run key and status of all packages of a model, newest first; one per artifact and run."""
+    """Return artifact, run key and status of all packages of a model, newest first; one per artifact and run, or InvariantError."""
     group = f"{model}-models"
     try:
         pages = list(account.sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group))

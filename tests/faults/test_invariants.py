@@ -5,14 +5,15 @@ import uuid
 
 import pytest
 import small_jobs
+from airflow.sdk.exceptions import AirflowFailException
 from invariants import InvariantError, RunRecord
 from local_account import ROLE
-from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator
+from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator, wait_until
 
-from retraining import deployment, registry
+from retraining import deployment, leftovers, registry
 from retraining.aws_clients import client
 from retraining.aws_jobs import JOB_KINDS, GlueJobRun, JobStatus, SageMakerJob, Submitted
-from retraining.dataset_log import DatasetLog
+from retraining.dataset_log import DatasetLog, FileRecord
 from retraining.triggers import JobTrigger
 
 pytestmark = pytest.mark.faults_fast
@@ -139,3 +140,75 @@ def test_a_run_that_claims_a_deployment_that_is_not_approved_is_seen(world):
     world.check(RunRecord("success", summary=summary))
     with pytest.raises(InvariantError, match="which is not approved"):
         world.check(RunRecord("success", summary={**summary, "model_package": "another"}))
+
+
+def test_without_the_operator_s_on_kill_a_task_killed_as_it_starts_orphans_its_job_and_the_check_sees_it(
+    world, monkeypatch
+):
+    """Airflow's SIGTERM comes while the job is being created: the operator learns of its job only after it was told to stop it."""
+    request = small_jobs.training(world.account, small_jobs.SLEEPS)
+    operator = job_operator("training", world.model, "train", world.access, lambda: request)
+    operator.on_kill()
+    stop = SageMakerJob.stop
+    monkeypatch.setattr(SageMakerJob, "stop", lambda *arguments: None)
+    with pytest.raises(AirflowFailException, match="was killed while it started"):
+        operator.execute({})
+    with pytest.raises(InvariantError, match="in progress without a task"):
+        world.check()
+    stop(JOB_KINDS["training"], world.access, operator._handle)
+
+
+@pytest.mark.parametrize("kind", ["training", "glue_job"])
+def test_without_the_net_at_the_end_of_a_run_a_dead_task_s_job_goes_on_and_the_check_sees_it(world, monkeypatch, kind):
+    glue_job = small_jobs.glue_job(world.account, small_jobs.SLEEPS)
+    request = {"JobName": glue_job} if kind == "glue_job" else small_jobs.training(world.account, small_jobs.SLEEPS)
+    deferral_of(job_operator(kind, world.model, "work", world.access, lambda: request))
+    with monkeypatch.context() as broken:
+        broken.setattr(leftovers, "_sagemaker_jobs", lambda *arguments: iter(()))
+        broken.setattr(leftovers, "_glue_runs", lambda *arguments: iter(()))
+        assert leftovers.stop_leftovers(world.access, world.model, glue_job) == []
+    with pytest.raises(InvariantError, match="in progress without a task"):
+        world.check_glue_job(glue_job)
+    assert len(leftovers.stop_leftovers(world.access, world.model, glue_job)) == 1
+
+
+def test_a_file_that_is_in_two_versions_is_seen(world):
+    first = small_jobs.version_of(world, 1, ["M,1"], "a" * 16)
+    second = small_jobs.version_of(world, 2, ["F,2"], "b" * 16)
+    file = FileRecord(key="new/a.csv", etag="e", size=1)
+    for version in (first, second):
+        log_of(world).commit(version.model_copy(update={"files": (file,)}))
+    with pytest.raises(InvariantError, match="files in two versions"):
+        world.check()
+
+
+def test_without_the_token_of_the_run_a_repeated_registration_makes_two_packages_and_the_check_sees_it(world):
+    sagemaker, container = client("sagemaker", world.access), small_jobs.container(world.account)
+    for _ in range(2):
+        registry.register(sagemaker, world.model, container, registry.PENDING, "s3://b/m", "good", {"run_key": "r"})
+    world.check()
+    package = {
+        "ModelPackageGroupName": f"{world.model}-models",
+        "InferenceSpecification": {"Containers": [container], "SupportedContentTypes": ["text/csv"],
+                                   "SupportedResponseMIMETypes": ["text/csv"]},
+        "CustomerMetadataProperties": {"run_key": "r"},
+    }  # fmt: skip
+    sagemaker.create_model_package(**package)
+    with pytest.raises(InvariantError, match="registered twice"):
+        world.check()
+
+
+def test_a_merge_that_was_stopped_and_passes_for_success_makes_the_run_untrue_and_the_check_sees_it(world):
+    job = small_jobs.glue_job(world.account, small_jobs.SLEEPS)
+    deferral = deferral_of(job_operator("glue_job", world.model, "merge", world.access, lambda: {"JobName": job}))
+    handle = deferral.kwargs["handle"]
+    JOB_KINDS["glue_job"].stop(world.access, handle)
+    wait_until(lambda: JOB_KINDS["glue_job"].poll(world.access, handle).outcome == "failed", "the run has stopped")
+    built_on = {"preprocess_data": {"name": job, "run_id": handle["run_id"]}}
+    with pytest.raises(InvariantError, match="is STOPPED"):
+        world.check(RunRecord("success", jobs=built_on))
+
+
+def test_a_run_that_ends_neither_well_nor_badly_is_seen(world):
+    with pytest.raises(InvariantError, match="a run ended running"):
+        world.check(RunRecord("running"))
