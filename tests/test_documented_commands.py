@@ -177,3 +177,26 @@ def test_a_script_runs_what_stands_in_it_and_not_what_a_comment_says(tmp_path):
         False,
         False,
     ]
+
+
+def test_the_index_has_every_page():
+    index = PAGES["docs/README.md"]
+    names = {page.removeprefix("docs/") for page in PAGES if re.fullmatch(r"docs/[\w-]+\.md", page)} - {"README.md"}
+    missing = sorted(name for name in names if f"({name})" not in index)
+    assert not missing, (
+        f"docs/README.md does not list {', '.join(missing)}: add a line under Learn, Do, Look up or Understand"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page):
+    folder = (documented.ROOT / page).parent
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([\w-]*)\)", PAGES[page]):
+        if "://" in target:
+            continue
+        place = folder / target if target else documented.ROOT / page
+        assert place.exists(), f"{page} links to {target}, which does not exist"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{page} links to {target}#{anchor}; that page has {', '.join(sorted(slugs))}"
