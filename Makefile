@@ -7,7 +7,7 @@ SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,15 @@ run: setup  ## start a DAG by hand and follow it: make run DAG=abalone_rollback 
 
 survey: setup  ## make new measurements: make survey ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
 	@PYTHONPATH=. $(VENVS)/airflow/bin/python -m survey --rows $(or $(ROWS),100) --method $(or $(METHOD),copula) $(if $(filter-out 0 no false,$(UPLOAD)),--upload) $(ARGS)
+
+EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version $(DATA_VERSION)) \
+	$(if $(MODEL),--model dags/models/$(MODEL)) $(if $(filter-out 0 no false,$(PROPOSE)),--propose) $(ARGS)
+
+experiment: setup-sdk  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" DATA_VERSION=4 PROPOSE=1 ARGS=--json
+	@export PYTHONPATH=.; python=$(VENVS)/sagemaker/bin/python; \
+	if test -z "$$AWS_ENDPOINT_URL$$AWS_PROFILE$$AWS_ACCESS_KEY_ID" && $$python -m local_stack status | grep -q '^local_aws  *healthy'; then \
+		eval "$$($$python -m local_stack env)"; \
+	fi; $$python -m experiment $(EXPERIMENT)
 
 reset:  ## stop, and delete local data and history
 	@$(RUN) reset

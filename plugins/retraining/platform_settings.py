@@ -76,7 +76,8 @@ def reach_platform(parameter: str, access: AwsAccess) -> Platform:
         return read_platform(parameter, access)
     except (BotoCoreError, ClientError, PlatformError) as error:
         raise UnreachableError(
-            f"no data platform is reachable ({str(error).splitlines()[0]}); 'make up' starts the local one"
+            f"no data platform is reachable ({str(error).splitlines()[0]}); 'make up' starts the local one, AWS_PROFILE and "
+            "AWS_REGION lead to AWS"
         ) from error
 
 

@@ -1,0 +1,169 @@
+"""Command line of experiments: ``python -m experiment --set algorithm.svr.C=3``, in the environment with the SageMaker SDK."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from local_stack import layout
+
+sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the library too
+
+from experiment import model_folder
+from experiment.comparison import render
+from experiment.overrides import SHORT_FORMS, OverrideError
+from experiment.progress import Progress
+from experiment.proposal import ProposalError, diff, propose
+from retraining.aws_jobs import JobError, error_code
+from retraining.config import ConfigError
+from retraining.judgement import JudgementError
+from retraining.platform_settings import UnreachableError
+
+EPILOG = """paths of --set:
+  A path names keys of model.yaml below training, evaluation or gate; the items
+  of a list go by their names:
+    training.candidates.svr-hgb.hyperparameters.seed=3
+    gate.rmse_threshold=2.4
+  Short forms, for the only candidate or the one of --candidate:
+{short}
+  VALUE is YAML.
+
+examples:
+  python -m experiment                 model.yaml as it is, on the newest data
+  python -m experiment --set algorithm.svr.C=3 --set seed=1
+  python -m experiment --set algorithm=linear --data-version 4
+  python -m experiment --set algorithm.svr.C=3 --propose
+
+The standard AWS variables say which account; for the local stack:
+eval "$(make env)". Nothing of production is changed: results lie below
+s3://BUCKET/MODEL/experiments/, and the same call again finds its jobs finished.
+More in docs/experiment.md.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; its help is the command's reference."""
+    short = "\n".join(f"    {form:<22} {meaning}" for form, meaning in SHORT_FORMS.items())
+    made = argparse.ArgumentParser(
+        prog="python -m experiment",
+        description="Train and evaluate a variation of a model through the SageMaker SDK, "
+        "and compare it with the champion.",
+        epilog=EPILOG.format(short=short),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="settings", help="change a setting; repeatable"
+    )
+    made.add_argument("--data-version", type=int, metavar="N", help="dataset version (default: the newest)")
+    made.add_argument("--candidate", metavar="NAME", help="train this candidate only (default: all, the best goes on)")
+    made.add_argument(
+        "--model",
+        type=Path,
+        default=layout.ROOT / "dags" / "models" / "abalone",
+        metavar="FOLDER",
+        help="model folder (default: dags/models/abalone)",
+    )
+    made.add_argument(
+        "--propose", action="store_true", help="afterwards write the change into model.yaml, and show it as a diff"
+    )
+    made.add_argument("--json", action="store_true", help="print the outcome as JSON instead of tables")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one experiment; 0: there is a verdict, 1: a job failed, 2: a call or a machine that is not right, 130: interrupted."""
+    made = parser()
+    chosen = made.parse_args(arguments)
+    if chosen.propose and not chosen.settings:
+        made.error("--propose writes down what --set changes: give at least one --set")
+    _quieten()
+    progress = Progress()
+    try:
+        return _experiment(chosen, progress)
+    except (OverrideError, ProposalError, ConfigError, UnreachableError, LookupError, FileNotFoundError) as error:
+        return _failed(progress, error, 2)
+    except (JobError, JudgementError) as error:
+        return _failed(progress, error, 1)
+    except KeyboardInterrupt:
+        progress.clear()
+        print("interrupted; the same command picks up what is finished", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not error_code(error) and not isinstance(error, _aws_errors()):
+            raise
+        return _failed(progress, error, 1)
+
+
+def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
+    if importlib.util.find_spec("sagemaker") is None:
+        raise UnreachableError(
+            f"{sys.executable} has no SageMaker SDK: use 'make experiment', or the interpreter {layout.python('sagemaker')}"
+        )
+    from experiment.jobs import Interruption
+    from experiment.run import Experiment
+
+    folder = model_folder.read(chosen.model)
+    experiment = Experiment(folder, chosen.settings, chosen.candidate)
+    if chosen.propose:
+        propose(folder.text, experiment.overrides)  # before minutes of training
+    interruption = Interruption()
+    with interruption.listening():
+        outcome = experiment.run(chosen.data_version, progress, interruption)
+    change = _write_proposal(chosen) if chosen.propose else None
+    if chosen.json:
+        print(json.dumps({**outcome.as_dict(), "proposal": change}, indent=1, ensure_ascii=False))
+        return 0
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")  # a terminal without ≤ still gets its table
+    print(f"\n{render(outcome, shutil.get_terminal_size().columns)}")
+    if change is not None:
+        print(f"\nwritten into {_shown(chosen.model)}:\n{change}" if change else "\nmodel.yaml says this already")
+    return 0
+
+
+def _write_proposal(chosen: argparse.Namespace) -> str:
+    """Write the change into the file as it is by now, and return the diff."""
+    from experiment.run import Experiment
+
+    folder = model_folder.read(chosen.model)
+    text = propose(folder.text, Experiment(folder, chosen.settings, chosen.candidate).overrides)
+    if text != folder.text:
+        model_folder.write_text(folder.path, text)
+    return diff(folder.text, text, _shown(chosen.model))
+
+
+def _shown(folder: Path) -> str:
+    """Return a model.yaml's path from the project's root, as git shows it, or from the file system's outside of it."""
+    path = (folder / "model.yaml").resolve()
+    return path.relative_to(layout.ROOT).as_posix() if path.is_relative_to(layout.ROOT) else str(path)
+
+
+def _quieten() -> None:
+    """Let only what matters through: some of the SDK's loggers set levels of their own, and it warns of what is meant to be."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: not record.name.startswith("sagemaker") or record.levelno >= logging.ERROR)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.disable(logging.INFO)
+
+
+def _aws_errors() -> type[Exception]:
+    from botocore.exceptions import BotoCoreError
+
+    return BotoCoreError
+
+
+def _failed(progress: Progress, error: Exception, code: int) -> int:
+    progress.clear()
+    words = error.args[0] if isinstance(error, LookupError) and error.args else error
+    print(f"error: {words}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The outcome as text: what a person sees in a terminal of 80 columns."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiment.comparison import Change, Outcome, render
+from retraining.gate import GatePolicy, decide
+from retraining.gate_table import NONE
+
+POLICY = GatePolicy(rmse_threshold=2.6, max_abs_bias=0.5, max_group_rmse=3.5)
+ANALYSIS = {
+    "n": 209,
+    "challenger": {"rmse": 2.0712, "mae": 1.45, "r2": 0.56, "bias": -0.0123},
+    "champion": {"rmse": 2.1834, "mae": 1.49, "r2": None, "bias": 0.07},
+    "paired": {"n": 209, "rmse_difference": -0.1122, "standard_error": 0.02, "upper_bound_95": -0.079},
+    "groups": {"M": {"n": 120, "rmse": 2.2, "bias": 0.01}, "F": {"n": 89, "rmse": 1.9, "bias": -0.05}},
+}
+GROUPS = {
+    "M": {"n": 120, "challenger": 2.2, "champion": 2.3},
+    "F": {"n": 89, "challenger": 1.9, "champion": 2.0},
+}
+
+
+def outcome(analysis=ANALYSIS, **changes):
+    made = Outcome(
+        model="abalone",
+        key="v4-0123456789ab",
+        dataset_version=4,
+        rows_by_split={"train": 3300, "validation": 620, "test": 209},
+        changes=[Change("training.candidates.svr-hgb.hyperparameters.params.svr_C", 1.0, 3, default=True)],
+        training=[
+            {
+                "candidate": "svr-hgb",
+                "name": "t",
+                "metrics": {"validation:rmse": 2.0},
+                "seconds": 3.0,
+                "reused": False,
+                "chosen": True,
+            }
+        ],
+        evaluation={"name": "e", "seconds": 2.0, "reused": False},
+        champion="arn:aws:sagemaker:us-east-1:000000000000:model-package/abalone-models/7",
+        analysis=analysis,
+        groups=GROUPS,
+        group="sex",
+        decision=decide(analysis, POLICY).as_dict(),
+        outputs="s3://bucket/abalone/experiments/v4-0123456789ab/",
+    )
+    return replace(made, **changes)
+
+
+def cells(text, first):
+    return next(line.split() for line in text.splitlines() if line.split()[: len(first)] == first)
+
+
+def test_the_table_has_the_gates_numbers_and_its_reason():
+    text = render(outcome())
+    assert cells(text, ["RMSE"]) == ["RMSE", "2.071", "2.183", "-0.1122"]
+    assert cells(text, ["MAE"]) == ["MAE", "1.450", "1.490", "-0.0400"]
+    assert cells(text, ["R²"]) == ["R²", "0.5600", NONE, NONE]
+    assert cells(text, ["Bias"]) == ["Bias", "-0.0123", "+0.0700", "-0.0823"]
+    bound = decide(ANALYSIS, POLICY).numbers["upper_bound"]
+    assert cells(text, ["RMSE,", "95"]) == ["RMSE,", "95", "%", "bound", f"{bound:+.4f}"]
+    assert cells(text, ["M"]) == ["M", "120", "2.200", "2.300", "+0.0100"]
+    assert cells(text, ["Bound"])[-1] == "passed"
+    assert " ".join(text.split()).count(decide(ANALYSIS, POLICY).reason) == 1
+    assert "approved: The challenger is better" in text
+    assert "champion abalone-models version 7" in text
+    assert "params.svr_C: 1.0 (the default) -> 3" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_lines_fit_the_terminal(width):
+    for line in render(outcome(), width).splitlines():
+        assert len(line) <= width or "/" in line or "->" in line, line  # names are not cut
+
+
+def test_without_a_champion_only_the_guards_decide():
+    first = {**ANALYSIS, "champion": None, "paired": None}
+    groups = {name: {**values, "champion": None} for name, values in GROUPS.items()}
+    text = render(outcome(first, champion=None, groups=groups, decision=decide(first, POLICY).as_dict()))
+    assert "no champion yet" in text
+    assert cells(text, ["RMSE"]) == ["RMSE", "2.071"]
+    assert "difference" not in text and "bound" not in text.lower()
+    assert "approved: First model: there is no champion to beat" in text
+
+
+def test_a_failed_guard_stands_out():
+    worse = {**ANALYSIS, "challenger": {**ANALYSIS["challenger"], "rmse": 2.8}}
+    text = render(outcome(worse))
+    assert cells(text, ["RMSE", "2.800", "≤"]) == ["RMSE", "2.800", "≤", "2.6", "FAILED"]
+    assert "rejected: The challenger was not compared further" in text
+
+
+def test_unchanged_settings_and_several_candidates_are_told():
+    job = {"name": "t", "metrics": {"validation:rmse": 2.0}, "seconds": 3.0, "reused": True}
+    jobs = [{**job, "candidate": "a", "chosen": False}, {**job, "candidate": "b", "metrics": {}, "chosen": True}]
+    text = render(outcome(changes=[], training=jobs))
+    assert "model.yaml as it is" in text
+    assert "a: validation:rmse 2.000\n" in text
+    assert "b: no metrics, chosen" in text
