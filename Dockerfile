@@ -7,10 +7,16 @@ RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
  && mkdir -p /opt/venvs /opt/project /opt/airflow/logs /data /state \
  && chown retraining /opt/airflow /opt/airflow/logs /data /state
 
+FROM base AS sagemaker-sdk
+COPY requirements/sagemaker.txt /tmp/requirements.txt
+RUN uv venv --quiet /opt/venvs/sagemaker \
+ && uv pip install --quiet --no-cache --python /opt/venvs/sagemaker/bin/python --requirement /tmp/requirements.txt
+
 FROM base AS airflow
 COPY requirements/airflow-postgres.txt /tmp/requirements.txt
 RUN uv venv --quiet /opt/venvs/airflow \
  && uv pip install --quiet --no-cache --python /opt/venvs/airflow/bin/python --requirement /tmp/requirements.txt
+COPY --from=sagemaker-sdk /opt/venvs/sagemaker /opt/venvs/sagemaker
 COPY docker/aws-config /etc/aws/config
 COPY docker/entrypoint.sh docker/healthy.py /usr/local/bin/
 COPY requirements/airflow.txt /opt/project/requirements/airflow.txt
@@ -23,7 +29,8 @@ COPY local_stack/ /opt/project/local_stack/
 COPY plugins/ /opt/project/plugins/
 COPY survey/ /opt/project/survey/
 COPY dags/ /opt/project/dags/
-ENV PATH=/opt/venvs/airflow/bin:$PATH PYTHONPATH=/opt/project AIRFLOW_HOME=/opt/airflow AWS_CONFIG_FILE=/etc/aws/config
+ENV PATH=/opt/venvs/airflow/bin:$PATH PYTHONPATH=/opt/project AIRFLOW_HOME=/opt/airflow AWS_CONFIG_FILE=/etc/aws/config \
+    RETRAINING_SDK_PYTHON=/opt/venvs/sagemaker/bin/python
 WORKDIR /opt/project
 USER 50000
 ENTRYPOINT ["sh", "/usr/local/bin/entrypoint.sh"]

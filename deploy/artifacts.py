@@ -56,6 +56,12 @@ def analyze_function(root: Path = ROOT) -> Artifact:
     return Artifact(f"lambda/analyze_results-{_digest(body)}.zip", body)
 
 
+def startup_script(root: Path = ROOT) -> bytes:
+    """Return the script that makes the SageMaker SDK's environment on MWAA's workers, with the locked packages in it."""
+    lock = (root / "requirements" / "sagemaker.txt").read_text(encoding="utf-8")
+    return (root / "deploy" / "startup.sh").read_text(encoding="utf-8").replace("@LOCK@", lock.strip()).encode()
+
+
 def upload(s3: Any, bucket: str, artifact: Artifact) -> bool:
     """Upload an artifact unless it is there; return whether it was uploaded."""
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=artifact.key, MaxKeys=1).get("Contents", [])

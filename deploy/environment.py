@@ -23,6 +23,7 @@ from retraining.config import ModelConfig
 Say = Callable[[str], None]
 ACCESS_TEMPLATE = artifacts.ROOT / "infra" / "mwaa_access.yaml"
 ENVIRONMENT_TEMPLATE = artifacts.ROOT / "infra" / "mwaa.yaml"
+STARTUP = "startup.sh"
 UNKNOWN = "(known after the steps above)"
 ENVIRONMENT_SECONDS = 5400  # creation takes 20 to 40 minutes, a failed update is rolled back after as long again
 
@@ -77,13 +78,17 @@ class Project:
         )
 
     def packages(self) -> dict[str, bytes]:
-        """Return plugins.zip, the same bytes for the same files, and requirements.txt of the environment's Airflow version."""
+        """Return plugins.zip, the same bytes for the same files, requirements.txt of the environment's Airflow version, and startup.sh.
+
+        startup.sh makes the SageMaker SDK's environment; without a step that is written with the SDK there is none.
+        """
         version = self.deployment.environment.get("AirflowVersion", "3.3.1")
         own = self.root / "deploy" / "environments" / f"requirements-{version}.txt"
         requirements = own if own.exists() else self.root / "requirements.txt"
         return {
             "plugins.zip": artifacts.deterministic_zip(sync.folder_files(self.root / "plugins")),
             "requirements.txt": requirements.read_bytes(),
+            **({STARTUP: artifacts.startup_script()} if any(config.steps.sdk for config in self.models) else {}),
         }
 
     def access_request(self, config: ModelConfig, role_arn: str) -> StackRequest:
@@ -103,6 +108,7 @@ class Project:
             "ArtifactsBucket": self.bucket,
             "PluginsVersion": versions["plugins.zip"],
             "RequirementsVersion": versions["requirements.txt"],
+            "StartupVersion": versions.get(STARTUP, ""),
             "ModelPolicyArns": ",".join(policies),
             **self.deployment.environment,
         }
@@ -203,6 +209,7 @@ class Project:
             airflow_version=self.deployment.environment.get("AirflowVersion", "3.3.1"),
             plugins_version=versions["plugins.zip"],
             requirements_version=versions["requirements.txt"],
+            startup_version=versions.get(STARTUP),
             dag_files=tuple(files),
         )
         mwaa.verify(self.session.client("mwaa"), self.deployment.environment_name, expected, self.say)

@@ -30,6 +30,7 @@ class Expected:
     plugins_version: str
     requirements_version: str
     dag_files: tuple[str, ...]
+    startup_version: str | None = None
 
 
 def wait_available(mwaa: Any, name: str, say: Say, seconds: float = 3600, poll: float = 30) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def check_files(environment: Mapping[str, Any], expected: Expected) -> list[str]
         "AirflowVersion": expected.airflow_version,
         "PluginsS3ObjectVersion": expected.plugins_version,
         "RequirementsS3ObjectVersion": expected.requirements_version,
+        "StartupScriptS3ObjectVersion": expected.startup_version,
     }
     wrong = [
         f"{key} is {environment.get(key)}, not {value}"

@@ -1,5 +1,7 @@
 """Calls to MWAA, checked against botocore's model of the service; there is no MWAA to run them against."""
 
+from dataclasses import replace
+
 import boto3
 import pytest
 from botocore.stub import Stubber
@@ -50,6 +52,12 @@ def imports(service, errors=NONE, plugins=NONE, dags=DAGS):
     answered(service, "/importErrors", errors, query={"limit": 100})
     answered(service, "/plugins/importErrors", plugins)
     answered(service, "/dags", dags, query={"limit": 100})
+
+
+def test_an_environment_with_another_startup_script_does_not_run_what_was_deployed():
+    expected = replace(EXPECTED, startup_version="sv")
+    assert mwaa.check_files(RUNNING, expected) == ["StartupScriptS3ObjectVersion is None, not sv"]
+    assert mwaa.check_files(RUNNING | {"StartupScriptS3ObjectVersion": "sv"}, expected) == []
 
 
 def test_an_environment_that_runs_everything_is_verified(client, service, lines):

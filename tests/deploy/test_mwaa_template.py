@@ -38,6 +38,14 @@ def test_the_environment_is_airflow_3_3_1_encrypted_logged_and_in_private_subnet
     assert RESOURCES["Key"]["Properties"]["EnableKeyRotation"] is True
 
 
+def test_a_startup_script_is_named_only_when_a_step_needs_the_sagemaker_sdk():
+    properties = RESOURCES["Environment"]["Properties"]
+    assert TEMPLATE["Parameters"]["StartupVersion"]["Default"] == ""
+    for name in ("StartupScriptS3Path", "StartupScriptS3ObjectVersion"):
+        condition, _, otherwise = properties[name]["Fn::If"]
+        assert (condition, otherwise) == ("HasStartup", {"Ref": "AWS::NoValue"})
+
+
 def test_the_web_server_is_public_or_private_by_parameter():
     assert TEMPLATE["Parameters"]["WebserverAccess"]["AllowedValues"] == ["PUBLIC_ONLY", "PRIVATE_ONLY"]
     assert RESOURCES["Environment"]["Properties"]["WebserverAccessMode"] == {"Ref": "WebserverAccess"}
