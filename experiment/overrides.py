@@ -259,7 +259,7 @@ def check_hyperparameters(values: Mapping[str, Any], options: Options) -> None:
         try:
             options.complete(algorithm, params)
         except ValueError as error:
-            raise OverrideError(f"{where}.params: {error}") from error
+            raise OverrideError(f"{where}.params: train.py would refuse them: {error}") from error
 
 
 def _candidates(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from raised_messages import NAME, Raised, raised_in
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 DISTINCTIVE_LETTERS = 12
-SOURCES = ("plugins/retraining", "local_stack", "deploy", "glue_scripts")
+SOURCES = ("plugins/retraining", "local_stack", "deploy", "experiment", "glue_scripts")
 TESTED_BY_THEIR_OWN_MODULE = {
     # A manifest is written by the library and read by the Glue script: no user meets these, they guard one part against the other.
     "contract column NAME: type NAME is not one of string, double, int",
