@@ -7,7 +7,7 @@ SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -117,6 +117,9 @@ bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 
 
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
 	$(DEV)/python benchmarks/bench_survey.py $(ARGS)
+
+bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, declarative and with the SageMaker SDK
+	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)
 
 DEPLOY := PYTHONPATH=.:plugins $(VENVS)/airflow/bin/python -m deploy
 named   = $(or $(ENV),$(error name the deployment: make $@ ENV=prod))

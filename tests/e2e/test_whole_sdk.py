@@ -1,0 +1,58 @@
+"""The demo with training and evaluation written with the SageMaker SDK, on a stack of its own."""
+
+import json
+import shlex
+import subprocess
+
+import pytest
+from conftest import ROOT, VENVS, Stack
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        not (VENVS / "sagemaker" / "bin" / "python").exists(),
+        reason="no environment of the SageMaker SDK: make setup-sdk",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """The folder of a stack that has played the demo and is down again."""
+    stack = Stack(tmp_path_factory.mktemp("sdk") / "local")
+    done = subprocess.run(
+        shlex.split("make demo SDK=1"),
+        cwd=ROOT,
+        env=stack.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    stack.run("down")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return stack.folder
+
+
+def test_both_runs_succeed_and_the_better_model_is_deployed(played):
+    summary = json.loads((played / "demo.json").read_text())
+    assert summary["forms"] == {"training": "SdkJobOperator", "evaluate_model": "SdkJobOperator"}
+    for run in (summary["first_run"], summary["retrain_run"]):
+        assert (run["state"], run["decision"]) == ("success", "approved")
+    assert summary["retrain_run"]["rmse_challenger"] < summary["retrain_run"]["rmse_champion"]
+
+
+def test_the_jobs_are_the_sdk_s_and_named_by_the_library(played):
+    logs = sorted((played / "aws" / "jobs" / "training-job").glob("*/log.txt"))
+    assert len(logs) == 2
+    assert all("Running Basic Script driver" in log.read_text() for log in logs)
+    names = [log.parent.name for log in [*logs, *(played / "aws" / "jobs" / "processing-job").glob("*/log.txt")]]
+    assert len(names) == 4
+    assert all(name.startswith(("abalone-train-", "abalone-evaluate-")) and "-2026" not in name for name in names)
+
+
+def test_nothing_dated_is_left_in_the_bucket(played):
+    objects = [path.as_posix() for path in (played / "aws" / "s3").rglob("*") if path.is_file()]
+    assert any("/abalone/code/sdk/" in path for path in objects)
+    assert not [path for path in objects if "/code/sdk/uploads/" in path]
