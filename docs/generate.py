@@ -11,6 +11,7 @@ from typing import Any
 
 import dags_page
 import numbers_page
+import operations_page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
     pages = {
         "configuration.md": HEAD + "".join(_sections(ModelConfig, "")),
         "dags.md": dags_page.page(),
+        "local-aws-operations.md": operations_page.page(),
         "numbers.md": numbers_page.page(),
     }
     stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]

@@ -1,0 +1,83 @@
+"""The record of the client suite and the table of support: neither claims what the other does not know. No account is started here."""
+
+from client_record import recorded
+
+from local_aws.sagemaker import SageMaker
+from local_aws.settings import Settings
+from local_aws.store import Store
+from local_aws.support import MINISTACK, OWN, Support, support
+
+LEAST_OPERATIONS = 100
+CLIENTS = {"Airflow provider", "SageMaker SDK", "aws CLI", "awswrangler", "boto3"}
+
+
+def operations(what):
+    """Service and operation of all lines of one kind in the record."""
+    return {
+        (service, operation)
+        for client in recorded().values()
+        for service, names in client[what].items()
+        for operation in names
+    }
+
+
+def test_many_operations_were_answered_to_each_client():
+    assert recorded().keys() == CLIENTS
+    assert len(operations("answered")) >= LEAST_OPERATIONS
+    for name, client in recorded().items():
+        assert sum(map(len, client["answered"].values())) >= 10, name
+
+
+def test_what_was_answered_is_not_called_absent():
+    missing = sorted(pair for pair in operations("answered") if support(*pair) is Support.ABSENT)
+    assert not missing, f"local_aws/support.py does not say what these are worth: {missing}"
+
+
+def test_what_was_refused_is_called_absent():
+    assert all(support(*pair) is Support.ABSENT for pair in operations("refused"))
+    assert {service for service, _ in operations("refused")} == {"sagemaker", "glue"}
+
+
+def test_ministacks_table_lists_only_what_was_seen():
+    listed = {(service, operation) for service, names in MINISTACK.items() for operation in names}
+    assert sorted(listed - operations("answered")) == []
+
+
+def test_the_table_of_sagemaker_is_the_service(tmp_path):
+    from local_aws.clients import Clients
+
+    settings = Settings(port=1, data_dir=tmp_path, environments=tmp_path)
+    store = Store(tmp_path / "store.sqlite")
+    try:
+        assert SageMaker(settings, store, Clients(settings)).operations == OWN["sagemaker"].keys()
+    finally:
+        store.close()
+
+
+def test_the_table_of_glue_is_the_service(tmp_path):
+    from local_aws.clients import Clients
+    from local_aws.glue import Glue
+
+    settings = Settings(port=1, data_dir=tmp_path, environments=tmp_path)
+    store = Store(tmp_path / "store.sqlite")
+    try:
+        assert Glue(settings, store, Clients(settings)).operations == OWN["glue"].keys()
+    finally:
+        store.close()
+
+
+def test_only_what_executes_or_reports_on_it_is_called_real():
+    """Definitions, documents of the registry and tags are kept, not carried out."""
+    documents = (
+        "Model",
+        "Models",
+        "EndpointConfig",
+        "EndpointConfigs",
+        "Group",
+        "Groups",
+        "Package",
+        "Packages",
+        "Tags",
+    )
+    for operation, level in OWN["sagemaker"].items():
+        assert (level is Support.RECORDED) == operation.endswith(documents), operation
