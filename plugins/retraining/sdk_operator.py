@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,14 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
     def on_kill(self) -> None:
         """End the SDK's process, which first notes a job that it is just creating, and stop the job."""
         for child in psutil.Process().children():
-            if child.cmdline()[:1] == [self.python]:
-                child.terminate()
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                if child.cmdline()[:1] == [self.python]:
+                    child.terminate()
         super().on_kill()
+
+    def _iter_serializable_context_keys(self) -> Iterator[str]:
+        """Pass nothing of Airflow's context but a token, for the order says it all; Airflow would start Python once more to choose."""
+        yield "run_id"
 
     def _run(self, context: Any, sdk_context: SdkContext, note: Path) -> dict[str, Any]:
         order = {

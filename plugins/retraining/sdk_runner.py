@@ -117,6 +117,7 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     _end_with(int(order["parent"]))
+    tempfile.tempdir = str(Path(order["result_file"]).parent)
     term = _Termination()
     signal.signal(signal.SIGTERM, term)
     access, result_file = AwsAccess(**order["access"]), Path(order["result_file"])
@@ -145,7 +146,10 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Termination:
-    """SIGTERM: ends the process, but not between the creation of a job and the note of it."""
+    """SIGTERM: ends the process, but not between the creation of a job and the note of it.
+
+    It ends at once: the SDK swallows a ``SystemExit`` in places. Its temporary files are in the folder that the operator deletes.
+    """
 
     def __init__(self) -> None:
         self._holding = False
@@ -154,7 +158,7 @@ class _Termination:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
         if not self._holding:
-            sys.exit(128 + number)
+            os._exit(128 + number)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -164,7 +168,7 @@ class _Termination:
         finally:
             self._holding = False
             if self._asked:
-                sys.exit(128 + signal.SIGTERM)
+                os._exit(128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,15 @@
-"""A task in a process of its own, to be killed: python killable_task.py ENDPOINT_URL MODEL REQUEST.json"""
+"""A task in a process of its own, to be killed: python killable_task.py ENDPOINT_URL MODEL declarative|sdk ORDER.json"""
 
 import json
 import sys
 from pathlib import Path
 
-from task_runs import job_operator, run_operator
+from task_runs import run_operator, training_operator
 
 from retraining.aws_clients import AwsAccess
 
 if __name__ == "__main__":
-    url, model, request = sys.argv[1:]
+    url, model, form, order = sys.argv[1:]
     access = AwsAccess(region="us-east-1", endpoint_url=url)
-    document = json.loads(Path(request).read_text())
-    run_operator(lambda: job_operator("training", model, "train", access, lambda: document))
+    document = json.loads(Path(order).read_text())
+    run_operator(lambda: training_operator(form, model, access, document))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 from local_account import BUCKET, IMAGE, ROLE, TIMES, archive, s3_output, variant
 
 from retraining.dataset_log import FileRecord, Output, Version
+from retraining.sdk_context import SdkContext
 
+SDK_JOBS = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone" / "sdk_jobs.py"
 TRAINS = "import os, pathlib; pathlib.Path(os.environ['SM_MODEL_DIR'], 'model.txt').write_text('trained')"
 WRITES = "import sys, pathlib; pathlib.Path(sys.argv[1], 'rows.csv').write_text('done')"
 SLEEPS = "import time; time.sleep(120)"
@@ -21,6 +24,33 @@ def training(account: Any, script: str = TRAINS, **changes: Any) -> dict[str, An
     request = account.training_request(f"source-{uuid.uuid4().hex[:8]}", script, **changes)
     del request["TrainingJobName"]
     return dict(request)
+
+
+def sdk_training(account: Any, model: str, script: str = TRAINS) -> SdkContext:
+    """What ``training(ctx)`` of the abalone model's sdk_jobs.py is told to train this script; its code is in S3."""
+    prefix = f"sdk/{uuid.uuid4().hex[:8]}/"
+    code = {"train.py": script, "evaluate.py": "", "inference.py": "", "sdk_jobs.py": SDK_JOBS.read_text()}
+    for name, text in code.items():
+        account.put(f"{prefix}{name}", text)
+    manifest = account.put(f"{prefix}manifest.json", json.dumps([{"prefix": f"s3://{BUCKET}/{prefix}"}, "train.py"]))
+    return SdkContext(
+        model=model,
+        bucket=BUCKET,
+        region="us-east-1",
+        role_arn=ROLE,
+        image=IMAGE,
+        instance_type="ml.m5.large",
+        instance_count=1,
+        volume_gb=5,
+        max_runtime_seconds=60,
+        columns=("rings",),
+        target="rings",
+        group="sex",
+        dataset_version=1,
+        manifests={"train": manifest},
+        output_path=f"s3://{BUCKET}/models",
+        code_uri=f"s3://{BUCKET}/{prefix}",
+    )
 
 
 def processing(account: Any, script: str = WRITES, **changes: Any) -> dict[str, Any]:

@@ -14,14 +14,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from invariants import RunRecord
+from local_account import ENVIRONMENTS
 
 from retraining.aws_clients import AwsAccess
 from retraining.config import load_model_config
 from retraining.dag_factory import retraining_dag
 from retraining.operators import AwsJobOperator, JobOperator
+from retraining.sdk_context import SdkContext
+from retraining.sdk_operator import SdkJobOperator
 
 BEFORE_DECISION = (
     "claim_new_data",
@@ -37,6 +41,7 @@ AFTER_DECISION = {"approved": ("register_model", "deploy_model", "verify_endpoin
 JOB_TASKS = ("preprocess_data", "training", "evaluate_model")
 TRIES = 3  # the DAG's retries=2
 WAIT_SECONDS = 120.0
+SDK_PYTHON = ENVIRONMENTS / "sagemaker" / "bin" / "python"
 
 
 def rebuilt(trigger: Any) -> Any:
@@ -60,7 +65,7 @@ def event_of(trigger: Any) -> dict[str, Any]:
 def deferral_of(operator: JobOperator) -> TaskDeferred:
     """Execute an operator that has to defer."""
     try:
-        value = operator.execute({})
+        value = operator.execute({"ti": None, "run_id": "manual"})
     except TaskDeferred as deferral:
         return deferral
     raise AssertionError(f"{operator.task_id} did not defer but returned {value}")
@@ -70,7 +75,7 @@ def run_operator(build: Callable[[], JobOperator], context: dict[str, Any] | Non
     """Run a fresh operator through deferral to its result: one try of a task."""
     operator = build()
     try:
-        return operator.execute(dict(context or {}))
+        return operator.execute({"ti": None, "run_id": "manual", **(context or {})})
     except TaskDeferred as deferral:
         event = event_of(rebuilt(deferral.trigger))
         return build().resume(dict(context or {}), event, **(deferral.kwargs or {}))
@@ -177,6 +182,29 @@ def job_operator(
     """Return an operator that looks at its job ten times per second."""
     arguments = {"max_wait": timedelta(seconds=WAIT_SECONDS), "poll_seconds": lambda: 0.1, "task_id": step, **options}
     return AwsJobOperator(kind=kind, model=model, step=step, access=access, python_callable=request, **arguments)
+
+
+def sdk_operator(model: str, step: str, access: AwsAccess, context: SdkContext, **options: Any) -> SdkJobOperator:
+    """Return an operator of a training that is written with the SageMaker SDK."""
+    arguments = {"max_wait": timedelta(seconds=WAIT_SECONDS), "poll_seconds": lambda: 0.1, "task_id": step, **options}
+    with DAG("faults", schedule=None):
+        return SdkJobOperator(
+            kind="training",
+            model=model,
+            step=step,
+            access=access,
+            function="training",
+            python_callable=lambda **_: context,
+            python=str(SDK_PYTHON),
+            **arguments,
+        )
+
+
+def training_operator(form: str, model: str, access: AwsAccess, order: dict[str, Any]) -> JobOperator:
+    """Return the operator of a training in either form; ``order`` is its request or its context."""
+    if form == "sdk":
+        return sdk_operator(model, "train", access, SdkContext(**order))
+    return job_operator("training", model, "train", access, lambda: order)
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 import small_jobs
 from airflow.sdk.exceptions import AirflowFailException
-from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator, wait_until, with_retries
+from task_runs import (
+    SDK_PYTHON,
+    deferral_of,
+    event_of,
+    job_operator,
+    rebuilt,
+    run_operator,
+    sdk_operator,
+    training_operator,
+    wait_until,
+    with_retries,
+)
 
 from retraining.aws_clients import AwsAccess
 from retraining.aws_jobs import JOB_KINDS
@@ -19,23 +30,35 @@ from retraining.leftovers import stop_leftovers
 
 HERE = Path(__file__).parent
 TRAINING = JOB_KINDS["training"]
+NEEDS_SDK = pytest.mark.skipif(not SDK_PYTHON.exists(), reason="no environment of the SageMaker SDK: make setup-sdk")
+STARTS = 180.0  # seconds for a task to get to work on a busy machine: Airflow starts, then the SDK beside it
 SLOW = f"import time; time.sleep(4)\n{small_jobs.TRAINS}"
 
 
-@pytest.fixture
-def request_file(world, tmp_path):
-    path = tmp_path / "request.json"
-    path.write_text(json.dumps(small_jobs.training(world.account, SLOW)))
-    return path
+@pytest.fixture(params=["declarative", pytest.param("sdk", marks=NEEDS_SDK)])
+def form(request):
+    """How the training is written; the guarantees are the same."""
+    return request.param
 
 
 @pytest.fixture
-def task_process(world, request_file):
+def order(world, form):
+    """What the task is to train: a request, or the context of the SDK's function."""
+    if form == "sdk":
+        slow = SLOW.replace("sleep(4)", "sleep(20)")  # the SDK's process has to end before the task waits for the job
+        return small_jobs.sdk_training(world.account, world.model, slow).model_dump(mode="json")
+    return small_jobs.training(world.account, SLOW)
+
+
+@pytest.fixture
+def task_process(world, form, order, tmp_path):
     """A task in a process of its own; killed at the end in any case."""
+    path = tmp_path / "order.json"
+    path.write_text(json.dumps(order))
     paths = [HERE, HERE.parent / "local_aws", HERE.parents[1] / "plugins"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     process = subprocess.Popen(
-        [sys.executable, HERE / "killable_task.py", world.proxy.url, world.model, request_file],
+        [sys.executable, HERE / "killable_task.py", world.proxy.url, world.model, form, path],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     yield process
@@ -48,10 +71,9 @@ def kill(process):
     assert process.wait(timeout=10) == -signal.SIGKILL
 
 
-def next_try(world, request_file):
+def next_try(world, form, order):
     """The retry of the task that Airflow starts for a dead one."""
-    request = json.loads(request_file.read_text())
-    return run_operator(lambda: job_operator("training", world.model, "train", world.access, lambda: request))
+    return run_operator(lambda: training_operator(form, world.model, world.access, order))
 
 
 @pytest.mark.parametrize(
@@ -62,27 +84,27 @@ def next_try(world, request_file):
     ],
 )
 def test_a_task_killed_around_its_submit_is_followed_by_one_that_adopts_the_job(
-    world, task_process, request_file, operation
+    world, task_process, form, order, operation
 ):
     if operation == "DescribeTrainingJob":  # the first look finds nothing, the second one follows the creation
-        wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
+        wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job", STARTS)
     held = world.proxy.add(operation, "held")
-    assert held.arrived.wait(60)
+    assert held.arrived.wait(STARTS)
     kill(task_process)
     held.release.set()
-    assert next_try(world, request_file)["adopted"] is True
+    assert next_try(world, form, order)["adopted"] is True
     world.check()
 
 
-def test_a_task_killed_while_its_job_runs_is_followed_by_one_that_adopts_the_job(world, task_process, request_file):
-    wait_until(lambda: world.proxy.count("DescribeTrainingJob") > 5, "the task waits for its job")
+def test_a_task_killed_while_its_job_runs_is_followed_by_one_that_adopts_the_job(world, task_process, form, order):
+    wait_until(lambda: world.proxy.count("DescribeTrainingJob") > 5, "the task waits for its job", STARTS)
     kill(task_process)
-    assert next_try(world, request_file)["adopted"] is True
+    assert next_try(world, form, order)["adopted"] is True
     world.check()
 
 
 def test_a_task_that_is_killed_and_never_tried_again_leaves_nothing_running_after_its_run(world, task_process):
-    wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
+    wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job", STARTS)
     kill(task_process)
     stopped = stop_leftovers(world.access, world.model, world.glue_job)
     assert len(stopped) == 1
@@ -128,15 +150,23 @@ def test_a_trigger_rebuilt_by_another_triggerer_goes_on_waiting_for_the_same_job
     world.check()
 
 
-@pytest.mark.parametrize("kind", ["training", "processing", "transform", "glue_job"])
+@pytest.mark.parametrize(
+    "kind", ["training", "processing", "transform", "glue_job", pytest.param("sdk", marks=NEEDS_SDK)]
+)
 def test_a_deferred_task_that_is_cleared_or_marked_failed_stops_its_job(world, kind):
     if kind == "glue_job":
         request = {"JobName": small_jobs.glue_job(world.account, small_jobs.SLEEPS)}
     elif kind == "transform":
         request = small_jobs.transform(world.account)
+    elif kind == "sdk":
+        request = small_jobs.sdk_training(world.account, world.model, small_jobs.SLEEPS)
     else:
         request = getattr(small_jobs, kind)(world.account, small_jobs.SLEEPS)
-    deferral = deferral_of(job_operator(kind, world.model, kind, world.access, lambda: request))
+    if kind == "sdk":
+        kind, operator = "training", sdk_operator(world.model, "train", world.access, request)
+    else:
+        operator = job_operator(kind, world.model, kind, world.access, lambda: request)
+    deferral = deferral_of(operator)
     trigger = rebuilt(deferral.trigger)
     asyncio.run(trigger.on_kill())
     job, handle = JOB_KINDS[kind], deferral.kwargs["handle"]
