@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -86,11 +87,12 @@ def infer_csv(data: bytes, *, truncated: bool, classifier: CsvClassifier | None 
         return None
     if not rows:
         return None
-    width = max(len(row) for row in rows)
     has_header = (
         _has_header(rows) if classifier.contains_header == "UNKNOWN" else classifier.contains_header == "PRESENT"
     )
     body = rows[1:] if has_header else rows
+    # A few broken lines do not make the table: it is as wide as its header, or as most of its lines.
+    width = len(rows[0]) if has_header else Counter(len(row) for row in rows).most_common(1)[0][0]
     types = [_column_type([row[index] for row in body if index < len(row)]) for index in range(width)]
     names = list(classifier.header) or (list(rows[0]) if has_header else [])
     names = _column_names(names, width)

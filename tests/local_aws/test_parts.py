@@ -45,6 +45,15 @@ def test_without_a_header_columns_are_numbered() -> None:
     assert columns("M,0.5,15\nF,0.4,7\n") == [("col0", "string"), ("col1", "double"), ("col2", "bigint")]
 
 
+def test_a_few_broken_lines_do_not_widen_the_table() -> None:
+    """The merge puts such lines into quarantine; a table as wide as the longest of them would keep all others from it."""
+    good = "M,0.5,15\nF,0.4,7\nI,0.3,9\n"
+    for broken in ("M,0.5,15,1\n", "M\n", "M,0.5,1,5,1,5\n"):
+        assert columns(good + broken) == [("col0", "string"), ("col1", "double"), ("col2", "bigint")]
+        assert columns("sex,length,rings\n" + broken + good)[0] == ("sex", "string")
+        assert len(columns("sex,length,rings\n" + broken + good)) == 3
+
+
 def test_a_first_row_of_strings_above_strings_is_no_header() -> None:
     assert columns("name,city\nann,rome\nbob,oslo\n") == [("col0", "string"), ("col1", "string")]
     present = CsvClassifier(contains_header="PRESENT")
