@@ -53,7 +53,8 @@ def _by_operation(record: dict[str, dict[str, dict[str, list[str]]]], what: str)
 
 
 def _sections(asked: dict[tuple[str, str], list[str]], refused: dict[tuple[str, str], list[str]]) -> Iterator[str]:
-    for service in (*OWN, *sorted(MINISTACK.keys() - OWN.keys())):
+    others = MINISTACK.keys() | {service for service, _ in refused}
+    for service in (*OWN, *sorted(others - OWN.keys())):
         tables = [*OWN.get(service, {}), *MINISTACK.get(service, {})]
         yield f"\n## {service}\n\n| operation | here | answered by | asked by |\n|---|---|---|---|\n"
         for operation in sorted(tables):

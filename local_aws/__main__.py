@@ -69,6 +69,8 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     options = parser.parse_args(arguments)
     if not options.environments.is_dir():
         parser.error(f"--environments {options.environments} is not a folder; create the job environments first")
+    if options.access_log and not options.access_log.resolve().parent.is_dir():
+        parser.error(f"--access-log {options.access_log}: its folder does not exist; create it first")
     credentials = (options.credentials or options.data_dir / "credentials").resolve()
     return Settings(
         credentials=None if options.any_credentials else credentials,

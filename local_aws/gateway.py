@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from local_aws import __version__
-from local_aws.backend import Backend
+from local_aws.backend import SERVICES, Backend
 from local_aws.clients import ACCESS_KEY, INTERNAL_HEADER, SECRET_KEY
 from local_aws.errors import ServiceError, describe_exception
 from local_aws.glue import Glue
@@ -23,7 +23,7 @@ from local_aws.sagemaker import SageMaker
 from local_aws.settings import Settings
 from local_aws.signatures import Signed
 from local_aws.signatures import refusal as signature_refusal
-from local_aws.validation import check_request, unsupported
+from local_aws.validation import check_request, unavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Gateway:
                 receive = _replay(body)
             raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
             if wrong := signature_refusal(signed, self._secret_of, scope["method"], raw_path, body):
-                await _answer_forbidden(send, headers, *wrong)
+                await _refuse(send, headers, ServiceError(*wrong, status=403))
                 return
             if signed.presigned:
                 # MiniStack would check it again, with keys of its own.
@@ -88,8 +88,16 @@ class Gateway:
             message = "MiniStack's own controls are closed; stop local_aws and remove its data folder to start anew."
             await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": message})
             return
-        if not await self._own(scope, path, headers, receive, send):
-            await self._pass_on(scope, path, headers, receive, send)
+        if await self._own(scope, path, headers, receive, send):
+            return
+        service = _signing_service(headers)
+        if service and service not in SERVICES:
+            operation = headers.get("x-amz-target", "").rpartition(".")[2]
+            await _refuse(send, headers, unavailable(service, operation))
+            return
+        if service and "x-amz-target" in headers:
+            send = _with_aws_code(send, service, headers["x-amz-target"].rpartition(".")[2])
+        await self._pass_on(scope, path, headers, receive, send)
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -195,18 +203,7 @@ class Gateway:
         except ServiceError as error:
             await _answer_error(send, error)
             return
-        answer: list[Message] = []
-
-        async def held(message: Message) -> None:
-            answer.append(message)
-
-        await self._pass_on(scope, path, headers, _replay(body), held)
-        if answer[0]["status"] == 400 and b'"InvalidAction"' in answer[-1].get("body", b""):
-            # MiniStack does not know the operation, Glue does.
-            await _answer_error(send, unsupported("glue", operation))
-            return
-        for message in answer:
-            await send(message)
+        await self._pass_on(scope, path, headers, _replay(body), _with_aws_code(send, "glue", operation))
 
     async def _invoke(self, name: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
         body = await _read(receive)
@@ -324,14 +321,34 @@ async def _answer_error(send: Send, error: ServiceError) -> None:
     await _answer(send, error.status, {"x-amzn-ErrorType": error.code}, body)
 
 
-async def _answer_forbidden(send: Send, headers: dict[str, str], code: str, message: str) -> None:
+async def _refuse(send: Send, headers: dict[str, str], error: ServiceError) -> None:
     """Refuse in the form that the client reads: JSON for the services with a target, XML for S3 and the query protocol."""
     json_services = ("lambda", "sagemaker", "glue", "logs")
     if "x-amz-target" in headers or _signing_service(headers) in json_services:
-        await _answer_error(send, ServiceError(code, message, status=403))
+        await _answer_error(send, error)
         return
-    text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
-    await _send(send, 403, {"Content-Type": "application/xml"}, text.encode())
+    code, message = escape(error.code), escape(error.message)
+    text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+    # Protocols that read neither form take the code from the header.
+    await _send(send, error.status, {"Content-Type": "application/xml", "x-amzn-ErrorType": error.code}, text.encode())
+
+
+def _with_aws_code(send: Send, service: str, operation: str) -> Send:
+    """Give an operation that MiniStack does not know the error code that AWS's JSON services have for it."""
+    begun: list[Message] = []
+
+    async def renamed(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            begun.append(message)
+            return
+        if begun and b'"InvalidAction"' in message.get("body", b""):
+            await _answer_error(send, unavailable(service, operation))
+        else:
+            for held in (*begun, message):
+                await send(held)
+        begun.clear()
+
+    return renamed
 
 
 async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -47,11 +47,17 @@ def operation_model(service: str, operation: str) -> OperationModel:
 
 
 def unsupported(service: str, operation: str) -> ServiceError:
-    """Return the error for an operation that AWS has and this account has not."""
+    """Return the error for an operation that AWS has and this account has not; raises it for one that AWS has not, either."""
     operation_model(service, operation)
+    return unavailable(service, operation)
+
+
+def unavailable(service: str, operation: str) -> ServiceError:
+    """Return AWS's error for an operation that a service does not have."""
+    what = f"The operation {operation} of {service}" if operation else f"The service {service}"
     return ServiceError(
         "UnknownOperationException",
-        f"The operation {operation} of {service} is not available in local_aws; docs/local-aws.md lists what is.",
+        f"{what} is not available in local_aws; docs/local-aws-operations.md lists what is.",
     )
 
 

@@ -272,6 +272,10 @@ def test_operations_that_are_missing_are_refused_by_their_name(client):
         client("sagemaker").list_algorithms()
     with pytest.raises(error, match="UnknownOperationException"):
         client("sagemaker").list_hyper_parameter_tuning_jobs()
+    with pytest.raises(error, match=r"UnknownOperationException.*ListDocuments of ssm is not available"):
+        client("ssm").list_documents()
+    with pytest.raises(error, match=r"UnknownOperationException.*ListWorkGroups of athena is not available"):
+        client("athena").list_work_groups()
 
 
 def test_the_record_of_operations_is_what_was_seen(account):

@@ -59,7 +59,7 @@ def story(account, tmp_path_factory):
         "SAGEMAKER_VALIDATE_ROLE": "false",
     }
     command = [PYTHON, SCRIPT, folder, ROLE, IMAGE]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=480)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -109,6 +109,30 @@ def signed(account: Account, service: str, method: str, url: str, body: bytes = 
     return dict(request.headers.items())
 
 
+@pytest.mark.parametrize(
+    ("service", "operation", "words"),
+    [
+        ("athena", "list_work_groups", "ListWorkGroups of athena is not available"),
+        ("ssm", "list_documents", "ListDocuments of ssm is not available"),
+        ("ec2", "describe_vpcs", "The service ec2 is not available"),
+        ("bedrock", "list_foundation_models", "The service bedrock is not available"),
+        ("glue", "list_blueprints", "ListBlueprints of glue is not available"),
+    ],
+)
+def test_services_and_operations_that_nobody_here_has_are_refused_as_aws_refuses_them(
+    account: Account, service: str, operation: str, words: str
+) -> None:
+    with pytest.raises(ClientError, match="UnknownOperationException") as refusal:
+        getattr(getattr(account, service), operation)()
+    # Of the protocols, rest-json alone takes its code from the header and finds no text in XML.
+    assert words in str(refusal.value) or service == "bedrock"
+
+
+def test_other_errors_of_ministack_pass_as_they_are(account: Account) -> None:
+    with pytest.raises(account.ssm.exceptions.ParameterNotFound):
+        account.ssm.get_parameter(Name="/nobody")
+
+
 def raw(account: Account, target: str, body: bytes) -> tuple[int, dict]:
     connection = http.client.HTTPConnection("127.0.0.1", account.port, timeout=10)
     service = {"SageMaker": "sagemaker", "AWSGlue": "glue"}[target.partition(".")[0]]
@@ -166,6 +190,13 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_2(tmp_path: Path) -> None
         "Stop the program that uses it or choose another --port."
     ]
     assert not (tmp_path / "data").exists()
+
+
+def test_an_access_log_needs_a_folder(tmp_path: Path) -> None:
+    log = tmp_path / "none" / "access.jsonl"
+    done = command("--data-dir", tmp_path, "--environments", ENVIRONMENTS, "--access-log", log)
+    assert done.returncode == 2
+    assert f"--access-log {log}: its folder does not exist" in done.stderr
 
 
 def test_missing_environments_are_named(tmp_path: Path) -> None:
