@@ -1,25 +1,122 @@
-"""The survey DAG on a real Airflow scheduler: its file lands as synthetic and wakes the retraining DAG. Runs after the other suites."""
+"""The survey DAG on a real Airflow scheduler: what it lands wakes the retraining DAG, whose contract and gate judge it. Runs last."""
 
 import json
 import time
 
 import pytest
 
+from local_stack.progress import reason_of
+from retraining.naming import digest
+
 pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+DAG_ID = "abalone_retraining"
+ENDED = ("success", "failed")
 
 
-def test_a_survey_lands_as_synthetic_data_and_wakes_the_retraining(session, api, run_dag):
-    platform = json.loads(
-        session.client("ssm").get_parameter(Name="/retraining/abalone/platform")["Parameter"]["Value"]
-    )
-    known = {run["dag_run_id"] for run in api.runs("abalone_retraining")}
-    run = run_dag("abalone_survey", {"method": "copula", "rows": 60, "seed": 1})
-    assert run["state"] == "success", run
-    listed = session.client("s3").list_objects_v2(Bucket=platform["bucket"], Prefix="abalone/new/synthetic/")
-    [item] = listed["Contents"]
-    body = session.client("s3").get_object(Bucket=platform["bucket"], Key=item["Key"])["Body"].read().decode()
-    assert len(body.splitlines()) == 60
-    deadline = time.monotonic() + 60
-    while not [run for run in api.runs("abalone_retraining") if run["dag_run_id"] not in known]:
-        assert time.monotonic() < deadline, "the survey's file started no retraining run"
+@pytest.fixture(scope="module")
+def bucket(session):
+    parameter = session.client("ssm").get_parameter(Name="/retraining/abalone/platform")
+    return json.loads(parameter["Parameter"]["Value"])["bucket"]
+
+
+@pytest.fixture
+def document(session, bucket):
+    """Read a JSON document of the data bucket by its key."""
+
+    def read(key):
+        return json.loads(session.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    return read
+
+
+@pytest.fixture
+def survey(api, run_dag, document):
+    """Land a survey with some options; return its key and, once it has ended, the retraining run that took the file."""
+
+    def play(**options):
+        until(lambda: all(run["state"] in ENDED for run in api.runs(DAG_ID)), "earlier runs end")
+        known = {run["dag_run_id"] for run in api.runs(DAG_ID)}
+        made = run_dag("abalone_survey", {"method": "copula", **options})
+        assert made["state"] == "success", made
+        landed = xcom(api, "abalone_survey", made["dag_run_id"], "upload_survey")["file"]
+        key = landed.split("/", 3)[3]
+
+        def taker():
+            for run in api.runs(DAG_ID):
+                if run["dag_run_id"] not in known and run["state"] in ENDED:
+                    plan = xcom(api, DAG_ID, run["dag_run_id"], "claim_new_data")
+                    if plan and key in {file["key"] for file in merged(plan)["files"]}:
+                        return run, plan
+            return None
+
+        def merged(plan):
+            return document(f"abalone/batches/{plan['batch']}/etl_report.json") if plan["batch"] else {"files": []}
+
+        run, plan = until(taker, f"a retraining run takes {key}")
+        tasks = {task["task_id"]: task for task in api.tasks(DAG_ID, run["dag_run_id"])}
+        return key, run, merged(plan), tasks
+
+    return play
+
+
+def until(condition, what, seconds=400):
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.5)
+    return answer
+
+
+def xcom(api, dag_id, run_id, task_id):
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    try:
+        value = api.get(path, deserialize=True)["value"]
+    except RuntimeError:  # the task was skipped or did not get there
+        return None
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def serving(session):
+    return session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+
+
+def versions(stack):
+    done = stack.dataset("versions", "abalone")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_survey_of_mostly_broken_rows_is_refused_as_a_whole(stack, session, api, survey, document):
+    config, log = serving(session), versions(stack)
+    key, run, report, tasks = survey(rows=60, dirt=0.4, seed=2)
+    assert key.startswith("abalone/new/synthetic/")
+    assert (run["state"], report["over_budget"]) == ("failed", True)
+    assert report["rows_quarantined"] == 24
+    assert tasks["check_data_quality"]["state"] == "failed"
+    assert "is refused, nothing was merged" in reason_of(api, DAG_ID, run["dag_run_id"], tasks["check_data_quality"])
+    assert tasks["training"]["state"] == "upstream_failed"
+    told = f"abalone/outcomes/{digest({'dag': DAG_ID, 'run': run['dag_run_id']})}.json"
+    until(lambda: document(told)["told"], "the topic is told")
+    assert document(told)["word"] == "data refused"
+    refused = stack.dataset("refused", "abalone")
+    assert report["batch"] in refused.stdout
+    assert key in {file["key"] for file in document(f"abalone/dataset/refused/{report['batch']}.json")["files"]}
+    assert (serving(session), versions(stack)) == (config, log)
+
+
+def test_a_survey_of_another_relation_is_merged_and_its_model_rejected(stack, session, api, survey):
+    """A few rows of it are dirty: they go into quarantine, within the budget, and the rest is merged as synthetic training data."""
+    config, log = serving(session), versions(stack)
+    _, run, report, tasks = survey(rows=1500, drift=["rings+8"], dirt=0.02, seed=3)
+    assert run["state"] == "success"
+    assert (report["over_budget"], report["rows_quarantined"]) == (False, 30)
+    assert report["rows_accepted"] > 1400
+    assert report["rows_by_split"] == {"train": report["rows_accepted"], "validation": 0, "test": 0}
+    assert tasks["rejected"]["state"] == "success"
+    assert tasks["deploy_model"]["state"] == "skipped"
+    summary = xcom(api, DAG_ID, run["dag_run_id"], "publish_report")
+    assert summary["decision"] == "rejected"
+    assert summary["rmse_challenger"] > summary["rmse_champion"]
+    assert serving(session) == config
+    assert versions(stack) != log  # the data stay
+    assert stack.dataset("verify", "abalone").returncode == 0
