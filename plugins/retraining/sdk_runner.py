@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib.util
 import json
 import logging
@@ -114,6 +115,7 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
         ``{"handle", "adopted", "digest"}``, or ``{"refused": reason}`` when a retry would fail in the same way.
 
     """
+    gc.disable()  # a process of seconds: looking for garbage is a sixth of the SDK's import
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     _end_with(int(order["parent"]))
