@@ -68,7 +68,7 @@ env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
 check: setup-dev  ## linter, formatter, types, templates
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
-	$(DEV)/mypy plugins/retraining local_aws local_stack deploy
+	$(DEV)/mypy plugins/retraining local_aws local_stack deploy experiment
 	$(DEV)/cfn-lint infra/*.yaml
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.proposal import on_one_line
 from retraining.gate_table import NONE, confidence, guards, measures, number
 
 NARROWEST, WIDEST = 60, 100
@@ -107,8 +108,8 @@ def _head(outcome: Outcome, width: int) -> str:
 
 
 def _change(change: Change) -> str:
-    before = "unset" if change.before is None else f"{change.before} (the default)" if change.default else change.before
-    return f"  {change.path}: {before} -> {change.after}"
+    before = "unset" if change.before is None else on_one_line(change.before)
+    return f"  {change.path}: {before}{' (the default)' if change.default else ''} -> {on_one_line(change.after)}"
 
 
 def _package(arn: str) -> str:

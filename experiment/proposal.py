@@ -36,7 +36,7 @@ def propose(text: str, overrides: Sequence[Override]) -> str:
         if edited is None or not _says(edited, wanted):
             raise ProposalError(
                 f"{override.path} cannot be written into this model.yaml without changing something else; write it by hand: "
-                f"{override.location[-1]}: {_flow(override.value)}"
+                f"{override.location[-1]}: {on_one_line(override.value)}"
             )
         text = edited
     return text
@@ -90,7 +90,7 @@ def _entry(node: Any, part: str | int) -> tuple[yaml.Node | None, yaml.Node] | N
 def _replace(text: str, key: yaml.Node | None, node: Any, value: Any) -> str | None:
     """Put ``value`` in the place of a node. What was in it goes, with the comments between its lines."""
     start, end = node.start_mark.index, _end(text, node)
-    written = _flow(value)
+    written = on_one_line(value)
     if start == end:  # nothing stands there, as in ``key:``
         return f"{text[:start]} {written}{text[end:]}" if text[:start].endswith(":") else None
     if key is not None and not _is_flow(node):
@@ -112,7 +112,7 @@ def _realigned(rest: str, longer: int) -> str:
 
 def _add(text: str, node: yaml.MappingNode, name: str, value: Any) -> str:
     """Add a key at the end of a mapping that has some."""
-    entry = f"{_flow(name)}: {_flow(value)}"
+    entry = f"{on_one_line(name)}: {on_one_line(value)}"
     end = _end(text, node.value[-1][1]) or node.value[-1][0].end_mark.index
     if node.flow_style:
         return f"{text[:end]}, {entry}{text[end:]}"
@@ -141,7 +141,7 @@ def _is_flow(node: Any) -> bool:
     return isinstance(node, yaml.ScalarNode) or bool(node.flow_style)
 
 
-def _flow(value: Any) -> str:
+def on_one_line(value: Any) -> str:
     """Return a value as YAML on one line, as it may stand within braces."""
     listed = yaml.safe_dump([value], default_flow_style=True, width=ONE_LINE, allow_unicode=True, sort_keys=False)
     return listed.strip()[1:-1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from experiment.comparison import Change, Outcome
@@ -12,10 +13,10 @@ from experiment.jobs import Interruption, JobRunner, Step
 from experiment.model_folder import ModelFolder
 from experiment.overrides import Options, Override, OverrideError, check_hyperparameters, configure, effective, find
 from experiment.overrides import apply as with_overrides
-from experiment.plan import data_at, experiment_context, job_owner, make_plan, manifest_uris
+from experiment.plan import Data, ExperimentPlan, data_at, experiment_context, job_owner, make_plan, manifest_uris
 from experiment.progress import Progress
 from retraining import registry
-from retraining.aws_clients import client
+from retraining.aws_clients import AwsAccess, client
 from retraining.code_bundle import code_digest, code_files
 from retraining.config import Candidate
 from retraining.dataset_log import DatasetLog
@@ -25,6 +26,18 @@ from retraining.judgement import analyze, best_candidate
 from retraining.platform_settings import Platform, reach_platform
 from retraining.report import summarise_rows
 from retraining.sdk_context import evaluation_context, training_context
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What production has, as the experiment found it."""
+
+    access: AwsAccess
+    platform: Platform
+    data: Data
+    plan: ExperimentPlan
+    manifests: Mapping[str, str]
+    """S3 URI of the dataset version's manifest by split."""
 
 
 class Experiment:
@@ -42,20 +55,17 @@ class Experiment:
 
     def __init__(self, folder: ModelFolder, settings: Sequence[str], candidate: str | None) -> None:
         values, options = folder.values, folder.options
-        names = [item.name for item in configure(values, []).training.candidates]
-        if candidate is not None and candidate not in names:
-            raise OverrideError(f"there is no candidate {candidate!r}; model.yaml has {', '.join(names)}")
         self.folder = folder
         self.overrides = find(values, settings, candidate, options)
         self.config = configure(values, self.overrides)
         if options:
             check_hyperparameters(with_overrides(values, self.overrides), options)
         self.changes = [_change(values, override, options) for override in self.overrides]
-        self.candidates = [
-            item
-            for item, name in zip(self.config.training.candidates, names, strict=False)
-            if candidate in (None, name)
-        ]
+        declared = self.config.training.candidates
+        self.candidates = [item for item in declared if candidate in (None, item.name)]
+        if not self.candidates:
+            names = ", ".join(item.name for item in declared)
+            raise OverrideError(f"there is no candidate {candidate!r}; model.yaml has {names}")
 
     def run(self, version: int | None, progress: Progress, interruption: Interruption) -> Outcome:
         """Carry it out.
@@ -72,60 +82,75 @@ class Experiment:
             JudgementError: the jobs do not give what the decision needs.
 
         """
+        found = self._look_around(version, progress)
+        owner, seconds = job_owner(self.config.name), found.platform.poll_seconds
+        runner = JobRunner(self.folder.path, found.access, owner, seconds, progress, interruption)
+        trained = runner.run([self._training(found, item) for item in self.candidates])
+        best = best_candidate(trained, self.config.training.selection_metric)
+        [evaluated] = runner.run([self._evaluation(found, best["model_data"])])
+        outcome = self._judge(found, trained, best, evaluated, progress)
+        progress.clear()
+        return outcome
+
+    def _look_around(self, version: int | None, progress: Progress) -> Surroundings:
+        """Read what production has, fix what the experiment works on, and write down the lists of its data."""
         config = self.config
         # An Airflow connection is Airflow's matter: here the standard AWS variables say where to.
         access = config.aws.model_copy(update={"conn_id": None})
         platform = reach_platform(config.platform_parameter, access)
         progress.say(f"{config.name}: {_account(platform)}")
-        s3, sagemaker = client("s3", access), client("sagemaker", access)
-        state, data = data_at(
-            DatasetLog(s3, platform.bucket, f"{config.name}/").read(), version, config.name, platform.bucket
-        )
-        champion = registry.champion(sagemaker, config.name)
-        digest = code_digest(code_files(self.folder.path))
-        plan = make_plan(config, state, digest, self.candidates, champion)
+        s3 = client("s3", access)
+        log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
+        state, data = data_at(log, version, config.name, platform.bucket)
+        champion = registry.champion(client("sagemaker", access), config.name)
+        plan = make_plan(config, state, code_digest(code_files(self.folder.path)), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")
         manifests = manifest_uris(data, plan, platform.bucket)
         for split, uri in manifests.items():
             put_json_once(s3, uri, data.manifests[split])
-        runner = JobRunner(
-            self.folder.path, access, job_owner(config.name), platform.poll_seconds, progress, interruption
-        )
-        trained = runner.run(
-            [
-                Step(
-                    f"training of {item.name}",
-                    "training",
-                    experiment_context(training_context(config, platform, plan, item, manifests)),
-                )
-                for item in self.candidates
-            ]
-        )
-        best = best_candidate(trained, config.training.selection_metric)
-        model = champion.model_data if champion else None
-        scoring = evaluation_context(config, platform, plan, manifests["test"], best["model_data"], model)
-        [evaluated] = runner.run([Step("evaluation", "evaluation", experiment_context(scoring))])
-        root = f"s3://{platform.bucket}/{plan.run_prefix}"
+        return Surroundings(access, platform, data, plan, manifests)
+
+    def _training(self, found: Surroundings, candidate: Candidate) -> Step:
+        context = training_context(self.config, found.platform, found.plan, candidate, found.manifests)
+        return Step(f"training of {candidate.name}", "training", experiment_context(context))
+
+    def _evaluation(self, found: Surroundings, challenger: str) -> Step:
+        champion = found.plan.champion.model_data if found.plan.champion else None
+        test = found.manifests["test"]
+        context = evaluation_context(self.config, found.platform, found.plan, test, challenger, champion)
+        return Step("evaluation", "evaluation", experiment_context(context))
+
+    def _judge(
+        self,
+        found: Surroundings,
+        trained: Sequence[Mapping[str, Any]],
+        best: Mapping[str, Any],
+        evaluated: Mapping[str, Any],
+        progress: Progress,
+    ) -> Outcome:
+        """Analyse and decide as the DAG does, and write the outcome down beside the evaluation."""
+        plan, s3 = found.plan, client("s3", found.access)
+        root = f"s3://{found.platform.bucket}/{plan.run_prefix}"
+        rows = f"{root}evaluation/rows.csv"
         progress.tick("analysis: the Lambda function reads the evaluation's rows")
-        analysis = analyze(access, platform.analyze_function, f"{root}evaluation/rows.csv")
+        analysis = analyze(found.access, found.platform.analyze_function, rows)
         outcome = Outcome(
-            model=config.name,
+            model=self.config.name,
             key=plan.run_key,
             dataset_version=plan.version,
-            rows_by_split=dict(data.rows_by_split),
+            rows_by_split=dict(found.data.rows_by_split),
             changes=self.changes,
             training=[_trained(item, job, best) for item, job in zip(self.candidates, trained, strict=True)],
             evaluation=_job(evaluated),
-            champion=champion.package_arn if champion else None,
+            champion=plan.champion.package_arn if plan.champion else None,
             analysis=analysis,
-            groups=_groups(s3, f"{root}evaluation/rows.csv"),
-            group=config.evaluation.group,
-            decision=decide(analysis, config.gate).as_dict(),
+            groups=_groups(s3, rows),
+            group=self.config.evaluation.group,
+            decision=decide(analysis, self.config.gate).as_dict(),
             outputs=root,
         )
         put_json(s3, f"{root}experiment.json", outcome.as_dict())
-        progress.clear()
         return outcome
 
 
@@ -140,7 +165,7 @@ def _account(platform: Platform) -> str:
     return f"account {platform.account} {where}"
 
 
-def _trained(candidate: Candidate, job: dict[str, Any], best: Any) -> dict[str, Any]:
+def _trained(candidate: Candidate, job: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "candidate": candidate.name,
         **_job(job),
@@ -150,7 +175,7 @@ def _trained(candidate: Candidate, job: dict[str, Any], best: Any) -> dict[str, 
     }
 
 
-def _job(job: dict[str, Any]) -> dict[str, Any]:
+def _job(job: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": job["name"], "seconds": job.get("seconds"), "reused": job["reused"]}
 
 

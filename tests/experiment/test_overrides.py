@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiment.overrides import (
@@ -186,6 +186,7 @@ def test_applying_leaves_the_original_alone_and_changes_nothing_else(values):
     assert changed == values
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_setting_or_a_clear_error(text):
     values = yaml.safe_load((MODEL / "model.yaml").read_text())

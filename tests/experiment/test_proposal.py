@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from experiment.overrides import Override, apply, find
@@ -169,7 +169,7 @@ def _flow(value):
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(files(), trees)
 def test_a_proposal_says_exactly_the_change_and_leaves_every_other_line(file, value):
     text, values, location = file
