@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -112,10 +113,8 @@ def test_the_recipes_have_the_effects_that_they_promise(play):
 def test_a_model_of_ones_own_gets_into_service(play):
     said = play("docs/own-model.md")
     assert said.count("approved: First model") == 1
-    answer = [
-        line for line in said.splitlines() if line.startswith('{"predictions"') or line.replace(".", "", 1).isdigit()
-    ]
-    assert 25 < float(answer[-1]) < 346  # the range of the target
+    answer = said.rpartition(MARK)[2].split("\n", 1)[1]
+    assert 25 < float(re.findall(r"\d+\.\d+", answer)[-1]) < 346  # the range of the target
 
 
 def test_every_other_command_runs(reader, play):

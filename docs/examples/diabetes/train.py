@@ -1,6 +1,7 @@
 """The smallest training script: ridge regression. SageMaker gives hyperparameters as arguments, folders as SM_* variables."""
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--alpha", type=float, default=1.0)
 parser.add_argument(
-    "--columns", type=json.loads, required=True, help="the contract's columns as the files have them: target first"
+    "--columns", type=ast.literal_eval, required=True, help="the files' columns, target first, as a Python list"
 )
 parser.add_argument("--target", required=True)
 parser.add_argument("--seed", type=int, default=0, help="ridge regression has no use for it")
