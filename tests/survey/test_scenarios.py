@@ -17,6 +17,9 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
+from local_aws.settings import Settings
+from local_aws.spark import spark_environment
+from local_stack import layout
 from local_stack.surveys import split_surveys
 from retraining.gate import GatePolicy, decide
 from survey.generator import generate, tables
@@ -86,15 +89,13 @@ class Scenario:
         return pd.concat([tables.read_training_rows(part, self.contract) for part in parts if part.exists()])
 
 
-def merge(manifests: list[Path]) -> None:
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": "--master local[2] --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' "
-        "--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1 pyspark-shell",
-    }
-    command = [sys.executable, str(Path(__file__).with_name("merge_batches.py")), *map(str, manifests)]
+def merge(manifests: list[Path], work: Path) -> None:
+    """Merge in the environment and with the Spark settings of local Glue jobs, whose start is the quickest."""
+    settings = Settings(port=0, data_dir=work, environments=layout.VENVS, java_home=os.environ.get("JAVA_HOME"))
+    work.mkdir()
+    environment = {**os.environ, **spark_environment(settings, work, {})}
+    python = settings.python("jobs")
+    command = [python, str(Path(__file__).with_name("merge_batches.py")), *map(str, manifests)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -121,7 +122,7 @@ def scenario(tmp_path_factory, document, contract) -> Scenario:
         folder = "abalone/new/" if real else "abalone/new/synthetic/"
         key = made.put(f"{folder}abalone.20260101-{name}", "".join(f"{line}\n" for line in made.surveys[name].lines))
         manifests.append(made.manifest(name, key, "survey" if real else "synthetic", ["original"]))
-    merge(manifests)
+    merge(manifests, made.root.parent / "spark")
     return made
 
 
