@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+from http.client import HTTPConnection
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -88,7 +88,9 @@ def _probe(endpoint: str | None) -> None:
     address = urlsplit(endpoint)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        socket.create_connection((address.hostname or "", port), timeout=5).close()
+        connection = HTTPConnection(address.hostname or "", port, timeout=5)
+        connection.connect()
+        connection.close()
     except OSError as error:
         raise UnreachableError(
             f"nothing answers at {endpoint} ({error.strerror or error}); 'make up' starts the local stack"

@@ -16,7 +16,7 @@ import botocore.handlers
 import cloudformation
 import pytest
 import yaml
-from access import ACCOUNT, Call, allowed_actions, calls, faults, statements, written_calls
+from access import ACCOUNT, Call, allowed_actions, allows, calls, faults, statements, written_calls
 from local_account import wait_for
 
 from deploy import artifacts, data_platform, environment
@@ -256,6 +256,15 @@ def test_every_operation_that_the_library_names_is_allowed_and_every_reason_is_a
     assert written - allowed == set()
     assert allowed - written == {"iam:PassRole", "sagemaker:AddTags"}  # asked by IAM for roles and tags in other calls
     assert set(REASONS["mwaa"]["written"]) <= written
+
+
+def test_the_jobs_and_the_analysis_may_use_the_place_of_experiments():
+    key = f"arn:aws:s3:::retraining-abalone-{ACCOUNT}-us-east-1/abalone/experiments/v1-0/evaluation/rows.csv"
+    assert allows(POLICIES["sagemaker"], Call("s3:PutObject", key))
+    assert allows(POLICIES["sagemaker"], Call("s3:GetObject", key))
+    assert allows(POLICIES["lambda"], Call("s3:GetObject", key))
+    for actor in ("lambda", "glue"):
+        assert not allows(POLICIES[actor], Call("s3:PutObject", key))
 
 
 def one_less(actor):
