@@ -135,6 +135,16 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
     model: Model
 
+    def parse_request(self) -> bool:
+        """Refuse requests under another name than the loopback's: a page of another site sends them (DNS rebinding)."""
+        if not super().parse_request():
+            return False
+        if (self.headers.get("Host") or "").rpartition(":")[0] in ("127.0.0.1", "localhost"):
+            return True
+        self.close_connection = True
+        self._answer(403, b"This model server answers to 127.0.0.1 and localhost only.", "text/plain")
+        return False
+
     def do_GET(self) -> None:
         """Answer the health check."""
         self._answer(200 if self.path == "/ping" else 404, b"", "text/plain")

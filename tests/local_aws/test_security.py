@@ -1,6 +1,7 @@
 """What a request, a key, an archive or a job can reach: its own folder, its own environment, and nothing of this machine's."""
 
 import ast
+import http.client
 import io
 import json
 import os
@@ -271,16 +272,32 @@ def glue_run(account: Account, name: str, script: str, **options: Any) -> tuple[
     return state, "".join((folder / f"{stream}.txt").read_text() for stream in ("output", "error"))
 
 
-def environment_of_endpoint(account: Account) -> dict[str, str]:
+def environment_of_endpoint(account: Account, name: str = "env-endpoint") -> dict[str, str]:
     account.model(
-        "env-endpoint",
+        name,
         "import json, os\ndef model_fn(d):\n    return 1\n"
         "def transform_fn(m, b, c, a):\n    return json.dumps(dict(os.environ)), 'application/json'",
         MODE="test",
     )
-    account.sagemaker.create_endpoint(EndpointName="env-endpoint", EndpointConfigName="env-endpoint")
-    account.endpoint_settled("env-endpoint")
-    return json.loads(account.invoke("env-endpoint", "1"))
+    account.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    account.endpoint_settled(name)
+    return json.loads(account.invoke(name, "1"))
+
+
+def test_a_model_server_answers_to_the_loopback_s_names_only(account: Account) -> None:
+    environment_of_endpoint(account, "named")
+    log = "".join(path.read_text() for path in (account.data_dir / "jobs" / "endpoint" / "named").rglob("*.txt"))
+    port = int(re.findall(r"listening on port (\d+)", log)[-1])
+    for host, status in (
+        (f"127.0.0.1:{port}", 200),
+        (f"localhost:{port}", 200),
+        ("evil.example", 403),
+        (f"evil.example:{port}", 403),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/invocations", b"1", {"Host": host})
+        assert connection.getresponse().status == status, host
+        connection.close()
 
 
 def environment_of_function(account: Account) -> dict[str, str]:
