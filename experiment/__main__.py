@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     short = "\n".join(f"    {form:<22} {meaning}" for form, meaning in SHORT_FORMS.items())
     made = argparse.ArgumentParser(
         prog="python -m experiment",
-        description="Train and evaluate a variation of a model through the SageMaker SDK, "
+        description="Train and evaluate a variation of a model through the SageMaker SDK,\n"
         "and compare it with the champion.",
         epilog=EPILOG.format(short=short),
         formatter_class=argparse.RawDescriptionHelpFormatter,
