@@ -46,3 +46,10 @@ def test_parameters_in_the_guide_are_those_of_the_template_with_their_defaults()
     for name, default in re.findall(r"^\| `([A-Z]\w+)` \| `?([\w.]+)`?[:| ]", GUIDE, re.MULTILINE):
         expected = parameters[name]["Default"] or "empty"
         assert default == expected, name
+
+
+def test_every_variable_of_the_compose_file_is_explained_with_its_default():
+    compose = (artifacts.ROOT / "docker-compose.yaml").read_text()
+    example = (artifacts.ROOT / ".env.example").read_text()
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", compose))
+    assert dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE)) == used
