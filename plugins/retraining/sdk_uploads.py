@@ -23,7 +23,7 @@ Location = tuple[str, str]
 """Bucket and key of an object."""
 INPUTS = ("InputDataConfig", "ProcessingInputs", "TransformInput")
 COPIES_AT_A_TIME = 8
-_DATED = re.compile(r"\d{4}-?\d{2}-?\d{2}(-?\d+)*$")
+_DATED = re.compile(r".*\d{4}-?\d{2}-?\d{2}(-?\d+)*")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def without_name(request: Mapping[str, Any], name: str, stem: str) -> dict[str, 
 
 def is_dated(name: str) -> bool:
     """Tell whether the SDK made up a job's name: it then ends with date and time."""
-    return _DATED.search(name) is not None
+    return _DATED.fullmatch(name) is not None
 
 
 def content(name: str, body: bytes) -> bytes:
