@@ -124,3 +124,18 @@ def test_a_run_marked_failed_leaves_no_job_in_progress(stack, survey):
     stack.api.patch(f"dags/{DAG_ID}/dagRuns/{run_id}", {"state": "failed"})
     wait_until(lambda: stack.glue_state(merge) == "STOPPED", "the job has stopped")
     stack.check()
+
+
+def test_aws_that_stays_away_fails_the_run_with_a_reason_and_a_run_after_its_return_does_the_work(stack, survey):
+    run_id = stack.land(*survey)
+    stack.deferred_merge(run_id)
+    stack.kill("local_aws")
+    record = stack.ended(run_id)
+    assert record.state == "failed"
+    assert "preprocess_data" in record.reason
+    assert "Connection" in record.reason  # the last try's: nothing answers
+    stack.command("up")
+    new = stack.api.trigger(DAG_ID, {})["dag_run_id"]
+    assert stack.ended(new).state == "success"
+    assert_committed(stack, new)
+    stack.check()
