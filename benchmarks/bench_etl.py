@@ -2,11 +2,12 @@
 
 Two tables. The first merges a batch of 100 rows and one of 100,000 into histories of 10 thousand, 1 million and 10 million
 rows: a run's cost must follow the new rows. The second merges 1 million rows into an empty log and does the same with the
-published method (read everything, StringIndexer and OneHotEncoder, random split, collect through pandas to CSV) and with
+published method (fit StringIndexer and OneHotEncoder, assemble, random split, collect through pandas to CSV) and with
 DuckDB, which applies the same contract, hash, deduplication, split and files.
 
-Every measurement is a process of its own, started as Glue starts the script, because that is what a run pays. The machine
-is shared, so measurements are repeated in turns and the fastest counts. Histories are written once by the job's own writer
+Every measurement is a process of its own, started as Glue starts the script, because that is what a run pays. In the second
+table each process does its work twice: the first time also loads and compiles Java's classes, the second is the work itself.
+The machine is shared, so measurements are repeated in turns and the fastest counts. Histories are written once by the job's own writer
 and kept in the folder; only their hashes, since nothing else of a committed batch is ever read.
 """
 
@@ -109,36 +110,73 @@ def make_files(folder: str, sizes: str) -> None:
             stream.writelines(f"{row[0]}\n" for row in lines.toLocalIterator())
 
 
-def published_method(source: str, target: str) -> None:
-    """Do what the published workflow does: merge all, index, one-hot, random split, collect through pandas to CSV."""
-    from pyspark.ml.feature import OneHotEncoder, StringIndexer
-    from pyspark.ml.functions import vector_to_array
-    from pyspark.sql import SparkSession
-    from pyspark.sql import functions as F
+def this_merge(source: str, target: str) -> None:
+    """Merge the file into an empty log, twice."""
+    from glue_scripts import merge_survey_data as job
 
-    spark = SparkSession.builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g").getOrCreate()
-    started = time.perf_counter()
-    merged = spark.read.csv(source, header=True, inferSchema=True)
-    indexed = StringIndexer(inputCol="sex", outputCol="sex_index").fit(merged).transform(merged)
-    encoded = (
-        OneHotEncoder(inputCol="sex_index", outputCol="sex_vector", dropLast=False).fit(indexed).transform(indexed)
-    )
-    sex = vector_to_array(F.col("sex_vector"))
-    frame = encoded.select("rings", *NUMBERS, *(sex[n].alias(f"sex_{n}") for n in range(3)))
-    Path(target).mkdir(parents=True, exist_ok=True)
-    shares = [share / 100 for share in SPLIT.values()]
-    for name, part in zip(SPLIT, frame.randomSplit(shares), strict=True):
-        part.toPandas().to_csv(Path(target) / f"{name}.csv", header=False, index=False)
-    print(json.dumps({"seconds": time.perf_counter() - started}))
+    spark = job.start_spark()
+
+    def once() -> None:
+        store = Path(target)
+        shutil.rmtree(store, ignore_errors=True)
+        root, key = Path(source).parent, Path(source).name
+        job.merge(spark, job.Manifest.of(manifest(root, "measured", key, [], store)), job.Storage())
+
+    print(json.dumps(twice(once)))
+
+
+def published_method(source: str, target: str) -> None:
+    """Do, twice, what the published workflow does with the same rows as one new file.
+
+    Fit StringIndexer and OneHotEncoder on the distinct rows, assemble a feature vector, split at random, and bring each split through
+    Python lines, a data frame of text and pandas into a CSV. (Automated Machine Learning on AWS, Packt 2022, chapter 8.)
+    """
+    from pyspark.ml import Pipeline
+    from pyspark.ml.feature import OneHotEncoder, StringIndexer, VectorAssembler
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.config("spark.ui.enabled", "false").getOrCreate()
+
+    def once() -> None:
+        schema = ", ".join(f"{name} {'string' if name == 'sex' else 'double'}" for name in COLUMNS)
+        rows = spark.read.csv(source, header=True, schema=schema)
+        stages = [
+            StringIndexer(inputCol="sex", outputCol="sex_index"),
+            OneHotEncoder(inputCol="sex_index", outputCol="sex_vector"),
+            VectorAssembler(inputCols=["sex_vector", *NUMBERS], outputCol="features"),
+        ]
+        encoded = Pipeline(stages=stages).fit(rows.distinct()).transform(rows)
+        Path(target).mkdir(parents=True, exist_ok=True)
+        shares = [share / 100 for share in SPLIT.values()]
+        for name, part in zip(SPLIT, encoded.randomSplit(shares), strict=True):
+            lines = part.rdd.map(lambda row: f"{row.rings}," + ",".join(str(value) for value in row.features))
+            frame = lines.map(lambda line: line.split(",")).toDF().toPandas()
+            frame.to_csv(Path(target) / f"{name}.csv", header=False, index=False)
+
+    print(json.dumps(twice(once)))
+
+
+def twice(work: Callable[[], None]) -> dict[str, float]:
+    """Do the work two times; returns the seconds of each."""
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return {"first": seconds[0], "second": seconds[1]}
 
 
 def with_duckdb(source: str, target: str) -> None:
-    """Apply the same contract, hash, deduplication, split and files in DuckDB."""
+    """Apply the same contract, hash, deduplication, split and files in DuckDB, twice."""
+    print(json.dumps(twice(lambda: merge_with_duckdb(source, Path(target)))))
+
+
+def merge_with_duckdb(source: str, folder: Path) -> None:
+    """Merge the file into an empty log in DuckDB."""
     import duckdb
 
-    folder = Path(target)
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     db = duckdb.connect()
     db.execute(f"SET threads = {os.cpu_count()}")
     forms = ", ".join(f"CAST(floor(try_cast({name} AS double) * 1e9 + 0.5) AS bigint) AS f_{name}" for name in NUMBERS)
@@ -178,13 +216,13 @@ def with_duckdb(source: str, target: str) -> None:
         f"COPY (SELECT {order}, split FROM kept) TO '{folder}/training' (FORMAT csv, HEADER false, PARTITION_BY (split))"
     )
     db.execute(f"COPY (SELECT key, row_hash FROM kept) TO '{folder}/hashes.parquet' (FORMAT parquet)")
-    accepted = db.execute("SELECT count(*) FROM kept").fetchone()
-    print(json.dumps({"seconds": time.perf_counter() - started, "accepted": accepted[0] if accepted else 0}))
+    db.close()
 
 
 CHILDREN: dict[str, Callable[[str, str], None]] = {
     "make_history": make_history,
     "make_files": make_files,
+    "this_merge": this_merge,
     "published_method": published_method,
     "with_duckdb": with_duckdb,
 }
@@ -216,19 +254,28 @@ def run(command: Sequence[str], memory: str | None = None) -> tuple[str, float]:
 
 
 def watch(session: int, peak: list[float]) -> None:
-    """Add up the resident memory of all processes of a session until there is none; keeps the largest sum in `peak`."""
+    """Add up the resident memory of all processes of a session until there is none; keeps the largest sum in `peak`.
+
+    A process that was forked and has not yet begun a program of its own shares its parent's memory: Java forks so for every file
+    permission it sets. It is left out, for its pages would count twice.
+    """
     page = os.sysconf("SC_PAGE_SIZE") / 2**30
     while True:
-        total = 0.0
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == session:
-                    total += int((folder / "statm").read_text().split()[1]) * page
+                    resident = int((folder / "statm").read_text().split()[1]) * page
+                    found[int(folder.name)] = (int(fields[1]), (folder / "cmdline").read_bytes(), resident)
             except (OSError, IndexError):
                 continue
-        if not total:
+        if not found:
             return
+        total = 0.0
+        for parent, command, resident in found.values():
+            if parent not in found or found[parent][1] != command:
+                total += resident
         peak[0] = max(peak[0], total)
         time.sleep(0.05)
 
@@ -300,31 +347,37 @@ def against_history(work: Path, sizes: Sequence[int], batches: Sequence[int], re
 def against_others(work: Path, rows: int, repeat: int) -> bool:
     """Print how long the same rows take in three ways; returns whether the targets are met."""
     source = str(work / "files" / f"{rows}.csv")
-    ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "this merge": lambda: merge(work, work / "empty", [], rows),
-        "published method": lambda: child("published_method", source, str(work / "published"), memory="3g"),
-        "DuckDB": lambda: child("with_duckdb", source, str(work / "duckdb")),
-    }
-    seconds: dict[str, float] = {}
-    peaks: dict[str, float] = {}
+    ways = {"this merge": "this_merge", "published method": "published_method", "DuckDB": "with_duckdb"}
+    best: dict[str, dict[str, float]] = {}
     for _ in range(repeat):
         for name, way in ways.items():
-            shutil.rmtree(work / "duckdb", ignore_errors=True)
-            result = way()
-            spent = result["seconds"]["merge"] if isinstance(result["seconds"], dict) else result["seconds"]
-            seconds[name] = min(spent, seconds.get(name, spent))
-            peaks[name] = max(result["peak_gib"], peaks.get(name, 0.0))
-    ours = seconds["this merge"]
+            found = child(way, source, str(work / "others"), memory="3g" if way == "published_method" else "1g")
+            old = best.get(name, found)
+            best[name] = {
+                "first": min(old["first"], found["first"]),
+                "second": min(old["second"], found["second"]),
+                "peak_gib": max(old["peak_gib"], found["peak_gib"]),
+            }
+            shutil.rmtree(work / "others", ignore_errors=True)
     print(f"\n{rows:,} rows into an empty log, fastest of {repeat}, start of Spark or DuckDB apart\n")
-    print("| way              | seconds | of this merge | peak GiB |")
-    print("|------------------|--------:|--------------:|---------:|")
-    for name in ways:
-        print(f"| {name:16} | {seconds[name]:7.1f} | {seconds[name] / ours:13.2f} | {peaks[name]:8.2f} |")
-    faster, within = seconds["published method"] / ours, ours / seconds["DuckDB"]
-    print(
-        f"{faster:.1f} times as fast as the published method (target {FASTER:g}), {within:.1f} times DuckDB (target {WITHIN:g})"
-    )
-    return faster >= FASTER and within <= WITHIN
+    print("| way              | first s | of this | second s | of this | peak GiB |")
+    print("|------------------|--------:|--------:|---------:|--------:|---------:|")
+    ours = best["this merge"]
+    for name, found in best.items():
+        ratios = found["first"] / ours["first"], found["second"] / ours["second"]
+        print(
+            f"| {name:16} | {found['first']:7.1f} | {ratios[0]:7.2f} | {found['second']:8.1f} | {ratios[1]:7.2f} "
+            f"| {found['peak_gib']:8.2f} |"
+        )
+    met = True
+    for turn in ("first", "second"):
+        faster, within = best["published method"][turn] / ours[turn], ours[turn] / best["DuckDB"][turn]
+        print(
+            f"{turn} merge of a process: {faster:.1f} times as fast as the published method (target {FASTER:g}), "
+            f"{within:.1f} times DuckDB (target {WITHIN:g})"
+        )
+        met &= faster >= FASTER and within <= WITHIN
+    return met
 
 
 def main() -> int:
@@ -336,7 +389,8 @@ def main() -> int:
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="rows of the comparison with other ways; 0 skips it"
     )
-    parser.add_argument("--repeat", type=int, default=3, help="turns; the fastest counts")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of the first table; the fastest counts")
+    parser.add_argument("--turns", type=int, default=2, help="turns of the second table")
     parser.add_argument(
         "--work", type=Path, default=ROOT / ".local" / "bench" / "etl", help="folder for files and histories"
     )
@@ -347,7 +401,8 @@ def main() -> int:
         CHILDREN[options.child[0]](*options.child[1:])
         return 0
     if options.quick:
-        options.histories, options.batches, options.rows, options.repeat = [1_000, 20_000], [100], 20_000, 1
+        options.histories, options.batches, options.rows = [1_000, 20_000], [100], 20_000
+        options.repeat = options.turns = 1
     work = options.work.resolve()
     (work / "files").mkdir(parents=True, exist_ok=True)
     print(
@@ -358,7 +413,7 @@ def main() -> int:
         child("make_files", str(work / "files"), ",".join(map(str, sizes)))
     met = against_history(work, sorted(options.histories), sorted(options.batches), options.repeat)
     if options.rows:
-        met &= against_others(work, options.rows, options.repeat)
+        met &= against_others(work, options.rows, options.turns)
     print(f"\ntargets {'met' if met else 'missed'}; load at the end {os.getloadavg()[0]:.1f}")
     return 0 if met or options.quick else 1
 
