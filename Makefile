@@ -86,7 +86,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
 test: setup-dev  ## all tests but the two suites that start a whole stack
-	$(DEV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(DEV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
 	$(DEV)/python -m pytest tests/e2e -m e2e
