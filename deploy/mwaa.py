@@ -125,7 +125,7 @@ def verify(
         VerificationError: it does not; everything that is wrong is listed.
 
     """
-    environment = wait_available(mwaa, name, say)
+    environment = wait_available(mwaa, name, say, poll=poll)
     if wrong := check_files(environment, expected):
         raise VerificationError(f"environment {name} does not run what was deployed:\n  " + "\n  ".join(wrong))
     try:

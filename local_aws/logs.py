@@ -55,9 +55,11 @@ class LogShipper:
                 return
 
     def _ship(self, last: bool) -> None:
-        lines = self._new_lines(last)
-        if not self._created and (lines or last):
+        if (
+            not self._created
+        ):  # before there are lines, so that of two containers the one that started last has the newer stream
             self._create()
+        lines = self._new_lines(last)
         waiting = deque(lines)
         while waiting:
             batch: list[dict[str, Any]] = []

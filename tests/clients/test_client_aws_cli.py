@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -135,6 +136,8 @@ def test_the_stack_is_deployed_once_and_again_without_a_change(aws, platform):
     assert {"AWS::Glue::Job", "AWS::Lambda::Function", "AWS::S3::Bucket"} <= {
         item["ResourceType"] for item in resources
     }
+    # `aws` names a change set by the second.
+    time.sleep(1.1)
     again = aws(
         *("cloudformation", "deploy", "--template-file", ROOT / "infra" / "data_platform.yaml"),
         *("--stack-name", "platform", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
@@ -344,6 +347,9 @@ def test_the_registry_and_the_clean_up(aws, platform):
     aws("sagemaker", "add-tags", "--resource-arn", arn, "--tags", [{"Key": "team", "Value": "a"}])
     assert aws("sagemaker", "list-tags", "--resource-arn", arn)["Tags"] == [{"Key": "team", "Value": "a"}]
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "times")
+    wait_for(
+        lambda: not aws("sagemaker", "list-endpoints")["Endpoints"]
+    )  # `wait` would look again only after 30 seconds
     aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "times")
     aws("sagemaker", "delete-endpoint-config", "--endpoint-config-name", "times")
     aws("sagemaker", "delete-model", "--model-name", "times")

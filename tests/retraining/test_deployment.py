@@ -53,7 +53,7 @@ def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage)
     handle = {"endpoint": stage.name, "config": request["EndpointConfigName"]}
     # CloudWatch gets the lines a moment later; they must be those of the new container, not of the old one, which logs requests.
     wait_for(
-        lambda: any("this model is broken" in line for line in JOB_KINDS["endpoint"].log_tail(stage.access, handle)), 15
+        lambda: any("this model is broken" in line for line in JOB_KINDS["endpoint"].log_tail(stage.access, handle))
     )
     assert load.failures == []
     assert set(load.answers) == {6.0}

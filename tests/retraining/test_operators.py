@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from local_account import BUCKET, wait_for
 
-from retraining.aws_clients import AwsAccess
+from retraining.aws_clients import AwsAccess, client
 from retraining.aws_jobs import JOB_KINDS
 from retraining.operators import AwsJobOperator, is_transient
 from retraining.triggers import JobTrigger
@@ -159,6 +159,7 @@ def test_a_job_that_cannot_be_looked_at_is_reported_and_not_stopped(operator_for
     operator = operator_for(QUICK)
     nowhere = AwsAccess(region="us-east-1", endpoint_url="http://127.0.0.1:9")
     monkeypatch.setattr("retraining.triggers.client", lambda *_: None, raising=True)
+    monkeypatch.setattr("retraining.aws_jobs.client", lambda service, access: client(service, access, retry=False))
     trigger = JobTrigger("training", {"name": "x"}, nowhere.model_dump(), time.time() + 60, 0.05)
     event = asyncio.run(first_event(trigger))
     assert event["outcome"] == "unreachable"

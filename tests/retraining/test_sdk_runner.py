@@ -174,7 +174,11 @@ create(ctx)
 
 def test_an_unreachable_service_is_an_error_that_may_pass(run, monkeypatch):
     with pytest.raises(Exception) as caught:
-        run("boto3.client('sts', endpoint_url='http://127.0.0.1:9').get_caller_identity()")
+        run(
+            "from botocore.config import Config\n"
+            "once = Config(retries={'total_max_attempts': 1})\n"
+            "boto3.client('sts', endpoint_url='http://127.0.0.1:9', config=once).get_caller_identity()"
+        )
     assert not isinstance(caught.value, JobError)
 
 
