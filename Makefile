@@ -5,6 +5,8 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 DEV    := $(VENVS)/dev/bin
 SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
+# One more than processors: tests wait for the processes that they start.
+TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
@@ -86,7 +88,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
 test: setup-dev  ## all tests but the two suites that start a whole stack
-	$(DEV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
 	$(DEV)/python -m pytest tests/e2e -m e2e

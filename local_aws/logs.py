@@ -29,6 +29,7 @@ class LogShipper:
         self._stream = stream
         self._offset = 0
         self._rest = b""
+        self._waiting: deque[bytes] = deque()
         self._created = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"logs-{stream}"[:60], daemon=True)
@@ -44,31 +45,32 @@ class LogShipper:
         self._thread.join()
 
     def _follow(self) -> None:
+        last = False
         while True:
-            last = self._done.wait(_INTERVAL_SECONDS)
             try:
                 self._ship(last)
             except (BotoCoreError, ClientError, OSError) as error:
-                # The file under the jobs folder stays complete; only the copy in CloudWatch Logs misses lines.
+                # The file under the jobs folder stays complete; only the copy in CloudWatch Logs may miss the last lines.
                 _LOG.warning("log stream %s of %s: %s", self._stream, self._group, error)
             if last:
                 return
+            last = self._done.wait(_INTERVAL_SECONDS)
 
     def _ship(self, last: bool) -> None:
-        if (
-            not self._created
-        ):  # before there are lines, so that of two containers the one that started last has the newer stream
+        if not self._created:  # at once: of two containers, the one that started last has the newer stream
             self._create()
-        lines = self._new_lines(last)
-        waiting = deque(lines)
-        while waiting:
+        self._waiting += self._new_lines(last)
+        while self._waiting:
             batch: list[dict[str, Any]] = []
             size = 0
-            while waiting and len(batch) < _BATCH_LINES and size < _BATCH_BYTES:
-                line = waiting.popleft()
+            for line in self._waiting:
+                if len(batch) == _BATCH_LINES or size >= _BATCH_BYTES:
+                    break
                 size += len(line) + 26
                 batch.append({"timestamp": int(time.time() * 1000), "message": line.decode("utf-8", "replace") or " "})
             self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=batch)
+            for _ in batch:
+                self._waiting.popleft()
 
     def _new_lines(self, last: bool) -> list[bytes]:
         if not self._path.exists():

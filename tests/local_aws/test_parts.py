@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from local_account import wait_for
 
 from local_aws.errors import JobError, ServiceError
 from local_aws.images import python_for_image, repository
 from local_aws.listing import list_page
-from local_aws.logs import exception_line, tail
+from local_aws.logs import LogShipper, exception_line, tail
 from local_aws.processes import ManagedProcess
 from local_aws.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
 from local_aws.schema import (
@@ -245,3 +246,34 @@ def test_a_validation_message_counts_and_names_its_errors() -> None:
     # The pattern of names must not hang on a hostile one.
     with pytest.raises(ServiceError):
         check_request("sagemaker", "DescribeModel", {"ModelName": "-" * 100_000})
+
+
+class Logs:
+    """The part of CloudWatch Logs that a shipper uses; it fails the first time."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.lines: list[str] = []
+
+    def create_log_group(self, **_) -> None:
+        """Exists."""
+
+    def create_log_stream(self, **_) -> None:
+        """Exists."""
+
+    def put_log_events(self, logEvents, **_) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+        self.lines += [event["message"] for event in logEvents]
+
+
+def test_lines_that_could_not_be_put_are_put_with_the_next_ones(tmp_path) -> None:
+    client, log = Logs(), tmp_path / "a.log"
+    log.write_text("first\n")
+    shipper = LogShipper(client, log, "group", "stream").start()
+    wait_for(lambda: client.calls)
+    with log.open("a") as file:
+        file.write("second")
+    shipper.close()
+    assert client.lines == ["first", "second"]

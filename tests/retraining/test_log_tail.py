@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from local_account import Account, wait_for
+from local_account import Account
 
 from local_aws.logs import LogShipper
 from retraining.aws_clients import AwsAccess
@@ -14,15 +14,12 @@ def test_the_container_that_started_last_has_the_newest_stream_whichever_logs_fi
     account: Account, access: AwsAccess, tmp_path: Path
 ) -> None:
     group = "/aws/sagemaker/Endpoints/two-containers"
-    account.logs.create_log_group(logGroupName=group)
-    old, new = tmp_path / "old.log", tmp_path / "new.log"
-    shippers = [LogShipper(account.logs, old, group, "AllTraffic/old").start()]
-    time.sleep(0.05)
-    shippers.append(LogShipper(account.logs, new, group, "AllTraffic/new").start())
-    new.write_text("no such model\n")
-    wait_for(lambda: account.log(group, "AllTraffic/new"))
-    old.write_text("POST /invocations\n")  # its first line: containers log nothing before they are asked
-    for shipper in shippers:
-        shipper.close()
+    old_log, new_log = tmp_path / "old.log", tmp_path / "new.log"
+    old = LogShipper(account.logs, old_log, group, "AllTraffic/old").start()  # logs nothing before it is asked
+    time.sleep(0.2)
+    new_log.write_text("no such model\n")
+    LogShipper(account.logs, new_log, group, "AllTraffic/new").start().close()  # ends as soon as it has started
+    old_log.write_text("POST /invocations\n")
+    old.close()
     assert account.log(group, "AllTraffic/old") == "POST /invocations"
     assert JOB_KINDS["endpoint"].log_tail(access, {"endpoint": "two-containers"}) == ["no such model"]
