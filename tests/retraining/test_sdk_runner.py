@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import boto3
+import jsonschema
 import pytest
 from botocore.exceptions import ClientError
 from local_account import BUCKET
@@ -13,7 +14,7 @@ from retraining.aws_jobs import DIGEST_TAG, JOB_KINDS, JobError, is_refusal
 from retraining.naming import digest
 from retraining.sdk_capture import SdkStepError
 from retraining.sdk_context import SdkContext
-from retraining.sdk_runner import submit
+from retraining.sdk_runner import _check_each_schema_once, submit
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -186,3 +187,21 @@ def test_without_a_submission_nothing_is_watched(account, access):
     request = account.training_request(f"plain-{time.time_ns()}", "pass")
     boto3.client("sagemaker", region_name="us-east-1").create_training_job(**request)
     JOB_KINDS["training"].stop(access, {"name": request["TrainingJobName"]})
+
+
+def test_the_sdks_schema_is_checked_once_and_a_wrong_one_is_refused(monkeypatch):
+    checks = []
+    check = jsonschema.Draft202012Validator.check_schema
+    monkeypatch.setattr(
+        jsonschema.Draft202012Validator, "check_schema", lambda schema, **_: checks.append(schema) or check(schema)
+    )
+    _check_each_schema_once.__wrapped__()
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+    for _ in range(3):
+        jsonschema.validate({}, schema)
+    assert checks == [schema]
+    for _ in range(2):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate([], schema)
+        with pytest.raises(jsonschema.SchemaError):
+            jsonschema.validate({}, {**schema, "type": "nonsense"})
