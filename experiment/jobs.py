@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from experiment.plan import ExperimentContext
@@ -16,7 +15,7 @@ from experiment.progress import Progress
 from retraining.aws_clients import AwsAccess
 from retraining.aws_jobs import JOB_KINDS, JobError, JobStatus, Submitted, failure_text
 from retraining.sdk_context import SDK_FUNCTIONS
-from retraining.sdk_runner import submit
+from retraining.sdk_runner import HeldSignal, submit
 
 STEPS = {"training": "train", "evaluation": "evaluate"}
 """Function of sdk_jobs.py -> second part of the job's name, as in the DAG."""
@@ -54,39 +53,26 @@ class Running:
         return str(self.submitted.handle["name"])
 
 
-class Interruption:
+class Interruption(HeldSignal):
     """SIGINT and SIGTERM: end the command with ``KeyboardInterrupt``, but not between the creation of a job and the note of it."""
 
     def __init__(self) -> None:
-        self._holding = False
-        self._asked = False
+        super().__init__(_interrupt)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals until the block ends."""
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._take) for number in numbers}
+        before = {number: signal.signal(number, self) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep a signal for the end of the block."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._asked:
-            raise KeyboardInterrupt
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-        if not self._holding:
-            raise KeyboardInterrupt
+def _interrupt(number: int) -> None:
+    raise KeyboardInterrupt
 
 
 class JobRunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -68,6 +69,7 @@ class JobOperator(PythonOperator):
         self._handle: Handle | None = None
         self._killed = False
 
+    @abstractmethod
     def submitted(self, context: Any) -> Submitted | None:
         """Create or adopt the job; None when there is nothing to do.
 
@@ -75,7 +77,6 @@ class JobOperator(PythonOperator):
             AirflowFailException: the job is refused for a reason that a retry cannot mend.
 
         """
-        raise NotImplementedError
 
     def execute(self, context: Any) -> Any:
         """Create or adopt the job, and defer until it has ended.

@@ -122,7 +122,7 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     _end_with(int(order["parent"]))
     tempfile.tempdir = str(Path(order["result_file"]).parent)
-    term = _Termination()
+    term = HeldSignal(_exit_at_once)
     signal.signal(signal.SIGTERM, term)
     access, result_file = AwsAccess(**order["access"]), Path(order["result_file"])
     context = SdkContext.model_validate(order["context"])
@@ -150,30 +150,40 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(result_file.read_text()))
 
 
-class _Termination:
-    """SIGTERM: ends the process, but not between the creation of a job and the note of it.
+class HeldSignal:
+    """A signal handler that ends the process, but not between the creation of a job and the note of it.
 
-    It ends at once: the SDK swallows a ``SystemExit`` in places. Its temporary files are in the folder that the operator deletes.
+    Args:
+        end: ends the process; told the signal's number.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, end: Callable[[int], None]) -> None:
+        self._end = end
         self._holding = False
-        self._asked = False
+        self._asked = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        """Take the signal."""
+        self._asked = number
         if not self._holding:
-            os._exit(128 + number)
+            self._end(number)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
+        """Keep a signal for the end of the block."""
         self._holding = True
         try:
             yield
         finally:
             self._holding = False
             if self._asked:
-                os._exit(128 + signal.SIGTERM)
+                self._end(self._asked)
+
+
+def _exit_at_once(number: int) -> None:
+    """End without a ``SystemExit``, which the SDK swallows in places. Temporary files are in the folder that the operator deletes."""
+    os._exit(128 + number)
 
 
 @contextlib.contextmanager

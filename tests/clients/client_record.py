@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local_account import Account
 
+LOG = "access.jsonl"
 RECORD = Path(__file__).with_name("operations.json")
 #: Set, the tests write what they see into the record instead of comparing.
 UPDATE = "UPDATE_OPERATIONS"
@@ -18,16 +19,9 @@ UPDATE = "UPDATE_OPERATIONS"
 UNKNOWN = ("UnknownOperationException", "InvalidAction")
 
 
-def start_account(folder: Path) -> Account:
-    """Start an account that keeps an access log."""
-    account = Account(folder / "data", "--access-log", str(folder / "access.jsonl"))
-    account.start()
-    return account
-
-
 def calls(account: Account, agent: str) -> list[dict[str, object]]:
     """Return the lines of the access log about requests of the client whose User-Agent has `agent` in it."""
-    text = (account.data_dir.parent / "access.jsonl").read_text(encoding="utf-8")
+    text = (account.data_dir.parent / LOG).read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     return [line for line in lines if line["access_key"] == account.access_key and agent in line["agent"]]
 

@@ -53,10 +53,10 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk.exceptions import TaskDeferred
 from botocore.exceptions import ClientError
-from client_record import matches_the_record, start_account
+from client_record import matches_the_record
 from local_account import IMAGE, ROLE, TIMES, archive, channel, s3_input, s3_output, variant
 
-pytestmark = pytest.mark.local_aws
+pytestmark = [pytest.mark.local_aws, pytest.mark.usefixtures("environment")]
 
 BUCKET = "airflow-bucket"
 CLUSTER = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5}
@@ -77,20 +77,7 @@ class TaskInstance:
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    account = start_account(tmp_path_factory.mktemp("airflow_provider"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", account.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", account.access_key)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", account.secret_key)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield account
-    account.close()
-    account.stop()
-
-
-@pytest.fixture(scope="module")
-def bucket(account):
+def bucket(environment):
     run(S3CreateBucketOperator, bucket_name=BUCKET)
     run(S3CreateObjectOperator, s3_bucket=BUCKET, s3_key="data/a.csv", data=ROWS)
     model = archive({"code/inference.py": TIMES.format(factor=3)})

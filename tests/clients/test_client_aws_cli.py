@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from client_record import matches_the_record, start_account
+from client_record import matches_the_record
 from local_account import IMAGE, ROLE, TIMES, archive, channel, s3_input, s3_output, wait_for
 
 pytestmark = [pytest.mark.local_aws]
@@ -42,24 +42,13 @@ UPPER = "import sys; open(f'{sys.argv[2]}/a.csv', 'w').write(open(f'{sys.argv[1]
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    account = start_account(tmp_path_factory.mktemp("aws_cli"))
-    yield account
-    account.close()
-    account.stop()
-
-
-@pytest.fixture(scope="module")
 def aws(account, tmp_path_factory):
     """Return a function that runs `aws` with arguments; dictionaries and lists become JSON. It returns what `aws` printed."""
     home = tmp_path_factory.mktemp("home")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "AWS_ENDPOINT_URL": account.url,
-        "AWS_ACCESS_KEY_ID": account.access_key,
-        "AWS_SECRET_ACCESS_KEY": account.secret_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **account.variables,
         "AWS_PAGER": "",
         "AWS_EC2_METADATA_DISABLED": "true",
     }

@@ -3,7 +3,7 @@
 import awswrangler as wr
 import pandas as pd
 import pytest
-from client_record import matches_the_record, start_account
+from client_record import matches_the_record
 from local_account import ROLE, wait_for
 
 pytestmark = [
@@ -16,19 +16,10 @@ BUCKET = "wrangler-bucket"
 ROWS = pd.DataFrame({"sex": ["M", "F", "I"], "length": [0.455, 0.53, 0.33], "rings": [15, 9, 7]})
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    account = start_account(tmp_path_factory.mktemp("awswrangler"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", account.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", account.access_key)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", account.secret_key)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        account.s3.create_bucket(Bucket=BUCKET)
-        wr.catalog.create_database("survey")
-        yield account
-    account.close()
-    account.stop()
+@pytest.fixture(scope="module", autouse=True)
+def catalog(account, environment):
+    account.s3.create_bucket(Bucket=BUCKET)
+    wr.catalog.create_database("survey")
 
 
 def test_csv_json_and_parquet_files_are_written_and_read(account, tmp_path):

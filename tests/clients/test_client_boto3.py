@@ -6,7 +6,7 @@ import urllib.request
 import boto3
 import pytest
 from botocore.config import Config
-from client_record import matches_the_record, start_account
+from client_record import matches_the_record
 from local_account import IMAGE, ROLE, TIMES, archive, channel, s3_input, s3_output, variant, wait_for
 
 pytestmark = pytest.mark.local_aws
@@ -16,14 +16,6 @@ BUCKET = "boto3-bucket"
 SOON = {"Delay": 1, "MaxAttempts": 60}
 CLUSTER = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5}
 UPPER = "import sys; open(f'{sys.argv[2]}/a.csv', 'w').write(open(f'{sys.argv[1]}/a.csv').read().upper())"
-
-
-@pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    account = start_account(tmp_path_factory.mktemp("boto3"))
-    yield account
-    account.close()
-    account.stop()
 
 
 @pytest.fixture(scope="module")

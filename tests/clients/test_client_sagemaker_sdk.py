@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_record import calls, matches_the_record, start_account
+from client_record import calls, matches_the_record
 from local_account import ENVIRONMENTS, IMAGE, ROLE, TIMES
 
 PYTHON = ENVIRONMENTS / "sagemaker" / "bin" / "python"
@@ -33,14 +33,6 @@ UPPER = "import sys; open(f'{sys.argv[2]}/a.csv', 'w').write(open(f'{sys.argv[1]
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    account = start_account(tmp_path_factory.mktemp("sagemaker_sdk"))
-    yield account
-    account.close()
-    account.stop()
-
-
-@pytest.fixture(scope="module")
 def story(account, tmp_path_factory):
     """What the SDK's client found out from beginning to end."""
     folder = tmp_path_factory.mktemp("scientist")
@@ -50,10 +42,7 @@ def story(account, tmp_path_factory):
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "AWS_ENDPOINT_URL": account.url,
-        "AWS_ACCESS_KEY_ID": account.access_key,
-        "AWS_SECRET_ACCESS_KEY": account.secret_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **account.variables,
         # The SDK's own switches: no usage reports, and no look at the rights of a role that local_aws does not enforce.
         "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(DEFAULTS),
         "SAGEMAKER_VALIDATE_ROLE": "false",

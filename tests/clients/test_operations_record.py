@@ -1,7 +1,10 @@
 """The record of the client suite and the table of support: neither claims what the other does not know. No account is started here."""
 
+import pytest
 from client_record import recorded
 
+from local_aws.clients import Clients
+from local_aws.glue import Glue
 from local_aws.sagemaker import SageMaker
 from local_aws.settings import Settings
 from local_aws.store import Store
@@ -43,25 +46,12 @@ def test_ministacks_table_lists_only_what_was_seen():
     assert sorted(listed - operations("answered")) == []
 
 
-def test_the_table_of_sagemaker_is_the_service(tmp_path):
-    from local_aws.clients import Clients
-
+@pytest.mark.parametrize("service", [SageMaker, Glue])
+def test_the_table_of_a_service_is_the_service(service, tmp_path):
     settings = Settings(port=1, data_dir=tmp_path, environments=tmp_path)
     store = Store(tmp_path / "store.sqlite")
     try:
-        assert SageMaker(settings, store, Clients(settings)).operations == OWN["sagemaker"].keys()
-    finally:
-        store.close()
-
-
-def test_the_table_of_glue_is_the_service(tmp_path):
-    from local_aws.clients import Clients
-    from local_aws.glue import Glue
-
-    settings = Settings(port=1, data_dir=tmp_path, environments=tmp_path)
-    store = Store(tmp_path / "store.sqlite")
-    try:
-        assert Glue(settings, store, Clients(settings)).operations == OWN["glue"].keys()
+        assert service(settings, store, Clients(settings)).operations == OWN[service.__name__.lower()].keys()
     finally:
         store.close()
 

@@ -9,11 +9,8 @@ from local_account import Account
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    account = Account(tmp_path_factory.mktemp("platform") / "data")
-    account.start()
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path_factory.mktemp("platform") / "data") as account:
+        yield account
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,7 @@ def environment(account: Account) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
     return {
         **kept,
-        "AWS_ENDPOINT_URL": account.url,
-        "AWS_ACCESS_KEY_ID": account.access_key,
-        "AWS_SECRET_ACCESS_KEY": account.secret_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **account.variables,
         "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "80",

@@ -80,23 +80,17 @@ def credentials() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """The account that most tests share."""
-    account = Account(tmp_path_factory.mktemp("local_aws") / "data")
-    account.start()
-    account.s3.create_bucket(Bucket=BUCKET)
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path_factory.mktemp("local_aws") / "data") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        yield account
 
 
 @pytest.fixture
 def own_account(tmp_path: Path) -> Iterator[Account]:
     """An account of the test's own, to be killed."""
-    account = Account(tmp_path / "data")
-    account.start()
-    account.s3.create_bucket(Bucket=BUCKET)
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path / "data") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        yield account
 
 
 @pytest.fixture(scope="session")

@@ -10,20 +10,14 @@ from local_account import BUCKET, Account
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """Yield the account that most tests share; it has one bucket."""
-    account = Account(tmp_path_factory.mktemp("local_aws") / "data")
-    account.start()
-    account.s3.create_bucket(Bucket=BUCKET)
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path_factory.mktemp("local_aws") / "data") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        yield account
 
 
 @pytest.fixture
 def own_account(tmp_path: Path) -> Iterator[Account]:
     """Yield an account of the test's own, to be killed and started again."""
-    account = Account(tmp_path / "data")
-    account.start()
-    account.s3.create_bucket(Bucket=BUCKET)
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path / "data") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        yield account

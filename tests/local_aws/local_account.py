@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from botocore.config import Config
@@ -76,7 +76,25 @@ class Account:
             self.process = subprocess.Popen(
                 command, cwd=REPOSITORY, stdout=log, stderr=log, env=dict(os.environ) | secret
             )
-        wait_for(self._ready, 30)
+        wait_for(self._ready)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self.stop()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The standard variables that lead a client here."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
 
     def _ready(self) -> bool:
         assert self.process and self.process.poll() is None, (self.data_dir / "process.log").read_text()

@@ -164,11 +164,8 @@ def zipped(name: str, text: str) -> bytes:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Account]:
-    account = Account(tmp_path / "data", "--any-credentials")
-    account.start()
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path / "data", "--any-credentials") as account:
+        yield account
 
 
 def test_an_account_that_was_opened_takes_any_keys_and_none(opened: Account) -> None:

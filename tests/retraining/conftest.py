@@ -50,11 +50,8 @@ def plan() -> RunPlan:
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """A real local_aws for the tests of this folder."""
-    account = Account(tmp_path_factory.mktemp("local_aws") / "data")
-    account.start()
-    yield account
-    account.close()
-    account.stop()
+    with Account(tmp_path_factory.mktemp("local_aws") / "data") as account:
+        yield account
 
 
 @pytest.fixture(scope="session")
