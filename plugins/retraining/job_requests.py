@@ -19,8 +19,12 @@ PROCESSING = "/opt/ml/processing"
 
 
 def hyperparameter(value: Any) -> str:
-    """Encode a value as the SageMaker training toolkit decodes it: JSON text."""
-    return json.dumps(value, sort_keys=True)
+    """Encode a value as the SageMaker training toolkit decodes it: JSON text.
+
+    A mapping is sent as a string that holds JSON, which the script gets as it is: of a mapping the toolkit would make ``a=1,b=2``.
+    """
+    text = json.dumps(value, sort_keys=True)
+    return json.dumps(text) if isinstance(value, Mapping) else text
 
 
 def glue_job_request(config: ModelConfig, platform: Platform, plan: RunPlan) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from local_aws.training_toolkit import decode_hyperparameters, script_arguments
 from retraining import job_requests
 from retraining.config import Canary
 from retraining.naming import digest
@@ -24,6 +25,16 @@ def validate(service: str, operation: str, request: dict) -> None:
 @pytest.fixture
 def training(config, platform, plan):
     return job_requests.training_request(config, platform, plan, config.training.candidates[0], MANIFESTS)
+
+
+def test_a_mapping_reaches_the_training_script_as_json(config, platform, plan):
+    settings = {"algorithm": "svr_hgb", "params": {"svr_C": 3, "hgb_max_iter": 50}, "seed": 1}
+    candidate = config.training.candidates[0].model_copy(update={"hyperparameters": settings})
+    request = job_requests.training_request(config, platform, plan, candidate, MANIFESTS)
+    arguments = script_arguments(decode_hyperparameters(request["HyperParameters"]))
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert (given["--algorithm"], given["--seed"]) == ("svr_hgb", "1")
+    assert json.loads(given["--params"]) == settings["params"]
 
 
 def test_the_training_request_is_complete_and_known_to_aws(training):
