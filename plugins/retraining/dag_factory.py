@@ -53,11 +53,14 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         ConfigError: model.yaml is wrong.
 
     """
-    config = with_chosen_forms(load_model_config(folder / "model.yaml"), os.environ.get(SDK_STEPS_VARIABLE, ""))
-    if config.steps.sdk and not (folder / SDK_FILE).exists():
-        raise ConfigError(
-            f"{folder / 'model.yaml'}: steps {', '.join(config.steps.sdk)} need {folder / SDK_FILE}, which does not exist"
-        )
+    declared = load_model_config(folder / "model.yaml")
+    config = with_chosen_forms(declared, os.environ.get(SDK_STEPS_VARIABLE, ""))
+    if not (folder / SDK_FILE).exists():
+        if declared.steps.sdk:
+            raise ConfigError(
+                f"{folder / 'model.yaml'}: steps {', '.join(declared.steps.sdk)} need {folder / SDK_FILE}, which does not exist"
+            )
+        config = declared  # the environment chooses among the forms that a model has
     steps = RetrainingSteps(config, folder)
     name = config.name
     asset = Asset(

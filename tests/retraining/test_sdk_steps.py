@@ -38,9 +38,18 @@ def test_steps_are_declarative_unless_model_yaml_says_otherwise(folder):
     assert "sagemaker" not in sys.modules
 
 
-def test_the_environment_chooses_for_all_models(folder, monkeypatch):
+def test_the_environment_chooses_for_models_with_code_for_the_sdk(folder, monkeypatch):
     monkeypatch.setenv(SDK_STEPS_VARIABLE, "training, evaluation")
     assert set(operators(retraining_dag(folder)).values()) == {"SdkJobOperator"}
+
+
+def test_the_environment_leaves_a_model_without_code_for_the_sdk_as_it_is(folder, monkeypatch):
+    monkeypatch.setenv(SDK_STEPS_VARIABLE, "training,evaluation")
+    (folder / "sdk_jobs.py").unlink()
+    assert set(operators(retraining_dag(folder)).values()) == {"AwsJobOperator"}
+    monkeypatch.setenv(SDK_STEPS_VARIABLE, "evaluate")
+    with pytest.raises(ConfigError, match="RETRAINING_SDK_STEPS names evaluate"):
+        retraining_dag(folder)
 
 
 def test_a_misspelt_form_or_step_is_an_error(folder, config):
