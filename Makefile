@@ -89,7 +89,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
-test: setup-dev  ## all tests but the two suites that start a whole stack
+test: setup-dev  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback

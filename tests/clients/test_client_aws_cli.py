@@ -336,9 +336,8 @@ def test_the_registry_and_the_clean_up(aws, platform):
     aws("sagemaker", "add-tags", "--resource-arn", arn, "--tags", [{"Key": "team", "Value": "a"}])
     assert aws("sagemaker", "list-tags", "--resource-arn", arn)["Tags"] == [{"Key": "team", "Value": "a"}]
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "times")
-    wait_for(
-        lambda: not aws("sagemaker", "list-endpoints")["Endpoints"]
-    )  # `wait` would look again only after 30 seconds
+    # `wait` alone would look again only after 30 seconds.
+    wait_for(lambda: not aws("sagemaker", "list-endpoints")["Endpoints"])
     aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "times")
     aws("sagemaker", "delete-endpoint-config", "--endpoint-config-name", "times")
     aws("sagemaker", "delete-model", "--model-name", "times")
