@@ -50,7 +50,7 @@ RUN for name in local_aws jobs; do \
     done
 COPY local_aws/ /opt/project/local_aws/
 WORKDIR /opt/project
-RUN /opt/venvs/local_aws/bin/python -m local_aws.spark --environments /opt/venvs
+RUN /opt/venvs/local_aws/bin/python -m local_aws.glue.spark --environments /opt/venvs
 USER 50000
 ENTRYPOINT ["/opt/venvs/local_aws/bin/python", "-m", "local_aws", "--data-dir", "/data", "--environments", "/opt/venvs"]
 CMD ["--host", "0.0.0.0", "--allow-host", "local-aws"]

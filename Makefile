@@ -64,7 +64,7 @@ reset:  ## stop, and delete local data and history
 	@$(RUN) reset
 
 dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild abalone"|... does more
-	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.dataset $(or $(COMMAND),versions)
+	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.dataset $(or $(COMMAND),versions)
 
 env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
 	@$(RUN) env

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
 from benchmarks.abalone_data import Data, evaluate, load, out_of_fold, rmse, shipped  # noqa: E402
-from retraining.gate import GatePolicy, decide  # noqa: E402
+from retraining.judging.gate import decide  # noqa: E402
+from retraining.settings.gate_policy import GatePolicy  # noqa: E402
 
 GAP = 0.05
 TEST_ROWS = (209, 835, 4177)

@@ -18,6 +18,6 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from retraining.dag_factory import retraining_dag
+from retraining.dag.retraining_dag import retraining_dag
 
 dag: DAG = retraining_dag(Path(__file__).parent / "models" / "abalone", doc_md=__doc__)

@@ -18,6 +18,6 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from retraining.rollback_dag import rollback_dag
+from retraining.dag.rollback_dag import rollback_dag
 
 dag: DAG = rollback_dag(Path(__file__).parent / "models" / "abalone", doc_md=__doc__)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from retraining.survey_dag import survey_dag
+from retraining.dag.survey_dag import survey_dag
 
 here = Path(__file__).parent
 dag: DAG = survey_dag(here / "models" / "abalone", here / "survey", doc_md=__doc__)

@@ -18,7 +18,7 @@ from deploy import artifacts, data_platform, mwaa, sync
 from deploy.preflight import Caller, check_caller, check_orphan
 from deploy.settings import Deployment, models
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, outputs
-from retraining.config import ModelConfig
+from retraining.settings.model_config import ModelConfig
 
 Say = Callable[[str], None]
 ACCESS_TEMPLATE = artifacts.ROOT / "infra" / "mwaa_access.yaml"

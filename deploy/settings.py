@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from deploy.artifacts import ROOT
-from retraining.config import ModelConfig, load_model_config
+from retraining.settings.model_config import ModelConfig, load_model_config
 
 FOLDER = ROOT / "deploy" / "environments"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")

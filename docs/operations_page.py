@@ -1,4 +1,4 @@
-"""The page of local_aws's operations: what each is worth, from local_aws/support.py, and who asked, from the record of the client suite."""
+"""The page of local_aws's operations: what each is worth, from local_aws/gateway/support.py, and who asked, from the record of the client suite."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "clients" / "operations.json"
 sys.path.insert(0, str(ROOT))
 
-from local_aws.support import MINISTACK, OWN, Support, support  # noqa: E402 - the root is not on the path of a script in docs/
+from local_aws.gateway.support import MINISTACK, OWN, Support, support  # noqa: E402 - the root is not on the path of a script in docs/
 
 HEAD = """# local_aws: operations
 
-Generated from `local_aws/support.py` and `tests/clients/operations.json` by `make docs`; do not edit. The record is what clients that are
+Generated from `local_aws/gateway/support.py` and `tests/clients/operations.json` by `make docs`; do not edit. The record is what clients that are
 not ours asked of a local_aws, unmodified: {clients}. Each test module in `tests/clients/` drives one of them and fails when it sees other
 operations than the record says. {answered} distinct operations were answered.
 

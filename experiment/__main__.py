@@ -19,10 +19,11 @@ from experiment.comparison import render
 from experiment.overrides import SHORT_FORMS, OverrideError
 from experiment.progress import Progress
 from experiment.proposal import ProposalError, diff, propose
-from retraining.aws_jobs import JobError, error_code
-from retraining.config import ConfigError
-from retraining.judgement import JudgementError
-from retraining.platform_settings import UnreachableError
+from retraining.aws.errors import error_code
+from retraining.aws.platform_parameter import UnreachableError
+from retraining.jobs.job import JobError
+from retraining.judging.candidates import JudgementError
+from retraining.settings.model_config import ConfigError
 
 EPILOG = """paths of --set:
   A path names keys of model.yaml below training, evaluation or gate; the items

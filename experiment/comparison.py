@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiment.proposal import on_one_line
-from retraining.gate_table import NONE, confidence, guards, measures, number
+from retraining.telling.gate_table import NONE, confidence, guards, measures, number
 
 NARROWEST, WIDEST = 60, 100
 

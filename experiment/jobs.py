@@ -12,10 +12,12 @@ from typing import Any
 
 from experiment.plan import ExperimentContext
 from experiment.progress import Progress
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS, JobError, JobStatus, Submitted, failure_text
-from retraining.sdk_context import SDK_FUNCTIONS
-from retraining.sdk_runner import HeldSignal, submit
+from retraining.jobs.job import JobError, JobStatus, Submitted
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.log_tail import failure_text
+from retraining.sdk.context import SDK_FUNCTIONS
+from retraining.sdk.runner import HeldSignal, submit
+from retraining.settings.access import AwsAccess
 
 STEPS = {"training": "train", "evaluation": "evaluate"}
 """Function of sdk_jobs.py -> second part of the job's name, as in the DAG."""

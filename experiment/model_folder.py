@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from experiment.overrides import Options, OverrideError
-from retraining.config import load_model_config
+from retraining.settings.model_config import load_model_config
 
 HYPERPARAMETERS = "hyperparameters.py"
 

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from retraining.config import ModelConfig
+from retraining.settings.model_config import ModelConfig
 
 ROOTS = ("training", "evaluation", "gate")
 """Sections that take part in an experiment. The others say how data gets in and how a model gets out."""

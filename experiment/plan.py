@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retraining.config import Candidate, ModelConfig
-from retraining.dataset_log import LogState, manifest_entries
-from retraining.naming import digest
-from retraining.plan import Champion, RunPlan, work_digest
-from retraining.sdk_context import SdkContext
+from retraining.aws.naming import digest
+from retraining.dataset.log import LogState, manifest_entries
+from retraining.jobs.plan import Champion, RunPlan, work_digest
+from retraining.sdk.context import SdkContext
+from retraining.settings.model_config import Candidate, ModelConfig
 
 SPLITS = ("train", "validation", "test")
 

@@ -15,17 +15,19 @@ from experiment.overrides import Options, Override, OverrideError, check_hyperpa
 from experiment.overrides import apply as with_overrides
 from experiment.plan import Data, ExperimentPlan, data_at, experiment_context, job_owner, make_plan, manifest_uris
 from experiment.progress import Progress
-from retraining import registry
-from retraining.aws_clients import AwsAccess, client
-from retraining.code_bundle import code_digest, code_files
-from retraining.config import Candidate
-from retraining.dataset_log import DatasetLog
-from retraining.documents import put_json, put_json_once, split_uri
-from retraining.gate import decide
-from retraining.judgement import analyze, best_candidate
-from retraining.platform_settings import Platform, reach_platform
-from retraining.report import summarise_rows
-from retraining.sdk_context import evaluation_context, training_context
+from retraining.aws.clients import client
+from retraining.aws.documents import put_json, put_json_once, split_uri
+from retraining.aws.platform_parameter import reach_platform
+from retraining.dataset.log import DatasetLog
+from retraining.jobs.code_bundle import code_digest, code_files
+from retraining.judging.candidates import analyze, best_candidate
+from retraining.judging.gate import decide
+from retraining.sdk.context import evaluation_context, training_context
+from retraining.serving import registry
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import Candidate
+from retraining.settings.platform import Platform
+from retraining.telling.report import summarise_rows
 
 
 @dataclass(frozen=True)

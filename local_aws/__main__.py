@@ -15,9 +15,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from local_aws.backend import Backend, configure_environment
-from local_aws.settings import Settings
-from local_aws.signatures import read_or_make_keys
+from local_aws.gateway.ministack import Backend, configure_environment
+from local_aws.gateway.signatures import read_or_make_keys
+from local_aws.shared.settings import Settings
 
 _EXIT_USAGE = 2
 
@@ -108,13 +108,13 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from hypercorn.config import Config
 
     backend = Backend(settings)
-    from local_aws.access_log import AccessLog, Application
-    from local_aws.clients import Clients
-    from local_aws.gateway import Gateway
-    from local_aws.glue import Glue
-    from local_aws.sagemaker import SageMaker
-    from local_aws.sandbox import remove_leftovers
-    from local_aws.store import Store
+    from local_aws.gateway.access_log import AccessLog, Application
+    from local_aws.gateway.server import Gateway
+    from local_aws.glue.service import Glue
+    from local_aws.sagemaker.service import SageMaker
+    from local_aws.shared.clients import Clients
+    from local_aws.shared.sandbox import remove_leftovers
+    from local_aws.shared.store import Store
 
     store = Store(settings.data_dir / "state" / "local_aws.sqlite")
     clients = Clients(settings)

@@ -124,7 +124,7 @@ def _record_spark_classes() -> None:
     command: list[str | Path] = [
         layout.python("local_aws"),
         "-m",
-        "local_aws.spark",
+        "local_aws.glue.spark",
         "--environments",
         layout.VENVS,
         "--java-home",

@@ -17,11 +17,11 @@ sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the libr
 
 from local_stack.airflow_settings import aws_environment
 from local_stack.preflight import PreflightError
-from retraining import survey_job
-from retraining.aws_clients import client
-from retraining.config import ModelConfig, load_model_config
-from retraining.documents import put_bytes_under_free_name
-from retraining.survey_job import SurveyOptions
+from retraining.aws.clients import client
+from retraining.aws.documents import put_bytes_under_free_name
+from retraining.settings.model_config import ModelConfig, load_model_config
+from retraining.survey import job as survey_job
+from retraining.survey.job import SurveyOptions
 from survey import current_data, model_cache
 from survey.environments import run_generator
 

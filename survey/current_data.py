@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from local_stack.surveys import split_surveys
-from retraining.aws_clients import client
-from retraining.config import ModelConfig
-from retraining.dataset_log import DatasetLog, LogState
-from retraining.naming import digest
-from retraining.platform_settings import Platform, UnreachableError, reach_platform
+from retraining.aws.clients import client
+from retraining.aws.naming import digest
+from retraining.aws.platform_parameter import UnreachableError, reach_platform
+from retraining.dataset.log import DatasetLog, LogState
+from retraining.settings.model_config import ModelConfig
+from retraining.settings.platform import Platform
 from survey.generator.contract import Contract, csv_cells
 
 SPLITS = ("train", "validation", "test")

@@ -130,7 +130,7 @@ def test_commands_are_read_from_a_page():
     "line",
     [
         "python -m survey",
-        "python -m retraining.dataset release MODEL BATCH --why TEXT",
+        "python -m retraining.command.dataset release MODEL BATCH --why TEXT",
         "python -m local_aws --port PORT",
     ],
 )
@@ -154,7 +154,7 @@ def test_a_form_that_no_source_has_is_found(line):
         ("make demo SDK=1", "make demo", True),
         ("make reset demo", "make reset", False),
         ("python -m survey", ".local/venvs/airflow/bin/python -m survey --help", True),
-        ("python -m survey --help", "python -m retraining.dataset --help", False),
+        ("python -m survey --help", "python -m retraining.command.dataset --help", False),
     ],
 )
 def test_a_sentence_may_name_the_beginning_of_a_command(short, long, same):

@@ -1,6 +1,5 @@
 """Data-centric retraining on Airflow, Glue and SageMaker: the library that the DAG files wire together.
 
-The pure core (``config``, ``contract``, ``dataset_log``, ``naming``, ``job_requests``, ``gate``, ``report``) knows neither Airflow nor
-the network. The edges (``aws_clients``, ``aws_jobs``, ``operators``, ``triggers``, ``sensors``, ``steps``) carry it to the services.
-``dag_factory`` turns a model folder into a DAG.
+Each room may use those above it: ``settings``, ``aws``, ``dataset``, ``jobs``, ``judging``, ``serving``, ``telling``, ``sdk``,
+``survey``, ``dag``, ``command``. A room's own docstring says what lives there; docs/map.md draws them.
 """

@@ -17,7 +17,7 @@ pytestmark = [
     ),
 ]
 SCRIPT = Path(__file__).with_name("sagemaker_sdk_client.py")
-DEFAULTS = Path(__file__).parents[2] / "plugins" / "retraining" / "sdk_defaults.yaml"
+DEFAULTS = Path(__file__).parents[2] / "plugins" / "retraining" / "sdk" / "sdk_defaults.yaml"
 TRAIN = f'''
 import argparse, os, pathlib
 parser = argparse.ArgumentParser()

@@ -3,12 +3,12 @@
 import pytest
 from client_record import recorded
 
-from local_aws.clients import Clients
-from local_aws.glue import Glue
-from local_aws.sagemaker import SageMaker
-from local_aws.settings import Settings
-from local_aws.store import Store
-from local_aws.support import MINISTACK, OWN, Support, support
+from local_aws.gateway.support import MINISTACK, OWN, Support, support
+from local_aws.glue.service import Glue
+from local_aws.sagemaker.service import SageMaker
+from local_aws.shared.clients import Clients
+from local_aws.shared.settings import Settings
+from local_aws.shared.store import Store
 
 LEAST_OPERATIONS = 100
 CLIENTS = {"Airflow provider", "SageMaker SDK", "aws CLI", "awswrangler", "boto3"}
@@ -33,7 +33,7 @@ def test_many_operations_were_answered_to_each_client():
 
 def test_what_was_answered_is_not_called_absent():
     missing = sorted(pair for pair in operations("answered") if support(*pair) is Support.ABSENT)
-    assert not missing, f"local_aws/support.py does not say what these are worth: {missing}"
+    assert not missing, f"local_aws/gateway/support.py does not say what these are worth: {missing}"
 
 
 def test_what_was_refused_is_called_absent():

@@ -100,7 +100,7 @@ def test_every_task_that_works_is_retried_and_limited(dags):
 
 
 def test_a_job_may_wait_longer_than_the_job_itself_may_run(dags):
-    from retraining.config import load_model_config
+    from retraining.settings.model_config import load_model_config
 
     config = load_model_config(ROOT / "dags" / "models" / "abalone" / "model.yaml")
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
@@ -143,7 +143,7 @@ def test_a_second_model_is_a_second_folder_and_a_three_line_file(tmp_path):
     (tmp_path / "oyster_retraining.py").write_text(
         "from pathlib import Path\n"
         "from airflow.sdk import DAG\n"
-        "from retraining.dag_factory import retraining_dag\n"
+        "from retraining.dag.retraining_dag import retraining_dag\n"
         "dag: DAG = retraining_dag(Path(__file__).parent / 'models' / 'oyster')\n"
     )
     bag = DagBag(tmp_path, bundle_path=tmp_path)

@@ -8,9 +8,9 @@ import pytest
 from local_account import wait_for
 
 from deploy import data_platform
-from retraining.aws_clients import AwsAccess
-from retraining.dag_factory import queue_name
-from retraining.platform_settings import PlatformError, read_platform
+from retraining.aws.platform_parameter import PlatformError, read_platform
+from retraining.dag.retraining_dag import queue_name
+from retraining.settings.access import AwsAccess
 
 RESOURCES = cloudformation.read(data_platform.TEMPLATE)["Resources"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.image_table import TABLE, Image, table_text
-from retraining.image_uris import image_uri
+from retraining.aws.image_uris import image_uri
 
 ROOT = Path(__file__).parents[2]
 PYTHON = (

@@ -20,12 +20,13 @@ from access import ACCOUNT, Call, allowed_actions, allows, calls, faults, statem
 from local_account import wait_for
 
 from deploy import artifacts, data_platform, environment
-from retraining import aws_clients, survey_job
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS
-from retraining.config import load_model_config
-from retraining.steps import RetrainingSteps
-from retraining.triggers import NewDataTrigger
+from retraining.aws import clients as aws_clients
+from retraining.dag.retraining_tasks import RetrainingTasks
+from retraining.dag.triggers import NewDataTrigger
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import load_model_config
+from retraining.survey import job as survey_job
 
 MODEL = artifacts.ROOT / "dags" / "models" / "abalone"
 REASONS = yaml.safe_load((artifacts.ROOT / "tests" / "deploy" / "uncalled_actions.yaml").read_text())
@@ -103,7 +104,7 @@ def recorded(session, recorder):
     data = (artifacts.ROOT / "data" / "abalone.csv").read_bytes()
     session.client("s3").put_object(Bucket=bucket, Key="abalone/new/abalone.csv", Body=data)
     recorder.take()
-    steps = RetrainingSteps(load_model_config(MODEL / "model.yaml"), MODEL)
+    steps = RetrainingTasks(load_model_config(MODEL / "model.yaml"), MODEL)
     run = SimpleNamespace(dag_id="abalone_retraining", run_id="r1", clear_number=0)
     pushed = {}
     ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), task_id="training", log_url=None)
@@ -138,7 +139,7 @@ def recorded(session, recorder):
     steps.note_failure({"exception": ValueError("x"), "ti": ti, "dag_run": run})
     body(steps.publish_report)
     steps.stop_leftovers()
-    body(RetrainingSteps(steps.config, MODEL).claim_new_data, params={"force_retrain": True})  # with a champion now
+    body(RetrainingTasks(steps.config, MODEL).claim_new_data, params={"force_retrain": True})  # with a champion now
     assert JOB_KINDS["training"].submit(AwsAccess(), "abalone", "training", training).adopted
     return {"calls": recorder.take(), "bucket": bucket, "plan": plan, "steps": steps}
 

@@ -56,7 +56,7 @@ class Stack:
         )
 
     def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [VENVS / "airflow" / "bin" / "python", "-m", "retraining.dataset", *arguments]
+        command = [VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
         environment = {**self.environment, **aws_environment()}
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from local_stack.progress import reason_of
-from retraining.naming import digest
+from retraining.aws.naming import digest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
 DAG_ID = "abalone_retraining"

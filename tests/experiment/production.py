@@ -14,15 +14,17 @@ from boto3.session import Session
 from local_account import ENVIRONMENTS, Account, wait_for
 
 from deploy import data_platform
-from retraining import job_requests, registry
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS
-from retraining.code_bundle import code_digest, code_files, source_archive
-from retraining.config import ModelConfig, load_model_config
-from retraining.dataset_log import DatasetLog, FileRecord, LogState, Output, Version, manifest_entries
-from retraining.documents import put_json
-from retraining.plan import RunPlan
-from retraining.platform_settings import Platform, read_platform
+from retraining.aws.documents import put_json
+from retraining.aws.platform_parameter import read_platform
+from retraining.dataset.log import DatasetLog, FileRecord, LogState, Output, Version, manifest_entries
+from retraining.jobs import requests as job_requests
+from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.plan import RunPlan
+from retraining.serving import registry
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ModelConfig, load_model_config
+from retraining.settings.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "dags" / "models" / "abalone"

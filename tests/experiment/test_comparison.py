@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from experiment.comparison import Change, Outcome, render
-from retraining.gate import GatePolicy, decide
-from retraining.gate_table import NONE
+from retraining.judging.gate import decide
+from retraining.settings.gate_policy import GatePolicy
+from retraining.telling.gate_table import NONE
 
 POLICY = GatePolicy(rmse_threshold=2.6, max_abs_bias=0.5, max_group_rmse=3.5)
 ANALYSIS = {

@@ -16,8 +16,8 @@ from local_account import wait_for
 from production import MODEL, ROOT, SDK_PYTHON, command, environment, rows
 
 from experiment.plan import job_owner
-from retraining.gate import decide
-from retraining.judgement import analyze
+from retraining.judging.candidates import analyze
+from retraining.judging.gate import decide
 
 pytestmark = pytest.mark.local_aws
 SIZES = {"train": 600, "validation": 200, "test": 200}

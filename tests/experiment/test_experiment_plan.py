@@ -13,12 +13,12 @@ from experiment.plan import (
     make_plan,
     manifest_uris,
 )
-from retraining.config import Name, load_model_config
-from retraining.dataset_log import LogState, Output, Version
-from retraining.naming import job_name
-from retraining.plan import Champion
-from retraining.platform_settings import Platform
-from retraining.sdk_context import training_context
+from retraining.aws.naming import job_name
+from retraining.dataset.log import LogState, Output, Version
+from retraining.jobs.plan import Champion
+from retraining.sdk.context import training_context
+from retraining.settings.model_config import Name, load_model_config
+from retraining.settings.platform import Platform
 
 CONFIG = load_model_config(MODEL / "model.yaml")
 CHAMPION = Champion(package_arn="arn:7", model_data="s3://b/abalone/models/a/output/model.tar.gz")

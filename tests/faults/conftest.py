@@ -17,7 +17,8 @@ from invariants import RunRecord, assert_invariants
 from local_account import BUCKET, Account
 
 from deploy import data_platform
-from retraining.aws_clients import AwsAccess, client
+from retraining.aws.clients import client
+from retraining.settings.access import AwsAccess
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_FOLDER = ROOT / "dags" / "models" / "abalone"

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from retraining.aws_jobs import DIGEST_TAG
-from retraining.dataset_log import DatasetLog
+from retraining.dataset.log import DatasetLog
+from retraining.jobs.job import DIGEST_TAG
 
 JOBS = ("Training", "Processing", "Transform")
 GLUE_ACTIVE = ("STARTING", "RUNNING", "STOPPING", "WAITING")

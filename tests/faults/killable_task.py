@@ -6,7 +6,7 @@ from pathlib import Path
 
 from task_runs import run_operator, training_operator
 
-from retraining.aws_clients import AwsAccess
+from retraining.settings.access import AwsAccess
 
 if __name__ == "__main__":
     url, model, form, order = sys.argv[1:]

@@ -9,8 +9,8 @@ from typing import Any
 
 from local_account import BUCKET, IMAGE, ROLE, TIMES, archive, s3_output, variant
 
-from retraining.dataset_log import FileRecord, Output, Version
-from retraining.sdk_context import SdkContext
+from retraining.dataset.log import FileRecord, Output, Version
+from retraining.sdk.context import SdkContext
 
 SDK_JOBS = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone" / "sdk_jobs.py"
 TRAINS = "import os, pathlib; pathlib.Path(os.environ['SM_MODEL_DIR'], 'model.txt').write_text('trained')"

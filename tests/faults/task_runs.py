@@ -20,12 +20,12 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from invariants import RunRecord
 from local_account import ENVIRONMENTS
 
-from retraining.aws_clients import AwsAccess
-from retraining.config import load_model_config
-from retraining.dag_factory import retraining_dag
-from retraining.operators import AwsJobOperator, JobOperator
-from retraining.sdk_context import SdkContext
-from retraining.sdk_operator import SdkJobOperator
+from retraining.dag.operators import AwsJobOperator, JobOperator
+from retraining.dag.retraining_dag import retraining_dag
+from retraining.dag.sdk_operator import SdkJobOperator
+from retraining.sdk.context import SdkContext
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import load_model_config
 
 BEFORE_DECISION = (
     "claim_new_data",

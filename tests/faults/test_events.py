@@ -9,16 +9,16 @@ from airflow.sdk.exceptions import AirflowSkipException
 from conftest import abalone_rows
 from task_runs import Run, rebuilt
 
-from retraining.dataset_log import FileRecord
-from retraining.landing_zone import LandedFile, age_in_seconds, split_settled
-from retraining.triggers import NewDataTrigger
+from retraining.dag.triggers import NewDataTrigger
+from retraining.dataset.landing_zone import LandedFile, age_in_seconds, split_settled
+from retraining.dataset.log import FileRecord
 
 pytestmark = pytest.mark.faults_fast
 
 
 @pytest.fixture(autouse=True)
 def short_polls(monkeypatch):
-    monkeypatch.setattr("retraining.triggers.LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr("retraining.dag.triggers.LONG_POLL_SECONDS", 1)
 
 
 def notification(key):

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glue_scripts import merge_survey_data as job
-from retraining.config import ConfigError, ModelConfig, load_model_config
-from retraining.contract import schema_differences
-from retraining.triggers import new_data_messages
+from retraining.dag.triggers import new_data_messages
+from retraining.settings.contract_keys import schema_differences
+from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 CONFIG = yaml.safe_load((MODEL_FOLDER / "model.yaml").read_text())

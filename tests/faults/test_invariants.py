@@ -10,11 +10,15 @@ from invariants import InvariantError, RunRecord
 from local_account import ROLE
 from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator, wait_until
 
-from retraining import deployment, leftovers, registry
-from retraining.aws_clients import client
-from retraining.aws_jobs import JOB_KINDS, GlueJobRun, JobStatus, SageMakerJob, Submitted
-from retraining.dataset_log import DatasetLog, FileRecord
-from retraining.triggers import JobTrigger
+from retraining.aws.clients import client
+from retraining.dag.triggers import JobTrigger
+from retraining.dataset.log import DatasetLog, FileRecord
+from retraining.jobs import leftovers
+from retraining.jobs.glue_job_run import GlueJobRun
+from retraining.jobs.job import JobStatus, Submitted
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.sagemaker_job import SageMakerJob
+from retraining.serving import deployment, registry
 
 pytestmark = pytest.mark.faults_fast
 

@@ -9,7 +9,7 @@ from conftest import abalone_rows
 from local_account import BUCKET
 from task_runs import Run, job_operator, run_operator
 
-from retraining.aws_clients import AwsAccess
+from retraining.settings.access import AwsAccess
 
 MEGABYTE = 1 << 20
 LIMIT = {"StoppingCondition": {"MaxRuntimeInSeconds": 1}}

@@ -24,9 +24,9 @@ from task_runs import (
     with_retries,
 )
 
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS
-from retraining.leftovers import stop_leftovers
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.leftovers import stop_leftovers
+from retraining.settings.access import AwsAccess
 
 HERE = Path(__file__).parent
 TRAINING = JOB_KINDS["training"]

@@ -8,10 +8,10 @@ from botocore.exceptions import BotoCoreError
 from local_account import ROLE
 from task_runs import job_operator, run_operator, wait_until, with_retries
 
-from retraining import deployment, registry
-from retraining.aws_clients import client
-from retraining.aws_jobs import JOB_KINDS
-from retraining.dataset_log import DatasetLog
+from retraining.aws.clients import client
+from retraining.dataset.log import DatasetLog
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.serving import deployment, registry
 
 pytestmark = pytest.mark.faults_fast
 

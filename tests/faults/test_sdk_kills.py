@@ -7,7 +7,7 @@ import small_jobs
 from airflow.sdk.exceptions import AirflowFailException
 from task_runs import SDK_PYTHON, run_operator, sdk_operator, wait_until, with_retries
 
-from retraining.aws_jobs import JOB_KINDS
+from retraining.jobs.kinds import JOB_KINDS
 
 TRAINING = JOB_KINDS["training"]
 pytestmark = pytest.mark.skipif(not SDK_PYTHON.exists(), reason="no environment of the SageMaker SDK: make setup-sdk")

@@ -8,7 +8,7 @@ from local_airflow import DAG_ID, MODEL, LocalAirflow
 from task_runs import wait_until
 
 from local_stack import layout
-from retraining.dataset_log import DatasetLog
+from retraining.dataset.log import DatasetLog
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark]
 

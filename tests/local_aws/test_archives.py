@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from local_aws import archives
-from local_aws.archives import extract_archive
-from local_aws.errors import JobError
+from local_aws.shared import archives
+from local_aws.shared.archives import extract_archive
+from local_aws.shared.errors import JobError
 
 
 def member(

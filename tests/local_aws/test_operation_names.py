@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_aws.operation_names import Call, name_call
+from local_aws.gateway.operation_names import Call, name_call
 
 
 def signed(service):

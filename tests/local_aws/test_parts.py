@@ -9,13 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from local_account import wait_for
 
-from local_aws.errors import JobError, ServiceError
-from local_aws.images import python_for_image, repository
-from local_aws.listing import list_page
-from local_aws.logs import LogShipper, exception_line, tail
-from local_aws.processes import ManagedProcess
-from local_aws.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
-from local_aws.schema import (
+from local_aws.glue.schema import (
     Column,
     CsvClassifier,
     FileSchema,
@@ -24,10 +18,16 @@ from local_aws.schema import (
     infer_csv,
     merge_schemas,
 )
-from local_aws.settings import Settings
-from local_aws.store import Store
-from local_aws.training_toolkit import decode_hyperparameters, script_arguments
-from local_aws.validation import check_request
+from local_aws.sagemaker.images import python_for_image, repository
+from local_aws.sagemaker.listing import list_page
+from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
+from local_aws.shared.errors import JobError, ServiceError
+from local_aws.shared.logs import LogShipper, exception_line, tail
+from local_aws.shared.processes import ManagedProcess
+from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
+from local_aws.shared.settings import Settings
+from local_aws.shared.store import Store
+from local_aws.shared.validation import check_request
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------

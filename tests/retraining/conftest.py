@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from local_account import Account
 
-from retraining.aws_clients import AwsAccess
-from retraining.config import ModelConfig, load_model_config
-from retraining.plan import RunPlan
-from retraining.platform_settings import Platform
+from retraining.jobs.plan import RunPlan
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ModelConfig, load_model_config
+from retraining.settings.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,4 +1,4 @@
-"""Runs ``retraining.sdk_runner.submit`` where the SageMaker SDK is, for tests."""
+"""Runs ``retraining.sdk.runner.submit`` where the SageMaker SDK is, for tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from local_account import ENVIRONMENTS
 
-from retraining.aws_clients import AwsAccess
-from retraining.sdk_context import SdkContext
+from retraining.sdk.context import SdkContext
+from retraining.settings.access import AwsAccess
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK_PYTHON = ENVIRONMENTS / "sagemaker" / "bin" / "python"
@@ -20,9 +20,9 @@ needs_sdk = pytest.mark.skipif(not SDK_PYTHON.exists(), reason="no environment o
 SUBMIT = """
 import json, sys
 from pathlib import Path
-from retraining.aws_clients import AwsAccess
-from retraining.sdk_context import SdkContext
-from retraining.sdk_runner import submit
+from retraining.settings.access import AwsAccess
+from retraining.sdk.context import SdkContext
+from retraining.sdk.runner import submit
 order = json.load(sys.stdin)
 context, access = SdkContext(**order["context"]), AwsAccess(**order["access"])
 job = submit(Path(order["folder"]), order["function"], context, access, order["model"], order["step"])

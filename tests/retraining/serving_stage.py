@@ -13,15 +13,17 @@ from typing import Any
 
 from local_account import ROLE, Account, archive, wait_for
 
-from retraining import job_requests, registry
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS, JobStatus
-from retraining.config import ModelConfig
-from retraining.outcomes import Outcomes
-from retraining.plan import Champion, RunPlan
-from retraining.platform_settings import Platform
-from retraining.rollback import RollbackSteps
-from retraining.steps import RetrainingSteps
+from retraining.dag.retraining_tasks import RetrainingTasks
+from retraining.dag.rollback_tasks import RollbackTasks
+from retraining.jobs import requests as job_requests
+from retraining.jobs.job import JobStatus
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.plan import Champion, RunPlan
+from retraining.serving import registry
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ModelConfig
+from retraining.settings.platform import Platform
+from retraining.telling.outcomes import Outcomes
 
 #: A model that multiplies the first number of each row.
 MULTIPLIES = """
@@ -86,8 +88,8 @@ class Stage:
         )
         self.config = config.model_copy(update={"name": self.name, "aws": access, "deployment": deployment})
         self.access = access
-        self.steps = RetrainingSteps(self.config, folder=None)  # type: ignore[arg-type]  # no code of the model is read here
-        self.rollback = RollbackSteps(self.config)
+        self.steps = RetrainingTasks(self.config, folder=None)  # type: ignore[arg-type]  # no code of the model is read here
+        self.rollback = RollbackTasks(self.config)
         self.outcomes = Outcomes(self.name, access, lambda: self.steps.platform)
 
     def plan(self, key: str, champion: Champion | None = None) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from local_account import BUCKET, wait_for
 
-from retraining.aws_jobs import DIGEST_TAG, JOB_KINDS, JobBusyError, JobError
-from retraining.naming import digest, job_name
+from retraining.aws.naming import digest, job_name
+from retraining.jobs.job import DIGEST_TAG, JobBusyError, JobError
+from retraining.jobs.kinds import JOB_KINDS
 
 TRAINING = JOB_KINDS["training"]
 QUICK = "import os; print('trained'); open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').close()"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retraining.config import ConfigError, load_model_config
+from retraining.settings.model_config import ConfigError, load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "dags" / "models").glob("*/model.yaml"))

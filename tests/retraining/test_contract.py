@@ -1,6 +1,6 @@
 import pytest
 
-from retraining.contract import schema_differences
+from retraining.settings.contract_keys import schema_differences
 
 AS_DECLARED = [
     ("sex", "string"),

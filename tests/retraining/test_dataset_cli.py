@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
-from retraining.dataset import version_details, version_table
-from retraining.dataset_log import DatasetLog, FileRecord, LogState, Output, TrainedNote, Version
-from retraining.dataset_verify import verify
+from retraining.command.dataset import version_details, version_table
+from retraining.dataset.log import DatasetLog, FileRecord, LogState, Output, TrainedNote, Version
+from retraining.dataset.verify import verify
 
 LINES = {"train": [b"9,M,0.5", b"7,F,0.4"], "validation": [b"8,I,0.3"], "test": [b"6,I,0.2"]}
 

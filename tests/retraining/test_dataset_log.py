@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_versions import make_version
 
-from retraining.dataset_log import (
+from retraining.dataset.log import (
     CHECKPOINT_EVERY,
     DatasetLog,
     FileRecord,

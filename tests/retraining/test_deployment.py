@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from local_account import ROLE, wait_for
 from serving_stage import BROKEN, MULTIPLIES, Stage
 
-from retraining import deployment, registry
-from retraining.aws_jobs import JOB_KINDS
-from retraining.plan import Champion
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.plan import Champion
+from retraining.serving import deployment, registry
 
 pytestmark = pytest.mark.local_aws
 

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from retraining.documents import put_bytes_under_free_name
-from retraining.survey_job import free_names
+from retraining.aws.documents import put_bytes_under_free_name
+from retraining.survey.job import free_names
 
 pytestmark = pytest.mark.local_aws
 FIRST = "s3://surveys/abalone/new/abalone.20251231235959"

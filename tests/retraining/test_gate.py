@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from lambda_functions.analyze_results import handler
-from retraining import gate
-from retraining.gate import GatePolicy, decide
+from retraining.judging import gate
+from retraining.judging.gate import decide
+from retraining.settings.gate_policy import GatePolicy
 
 POLICY = GatePolicy(rmse_threshold=2.6, max_abs_bias=0.5, max_group_rmse=3.5)
 

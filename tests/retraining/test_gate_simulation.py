@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import abalone_data, bench_gate
-from retraining.gate import decide
+from retraining.judging.gate import decide
 
 ROWS = 209
 DRAWS = 1500

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from retraining.image_uris import image_uri
+from retraining.aws.image_uris import image_uri
 
-TABLE = json.loads((Path(__file__).parents[2] / "plugins" / "retraining" / "image_table.json").read_text())
+TABLE = json.loads((Path(__file__).parents[2] / "plugins" / "retraining" / "aws" / "image_table.json").read_text())
 
 
 def test_the_registry_depends_on_the_region():

@@ -4,10 +4,10 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from local_aws.training_toolkit import decode_hyperparameters, script_arguments
-from retraining import job_requests
-from retraining.config import Canary
-from retraining.naming import digest
+from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
+from retraining.aws.naming import digest
+from retraining.jobs import requests as job_requests
+from retraining.settings.model_config import Canary
 
 SESSION = botocore.session.get_session()
 MANIFESTS = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from local_account import Account
 
-from local_aws.logs import LogShipper
-from retraining.aws_clients import AwsAccess
-from retraining.aws_jobs import JOB_KINDS
+from local_aws.shared.logs import LogShipper
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.settings.access import AwsAccess
 
 
 def test_the_container_that_started_last_has_the_newest_stream_whichever_logs_first(

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from retraining import registry
+from retraining.serving import registry
 
 pytestmark = pytest.mark.local_aws
 CONTAINER = {

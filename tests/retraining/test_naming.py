@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retraining.naming import canonical_json, digest, file_digest, job_name, slug
+from retraining.aws.naming import canonical_json, digest, file_digest, job_name, slug
 
 SAGEMAKER_NAME = re.compile(r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
 JSON = st.recursive(

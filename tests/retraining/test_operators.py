@@ -9,10 +9,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from local_account import BUCKET, wait_for
 
-from retraining.aws_clients import AwsAccess, client
-from retraining.aws_jobs import JOB_KINDS
-from retraining.operators import AwsJobOperator, is_transient
-from retraining.triggers import JobTrigger
+from retraining.aws.clients import client
+from retraining.dag.operators import AwsJobOperator, is_transient
+from retraining.dag.triggers import JobTrigger
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.settings.access import AwsAccess
 
 TRAINING = JOB_KINDS["training"]
 QUICK = "import os; open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').close()"
@@ -61,7 +62,7 @@ async def first_event(trigger):
 def rebuilt(trigger):
     """The trigger as another triggerer would rebuild it."""
     path, arguments = trigger.serialize()
-    assert path == "retraining.triggers.JobTrigger"
+    assert path == "retraining.dag.triggers.JobTrigger"
     return JobTrigger(**arguments)
 
 
@@ -155,11 +156,13 @@ def test_killing_a_task_that_has_no_job_yet_is_harmless(operator_for):
 
 
 def test_a_job_that_cannot_be_looked_at_is_reported_and_not_stopped(operator_for, monkeypatch):
-    monkeypatch.setattr("retraining.triggers.UNREACHABLE_SECONDS", 0.3)
+    monkeypatch.setattr("retraining.dag.triggers.UNREACHABLE_SECONDS", 0.3)
     operator = operator_for(QUICK)
     nowhere = AwsAccess(region="us-east-1", endpoint_url="http://127.0.0.1:9")
-    monkeypatch.setattr("retraining.triggers.client", lambda *_: None, raising=True)
-    monkeypatch.setattr("retraining.aws_jobs.client", lambda service, access: client(service, access, retry=False))
+    monkeypatch.setattr("retraining.dag.triggers.client", lambda *_: None, raising=True)
+    monkeypatch.setattr(
+        "retraining.jobs.sagemaker_job.client", lambda service, access: client(service, access, retry=False)
+    )
     trigger = JobTrigger("training", {"name": "x"}, nowhere.model_dump(), time.time() + 60, 0.05)
     event = asyncio.run(first_event(trigger))
     assert event["outcome"] == "unreachable"

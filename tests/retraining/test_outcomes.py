@@ -8,9 +8,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from serving_stage import Run, Stage
 
-from retraining import registry
-from retraining.outcomes import Outcome, body, subject
-from retraining.steps import DataRefusedError
+from retraining.dag.data_tasks import DataRefusedError
+from retraining.serving import registry
+from retraining.telling.outcomes import Outcome, body, subject
 
 RUN = Run("scheduled__2026-05-04T03:02:01+00:00")
 

@@ -1,8 +1,8 @@
 import pytest
 from log_versions import make_version
 
-from retraining.dataset_log import FileRecord, LogState
-from retraining.plan import Champion, make_plan, merge_manifest
+from retraining.dataset.log import FileRecord, LogState
+from retraining.jobs.plan import Champion, make_plan, merge_manifest
 
 STATE = LogState((make_version(1),))
 CHAMPION = Champion(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retraining.report import SAMPLE_ROWS, number, render, summarise_rows
-from retraining.report_plots import difference_plot, ticks
+from retraining.telling.report import SAMPLE_ROWS, number, render, summarise_rows
+from retraining.telling.report_plots import difference_plot, ticks
 
 HEADER = "row,truth,challenger,champion,group\n"
 VOID = {"meta", "br", "circle", "path", "rect"}
@@ -292,7 +292,7 @@ def test_numbers_are_written_for_people(value, sign, text):
 
 
 def test_the_libraries_of_the_report_are_the_standard_ones():
-    folder = Path(__file__).resolve().parents[2] / "plugins" / "retraining"
+    folder = Path(__file__).resolve().parents[2] / "plugins" / "retraining" / "telling"
     imports = re.findall(
         r"^(?:from|import) (\S+)",
         "".join((folder / name).read_text() for name in ("report.py", "report_plots.py")),

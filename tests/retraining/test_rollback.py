@@ -8,9 +8,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 from serving_stage import Run, Stage
 
-from retraining import registry
-from retraining.registry import Package
-from retraining.rollback import RollbackError, choose, rollback_id
+from retraining.serving import registry
+from retraining.serving.registry import Package
+from retraining.serving.rollback import RollbackError, choose, rollback_id
 
 PERSON = Run("manual__1", dag_id="stage_rollback", triggering_user_name="on-call")
 

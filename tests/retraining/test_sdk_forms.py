@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from sdk_environment import needs_sdk, submit
 
-from retraining import job_requests, sdk_context
-from retraining.aws_jobs import JOB_KINDS
-from retraining.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs import requests as job_requests
+from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.sdk import context as sdk_context
 
 FOLDER = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
 pytestmark = needs_sdk

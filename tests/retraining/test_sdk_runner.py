@@ -10,11 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 from local_account import BUCKET
 
-from retraining.aws_jobs import DIGEST_TAG, JOB_KINDS, JobError, is_refusal
-from retraining.naming import digest
-from retraining.sdk_capture import SdkStepError
-from retraining.sdk_context import SdkContext
-from retraining.sdk_runner import _check_each_schema_once, submit
+from retraining.aws.errors import is_refusal
+from retraining.aws.naming import digest
+from retraining.jobs.job import DIGEST_TAG, JobError
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.sdk.capture import SdkStepError
+from retraining.sdk.context import SdkContext
+from retraining.sdk.runner import _check_each_schema_once, submit
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """

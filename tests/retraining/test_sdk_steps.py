@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retraining import sdk_context
-from retraining.aws_clients import AwsAccess, standard_variables
-from retraining.config import ConfigError, Steps
-from retraining.dag_factory import SDK_STEPS_VARIABLE, retraining_dag, with_chosen_forms
-from retraining.sdk_context import SdkContext
-from retraining.sdk_operator import PYTHON_VARIABLE, sdk_python
+from retraining.aws.clients import standard_variables
+from retraining.dag.retraining_dag import SDK_STEPS_VARIABLE, retraining_dag, with_chosen_forms
+from retraining.dag.sdk_operator import PYTHON_VARIABLE, sdk_python
+from retraining.sdk import context as sdk_context
+from retraining.sdk.context import SdkContext
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ConfigError, Steps
 
 FOLDER = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
 

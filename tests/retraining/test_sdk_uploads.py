@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from retraining.sdk_uploads import content, delete, is_dated, move_uploads, without_name
+from retraining.sdk.uploads import content, delete, is_dated, move_uploads, without_name
 
 FIRST, SECOND = "abalone-train-20261121124653", "abalone-train-2026-11-21-12-46-56-144"
 

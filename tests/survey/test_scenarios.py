@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from local_aws.settings import Settings
-from local_aws.spark import spark_environment
+from local_aws.glue.spark import spark_environment
+from local_aws.shared.settings import Settings
 from local_stack import layout
 from local_stack.surveys import split_surveys
-from retraining.gate import GatePolicy, decide
+from retraining.judging.gate import decide
+from retraining.settings.gate_policy import GatePolicy
 from survey.generator import generate, tables
 from survey.generator.contract import Contract, csv_cells
 

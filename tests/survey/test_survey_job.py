@@ -8,13 +8,13 @@ import pytest
 from botocore.validate import ParamValidator
 from pydantic import ValidationError
 
-from local_aws.images import ENVIRONMENTS, repository
+from local_aws.sagemaker.images import ENVIRONMENTS, repository
 from local_stack import bootstrap
-from retraining import survey_job
-from retraining.config import load_model_config
-from retraining.image_uris import image_uri
-from retraining.platform_settings import Platform
-from retraining.survey_job import SurveyMachines, SurveyOptions
+from retraining.aws.image_uris import image_uri
+from retraining.settings.model_config import load_model_config
+from retraining.settings.platform import Platform
+from retraining.survey import job as survey_job
+from retraining.survey.job import SurveyMachines, SurveyOptions
 from survey import __main__ as command
 from survey import current_data
 from survey.generator import generate, tables

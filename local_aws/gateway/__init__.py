@@ -1,0 +1,1 @@
+"""The HTTP face of the account: guards, routing, MiniStack behind it, the access log."""

@@ -1,0 +1,358 @@
+"""The HTTP face of the account: guards, routing to the services of this package, everything else to MiniStack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import datetime
+from email.utils import formatdate
+from html import escape
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from local_aws import __version__
+from local_aws.gateway.ministack import SERVICES, Backend
+from local_aws.gateway.signatures import Signed
+from local_aws.gateway.signatures import refusal as signature_refusal
+from local_aws.glue.service import Glue
+from local_aws.sagemaker.service import SageMaker
+from local_aws.shared.clients import ACCESS_KEY, INTERNAL_HEADER, SECRET_KEY
+from local_aws.shared.errors import ServiceError, describe_exception
+from local_aws.shared.settings import Settings
+from local_aws.shared.validation import check_request, unavailable
+
+_LOG = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
+_OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
+_MAX_INVOCATION_BYTES = 25 * 1024 * 1024
+
+
+class Gateway:
+    """The ASGI application."""
+
+    def __init__(
+        self, settings: Settings, backend: Backend, sagemaker: SageMaker, glue: Glue, internal_token: str
+    ) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._sagemaker = sagemaker
+        self._glue = glue
+        self._internal_token = internal_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._backend.application(scope, receive, send)
+            return
+        send = _dated(send)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(headers)
+        if scope["type"] == "websocket":
+            # Nothing that MiniStack serves here speaks WebSocket.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if refusal:
+            await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": refusal})
+            return
+        path: str = scope["path"]
+        if self._settings.keys is not None and path not in _OPEN_PATHS:
+            signed = Signed(headers, scope.get("query_string", b"").decode("latin-1"))
+            body = b""
+            if signed.needs_body and self._secret_of(signed.access_key):
+                body = await _read(receive)
+                receive = _replay(body)
+            raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
+            if wrong := signature_refusal(signed, self._secret_of, scope["method"], raw_path, body):
+                await _refuse(send, headers, ServiceError(*wrong, status=403))
+                return
+            if signed.presigned:
+                # MiniStack would check it again, with keys of its own.
+                scope = {**scope, "query_string": signed.query.encode("latin-1")}
+                scope["headers"] = [*scope["headers"], (b"authorization", signed.authorization.encode("latin-1"))]
+                headers["authorization"] = signed.authorization
+        if path == "/_local_aws/health":
+            await _answer(send, 200, {}, self._health())
+            return
+        if path.startswith("/_ministack/") and path != "/_ministack/health":
+            message = "MiniStack's own controls are closed; stop local_aws and remove its data folder to start anew."
+            await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": message})
+            return
+        if await self._own(scope, path, headers, receive, send):
+            return
+        service = _signing_service(headers)
+        if service and service not in SERVICES:
+            operation = headers.get("x-amz-target", "").rpartition(".")[2]
+            await _refuse(send, headers, unavailable(service, operation))
+            return
+        if service and "x-amz-target" in headers:
+            send = _with_aws_code(send, service, headers["x-amz-target"].rpartition(".")[2])
+        await self._pass_on(scope, path, headers, receive, send)
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "version": __version__,
+            "services": {
+                "ministack": self._backend.version,
+                "sagemaker": sorted(self._sagemaker.operations),
+                "glue": sorted(self._glue.operations),
+            },
+        }
+
+    # -- guards ----------------------------------------------------------------------------------------------------
+
+    def _refusal(self, headers: dict[str, str]) -> str | None:
+        """Return why a request is refused: another Host (DNS rebinding) or a page of another site (CSRF)."""
+        host = headers.get("host", "")
+        if not self._is_allowed(_host_name(host)):
+            return (
+                f"The Host header {host!r} is not this machine's. Use localhost or 127.0.0.1, "
+                "or start local_aws with --allow-host NAME."
+            )
+        if headers.get("sec-fetch-site") == "cross-site":
+            return "Requests from pages of other sites are refused."
+        origin = headers.get("origin")
+        if origin and not self._is_allowed(urlsplit(origin).hostname or ""):
+            return f"Requests from pages of {origin} are refused."
+        return None
+
+    def _secret_of(self, access_key: str | None) -> str | None:
+        """Return the secret key of those who may call: users, this process, its jobs and functions, holders of a session."""
+        if access_key is None:
+            return None
+        if access_key in (ACCESS_KEY, self._settings.account) or self._glue.is_job_key(access_key):
+            return SECRET_KEY
+        return (self._settings.keys or {}).get(access_key) or self._backend.session_secret(access_key)
+
+    def _is_allowed(self, name: str) -> bool:
+        name = name.lower().rstrip(".")
+        if name in ("localhost", "127.0.0.1", "::1"):
+            return True
+        names = {"localhost", *self._settings.allowed_hosts}
+        # bucket.localhost is how S3 clients address a bucket by host name; *.localhost never leaves the machine.
+        return any(name == allowed or name.endswith(f".{allowed}") for allowed in names)
+
+    # -- the services of this package ------------------------------------------------------------------------------
+
+    async def _own(self, scope: Scope, path: str, headers: dict[str, str], receive: Receive, send: Send) -> bool:
+        """Answer the request if it is for a service of this package; return whether it was."""
+        target, _, operation = headers.get("x-amz-target", "").partition(".")
+        signed_for = _signing_service(headers)
+        if target == "SageMaker":
+            body = await _read(receive)
+            await self._call(send, "sagemaker", operation, body, self._sagemaker.call)
+            return True
+        if target == "AWSGlue" and headers.get(INTERNAL_HEADER) != self._internal_token:
+            body = await _read(receive)
+            if operation in self._glue.operations:
+                await self._call(send, "glue", operation, body, self._glue.call)
+                return True
+            await self._checked_glue(scope, path, headers, operation, body, send)
+            return True
+        match = _INVOCATION.fullmatch(path)
+        if match and scope["method"] == "POST" and signed_for in ("sagemaker", None):
+            await self._invoke(unquote(match.group(1)), headers, receive, send)
+            return True
+        if signed_for == "sagemaker" and not target:
+            error = ServiceError("UnknownOperationException", f"{path} is not available in local_aws.")
+            await _answer_error(send, error)
+            return True
+        return False
+
+    async def _call(
+        self,
+        send: Send,
+        service: str,
+        operation: str,
+        body: bytes,
+        handler: Callable[[str, dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        try:
+            params = json.loads(body or b"{}")
+            result = await asyncio.to_thread(handler, operation, params)
+        except ValueError as error:
+            await _answer_error(send, ServiceError("SerializationException", f"The body is not JSON: {error}"))
+        except ServiceError as error:
+            await _answer_error(send, error)
+        except Exception as error:
+            _LOG.exception("%s %s", service, operation)
+            await _answer_error(send, ServiceError("InternalFailure", describe_exception(error), status=500))
+        else:
+            await _answer(send, 200, {}, result)
+
+    async def _checked_glue(
+        self, scope: Scope, path: str, headers: dict[str, str], operation: str, body: bytes, send: Send
+    ) -> None:
+        """Let MiniStack answer a Glue request of the right form."""
+        try:
+            await asyncio.to_thread(check_request, "glue", operation, json.loads(body or b"{}"))
+        except ValueError as error:
+            await _answer_error(send, ServiceError("SerializationException", f"The body is not JSON: {error}"))
+            return
+        except ServiceError as error:
+            await _answer_error(send, error)
+            return
+        await self._pass_on(scope, path, headers, _replay(body), _with_aws_code(send, "glue", operation))
+
+    async def _invoke(self, name: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        try:
+            if len(body) > _MAX_INVOCATION_BYTES:
+                raise ServiceError("ValidationError", "The body is larger than 25 MB.", status=413)
+            status, answer_headers, answer = await asyncio.to_thread(
+                self._sagemaker.endpoints.invoke, name, headers, body
+            )
+        except ServiceError as error:
+            await _answer_error(send, error)
+            return
+        await _send(send, status, answer_headers, answer)
+
+    # -- MiniStack -------------------------------------------------------------------------------------------------
+
+    async def _pass_on(self, scope: Scope, path: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        service = self._backend.service_of(scope["method"], path, headers, query)
+        key = _access_key(headers, query)
+        if service in ("cloudformation", "glue"):
+            await asyncio.to_thread(self._backend.prepare, service)
+        if service == "s3" and self._glue.is_job_key(key):
+            await self._glue.before_s3(key)
+        body_seen = bytearray()
+
+        async def watched() -> Message:
+            message = await receive()
+            # The query protocol names its operation in the body.
+            if len(body_seen) < 4096:
+                body_seen.extend(message.get("body", b"")[:4096])
+            return message
+
+        if service == "s3" and scope["method"] not in ("GET", "HEAD") and self._glue.is_job_key(key):
+            # The job may read through Spark what it just wrote with boto3: the answer waits for the copy.
+            answer: list[Message] = []
+
+            async def held(message: Message) -> None:
+                answer.append(message)
+
+            await self._backend.application(scope, watched, held)
+            await self._glue.after_s3(key)
+            for message in answer:
+                await send(message)
+        else:
+            await self._backend.application(scope, watched, send)
+        operation = headers.get("x-amz-target", "").rpartition(".")[2] or _query_action(query, bytes(body_seen))
+        self._backend.changed(service, scope["method"], operation)
+
+
+def _host_name(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or ""
+
+
+def _signing_service(headers: dict[str, str]) -> str | None:
+    match = _CREDENTIAL.search(headers.get("authorization", ""))
+    return match.group(2) if match else None
+
+
+def _access_key(headers: dict[str, str], query: dict[str, list[str]]) -> str:
+    match = _CREDENTIAL.search(headers.get("authorization", ""))
+    return match.group(1) if match else query.get("X-Amz-Credential", [""])[0].partition("/")[0]
+
+
+def _query_action(query: dict[str, list[str]], body: bytes) -> str:
+    if "Action" in query:
+        return query["Action"][0]
+    match = re.search(rb"(?:^|&)Action=([A-Za-z]+)", body)
+    return match.group(1).decode() if match else ""
+
+
+async def _read(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _encode(value: Any) -> Any:
+    # boto3 answers of MiniStack carry datetimes; the JSON protocols carry epoch seconds.
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"{type(value).__name__} cannot be sent")
+
+
+def _dated(send: Send) -> Send:
+    """Give every answer the ``Date`` header that AWS sends: clients take the service's clock from it."""
+
+    async def dated(message: Any) -> None:
+        if message["type"] == "http.response.start" and not any(
+            name.lower() == b"date" for name, _ in message["headers"]
+        ):
+            message = {**message, "headers": [*message["headers"], (b"date", formatdate(usegmt=True).encode())]}
+        await send(message)
+
+    return dated
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], body: dict[str, Any]) -> None:
+    content = json.dumps(body, default=_encode).encode()
+    await _send(send, status, {"Content-Type": "application/x-amz-json-1.1"} | headers, content)
+
+
+async def _answer_error(send: Send, error: ServiceError) -> None:
+    body = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
+    await _answer(send, error.status, {"x-amzn-ErrorType": error.code}, body)
+
+
+async def _refuse(send: Send, headers: dict[str, str], error: ServiceError) -> None:
+    """Refuse in the form that the client reads: JSON for the services with a target, XML for S3 and the query protocol."""
+    json_services = ("lambda", "sagemaker", "glue", "logs")
+    if "x-amz-target" in headers or _signing_service(headers) in json_services:
+        await _answer_error(send, error)
+        return
+    code, message = escape(error.code), escape(error.message)
+    text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+    # Protocols that read neither form take the code from the header.
+    await _send(send, error.status, {"Content-Type": "application/xml", "x-amzn-ErrorType": error.code}, text.encode())
+
+
+def _with_aws_code(send: Send, service: str, operation: str) -> Send:
+    """Give an operation that MiniStack does not know the error code that AWS's JSON services have for it."""
+    begun: list[Message] = []
+
+    async def renamed(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            begun.append(message)
+            return
+        if begun and b'"InvalidAction"' in message.get("body", b""):
+            await _answer_error(send, unavailable(service, operation))
+        else:
+            for held in (*begun, message):
+                await send(held)
+        begun.clear()
+
+    return renamed
+
+
+async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    lines = {"x-amzn-RequestId": str(uuid.uuid4()), "Content-Length": str(len(body))} | headers
+    encoded = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in lines.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,361 @@
+"""Glue job runs, executed by local Spark."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from local_aws.glue.spark import spark_environment
+from local_aws.glue.staging import Staging
+from local_aws.sagemaker.listing import page_of
+from local_aws.shared.clients import Clients
+from local_aws.shared.errors import JobError, ServiceError, describe_exception
+from local_aws.shared.logs import LogShipper, exception_line
+from local_aws.shared.processes import ManagedProcess, Outcome, job_environment
+from local_aws.shared.sandbox import S3Files, parse_s3_uri, safe_join
+from local_aws.shared.settings import Settings
+from local_aws.shared.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+_ACTIVE = ("STARTING", "RUNNING", "STOPPING")
+_BUCKET = re.compile(r"s3[an]?://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?=/|$|[^a-z0-9.-])")
+_GLUE_LIBRARIES = Path(__file__).with_name("libraries")
+
+Document = dict[str, Any]
+
+INTERRUPTED = "InternalServiceException: local_aws stopped while the job was running; start the job again."
+
+
+class ActiveRun:
+    """Handle of a run in progress."""
+
+    def __init__(self, access_key: str) -> None:
+        self.access_key = access_key
+        self.staging: Staging | None = None
+        self.stop_requested = False
+        self.aborted = False
+        self.thread: threading.Thread | None = None
+        self._process: ManagedProcess | None = None
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Ask the run to end."""
+        with self._lock:
+            self.stop_requested = True
+            if self._process:
+                self._process.stop()
+
+    def kill(self) -> None:
+        """End the run's process at once; nothing more of it is uploaded."""
+        with self._lock:
+            self.stop_requested = self.aborted = True
+            if self._process:
+                self._process.kill()
+
+    def run(self, process: ManagedProcess, limit_seconds: float) -> Outcome:
+        """Run the script to its end."""
+        with self._lock:
+            if self.stop_requested:
+                return Outcome(exit_code=0, stopped=True)
+            self._process = process
+            process.start()
+        return process.wait(limit_seconds)
+
+
+class JobRuns:
+    """StartJobRun, GetJobRun(s) and BatchStopJobRun."""
+
+    def __init__(self, settings: Settings, store: Store, clients: Clients) -> None:
+        self._settings = settings
+        self._store = store
+        self._clients = clients
+        self._active: dict[str, ActiveRun] = {}
+        self._by_key: dict[str, ActiveRun] = {}
+        self._lock = threading.Lock()
+
+    # -- the API ---------------------------------------------------------------------------------------------------
+
+    def start(self, params: Document) -> Document:
+        """Begin a run; ConcurrentRunsExceededException when the job's limit is reached."""
+        name = params["JobName"]
+        try:
+            job = self._clients.catalog.get_job(JobName=name)["Job"]
+        except self._clients.catalog.exceptions.EntityNotFoundException as error:
+            raise ServiceError(
+                "EntityNotFoundException", f"Failed to start job run due to missing metadata: no job {name}"
+            ) from error
+        limit = job.get("ExecutionProperty", {}).get("MaxConcurrentRuns", 1)
+        now = time.time()
+        run_id = "jr_" + secrets.token_hex(32)
+        workers = params.get("NumberOfWorkers") or job.get("NumberOfWorkers") or 2
+        run = {
+            "Id": run_id,
+            "Attempt": 0,
+            "JobName": name,
+            "JobMode": "SCRIPT",
+            "StartedOn": now,
+            "LastModifiedOn": now,
+            "JobRunState": "STARTING",
+            "Arguments": params.get("Arguments", {}),
+            "PredecessorRuns": [],
+            "AllocatedCapacity": workers,
+            "ExecutionTime": 0,
+            "Timeout": params.get("Timeout") or job.get("Timeout") or 2880,
+            "MaxCapacity": float(workers),
+            "WorkerType": params.get("WorkerType") or job.get("WorkerType") or "G.1X",
+            "NumberOfWorkers": workers,
+            "LogGroupName": "/aws-glue/jobs",
+            "GlueVersion": job.get("GlueVersion", "6.0"),
+        }
+        with self._store.locked():
+            running = sum(1 for other in self._runs_of(name) if other["JobRunState"] in _ACTIVE)
+            if running >= limit:
+                raise ServiceError(
+                    "ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}: at most {limit} at a time"
+                )
+            self._store.put("glue-run", run_id, run)
+        active = ActiveRun(access_key=f"glue-{secrets.token_hex(8)}")
+        with self._lock:
+            self._active[run_id] = active
+            self._by_key[active.access_key] = active
+        active.thread = threading.Thread(
+            target=self._execute, args=(job, run, active), name=f"glue-{run_id[:12]}", daemon=True
+        )
+        active.thread.start()
+        return {"JobRunId": run_id}
+
+    def get(self, params: Document) -> Document:
+        """Return one run."""
+        run = self._store.get("glue-run", params["RunId"])
+        if run is None or run["JobName"] != params["JobName"]:
+            raise ServiceError("EntityNotFoundException", f"Job run {params['RunId']} not found")
+        return {"JobRun": _shown(run)}
+
+    def list_runs(self, params: Document) -> Document:
+        """Return a page of the job's runs, newest first."""
+        name = params["JobName"]
+        runs = [_shown(run) for run in reversed(self._runs_of(name))]
+        if not runs:
+            # An unknown job is an error; a job that never ran is an empty list.
+            self._clients.catalog.get_job(JobName=name)
+        return page_of(runs, params, "JobRuns", default_size=200)
+
+    def list_jobs(self, params: Document) -> Document:
+        """Return a page of the names of jobs."""
+        names = [job["Name"] for job in self._clients.catalog.get_jobs()["Jobs"]]
+        return page_of(names, params, "JobNames", default_size=100)
+
+    def stop(self, params: Document) -> Document:
+        """Ask runs to end."""
+        accepted, errors = [], []
+        for run_id in params["JobRunIds"]:
+            with self._store.locked():
+                run = self._store.get("glue-run", run_id)
+                if run is None or run["JobName"] != params["JobName"]:
+                    errors.append(_stop_error(params["JobName"], run_id, "EntityNotFoundException", "not found"))
+                    continue
+                if run["JobRunState"] not in _ACTIVE:
+                    state = run["JobRunState"]
+                    errors.append(_stop_error(params["JobName"], run_id, "InvalidInputException", f"already {state}"))
+                    continue
+                self._change(run_id, JobRunState="STOPPING")
+            active = self._active.get(run_id)
+            if active:
+                active.stop()
+            accepted.append({"JobName": params["JobName"], "JobRunId": run_id})
+        return {"SuccessfulSubmissions": accepted, "Errors": errors}
+
+    def _runs_of(self, name: str) -> list[Document]:
+        return [run for run in self._store.all("glue-run") if run["JobName"] == name]
+
+    # -- what a running script sees --------------------------------------------------------------------------------
+
+    def has_key(self, access_key: str) -> bool:
+        """Return whether a request with this key comes from a running job."""
+        return access_key in self._by_key
+
+    def publish(self, access_key: str) -> None:
+        """Bring to S3 what the job's Spark wrote."""
+        run = self._by_key.get(access_key)
+        if run and run.staging:
+            run.staging.publish()
+
+    def refresh(self, access_key: str) -> None:
+        """Bring to the job's Spark what the job changed in S3."""
+        run = self._by_key.get(access_key)
+        if run and run.staging:
+            run.staging.refresh()
+
+    # -- life of a run ---------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Report the runs that were under way when the process died as failed."""
+        for run in self._store.all("glue-run"):
+            if run["JobRunState"] in _ACTIVE:
+                self._finish(run["Id"], "FAILED", INTERRUPTED)
+
+    def shutdown(self) -> None:
+        """End all running scripts; their runs are reported as failed, with this reason."""
+        with self._lock:
+            runs = dict(self._active)
+        for run_id, run in runs.items():
+            self._finish(run_id, "FAILED", INTERRUPTED)
+            run.kill()
+        for run in runs.values():
+            if run.thread:
+                run.thread.join(timeout=5)
+
+    def _change(self, run_id: str, **fields: Any) -> None:
+        def apply(run: Document) -> None:
+            if run["JobRunState"] in _ACTIVE:
+                run.update(fields, LastModifiedOn=time.time())
+
+        self._store.update("glue-run", run_id, apply)
+
+    def _finish(self, run_id: str, state: str, error: str = "") -> None:
+        def apply(run: Document) -> None:
+            if run["JobRunState"] in _ACTIVE:
+                now = time.time()
+                run.update(JobRunState=state, LastModifiedOn=now, CompletedOn=now)
+                run["ExecutionTime"] = round(now - run.get("RunningSince", now))
+                if error:
+                    run["ErrorMessage"] = error[:4000]
+
+        self._store.update("glue-run", run_id, apply)
+
+    def _execute(self, job: Document, run: Document, active: ActiveRun) -> None:
+        run_id = run["Id"]
+        folder = self._settings.jobs_dir / "glue" / _folder_name(job["Name"]) / run_id
+        work = folder / "work"
+        work.mkdir(parents=True)
+        output, error_log = folder / "output.txt", folder / "error.txt"
+        for file in (output, error_log):
+            file.touch()
+        shippers = [
+            LogShipper(self._clients.logs, file, f"/aws-glue/jobs/{name}", run_id).start()
+            for name, file in (("output", output), ("error", error_log))
+        ]
+        try:
+            state, message = self._run(job, run, active, work, output, error_log)
+        except JobError as error:
+            state, message = "FAILED", str(error)
+        except Exception as error:
+            _LOG.exception("glue run %s", run_id)
+            state, message = "ERROR", describe_exception(error)
+        if message:
+            with error_log.open("a") as file:
+                file.write(f"{state}: {message}\n")
+        # Who sees the end of the run finds its log complete.
+        for shipper in shippers:
+            shipper.close()
+        self._finish(run_id, state, message)
+        with self._lock:
+            self._active.pop(run_id, None)
+            self._by_key.pop(active.access_key, None)
+        if not self._settings.keep_job_folders:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _run(
+        self, job: Document, run: Document, active: ActiveRun, work: Path, output: Path, error_log: Path
+    ) -> tuple[str, str]:
+        """Return the final state and the error message."""
+        arguments = job.get("DefaultArguments", {}) | run["Arguments"] | job.get("NonOverridableArguments", {})
+        location = job["Command"].get("ScriptLocation", "")
+        python = self._settings.python("jobs")
+        if not python.exists():
+            raise JobError(f"the virtual environment 'jobs' is missing below {self._settings.environments}")
+        if job["Command"]["Name"] not in ("glueetl", "pythonshell"):
+            raise JobError(f"the command {job['Command']['Name']} is not available in local_aws (glueetl, pythonshell)")
+        files = S3Files(self._clients.s3)
+        script = _file_of(location, work / "script")
+        files.download_uri(location, script)
+        extra_path = self._extra_files(files, arguments.get("--extra-py-files", ""), work / "script")
+        spark = job["Command"]["Name"] == "glueetl"
+        env = job_environment(self._settings, python, work, active.access_key, {})
+        env["PYTHONPATH"] = ":".join([str(_GLUE_LIBRARIES), *extra_path])
+        if spark:
+            staging = Staging(self._settings, self._clients.s3, work / "s3", _buckets([location, *arguments.values()]))
+            staging.refresh()
+            active.staging = staging
+            env |= spark_environment(
+                self._settings,
+                work,
+                {bucket.bucket: bucket.folder for bucket in staging.buckets},
+                arguments.get("--conf", ""),
+            )
+        argv = [str(python), str(script)]
+        for name, value in {
+            "--JOB_NAME": job["Name"],
+            "--JOB_RUN_ID": run["Id"],
+            "--JOB_ID": f"j_{run['Id'][3:]}",
+            **arguments,
+        }.items():
+            argv += [name, *([str(value)] if value != "" else [])]
+        now = time.time()
+        self._change_to_running(run["Id"], now)
+        process = ManagedProcess(argv, env, cwd=work, stdout=output, stderr=error_log, grace_seconds=5.0)
+        outcome = active.run(process, run["Timeout"] * 60)
+        if active.aborted:
+            return "FAILED", INTERRUPTED
+        if active.staging:
+            active.staging.publish()
+        if outcome.stopped:
+            return "STOPPED", ""
+        if outcome.timed_out:
+            return "TIMEOUT", f"Job run exceeded its Timeout of {run['Timeout']} minutes"
+        if outcome.exit_code:
+            reason = exception_line(error_log) or f"the script ended with exit code {outcome.exit_code}"
+            return "FAILED", reason
+        return "SUCCEEDED", ""
+
+    def _change_to_running(self, run_id: str, now: float) -> None:
+        def apply(run: Document) -> None:
+            if run["JobRunState"] == "STARTING":
+                run.update(JobRunState="RUNNING", RunningSince=now, LastModifiedOn=now)
+
+        self._store.update("glue-run", run_id, apply)
+
+    def _extra_files(self, files: S3Files, listed: str, folder: Path) -> list[str]:
+        paths = []
+        for uri in filter(None, (part.strip() for part in listed.split(","))):
+            target = _file_of(uri, folder)
+            files.download_uri(uri, target)
+            paths.append(str(target if target.suffix == ".zip" else target.parent))
+        return paths
+
+
+def _folder_name(job: str) -> str:
+    """Return a folder name for a job, whose own name may hold any character."""
+    return re.sub(r"[^A-Za-z0-9_-]|^(?=[.])", "_", job)[:200]
+
+
+def _file_of(uri: str, folder: Path) -> Path:
+    """Return where a script lies in the job's folder; JobError when its URI names no file."""
+    name = parse_s3_uri(uri)[1].rpartition("/")[2]
+    if not name:
+        raise JobError(f"{uri} names no file")
+    return safe_join(folder, name)
+
+
+def _buckets(values: list[str]) -> list[str]:
+    """Return the buckets that are named by s3:// paths in the values, each once."""
+    return list(dict.fromkeys(bucket for value in values for bucket in _BUCKET.findall(str(value))))
+
+
+def _shown(run: Document) -> Document:
+    return {name: value for name, value in run.items() if name != "RunningSince"}
+
+
+def _stop_error(job: str, run_id: str, code: str, message: str) -> Document:
+    return {
+        "JobName": job,
+        "JobRunId": run_id,
+        "ErrorDetail": {"ErrorCode": code, "ErrorMessage": f"Job run {run_id} {message}"},
+    }

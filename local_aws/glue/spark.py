@@ -1,0 +1,165 @@
+"""Local Spark: the settings of a driver whose ``s3://`` paths lead to folders, and how it starts quickly.
+
+Half of the start of a small Spark job is Java loading and compiling classes. ``python -m local_aws.glue.spark`` records the
+classes of a typical job once in an archive beside the jobs environment (application class data sharing); runs use it
+when it is there and valid, and Java ignores it when it is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_aws.shared.processes import job_environment
+from local_aws.shared.settings import Settings
+
+#: Compile once and lightly: a local job is over before heavy optimisation pays.
+_QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+
+_VIEW = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
+_RAW = "org.apache.hadoop.fs.RawLocalFileSystem"
+
+#: What retraining jobs do with Spark, on a few rows: the classes of these steps are worth recording.
+_TYPICAL_JOB = """
+import sys
+from pyspark.sql import SparkSession, Window, functions as F
+source, target = sys.argv[1:]
+spark = SparkSession.builder.getOrCreate()
+spark.createDataFrame([("M", 0.5, 7), ("F", 0.4, 9), ("F", 0.4, 9)], "sex string, length double, rings int").write.mode(
+    "overwrite"
+).option("header", True).csv(source)
+rows = spark.read.option("header", True).schema("sex string, length string, rings string").csv(source)
+rows = rows.withColumn("length", F.expr("try_cast(length as double)"))
+rows = rows.withColumn("rings", F.expr("try_cast(rings as int)"))
+rows = rows.withColumn("row_hash", F.sha2(F.concat_ws("|", "sex", "length", "rings"), 256))
+rows = rows.withColumn("split", F.when(F.abs(F.xxhash64("row_hash")) % 100 < 80, "train").otherwise("test"))
+rows = rows.withColumn("number", F.row_number().over(Window.partitionBy("row_hash").orderBy("sex"))).where("number = 1")
+rows = rows.withColumn("file", F.input_file_name()).cache()
+rows.write.mode("overwrite").partitionBy("split").parquet(target)
+known = spark.read.parquet(target)
+rows.join(known.select("row_hash"), "row_hash", "left_anti").groupBy("sex").agg(F.avg("rings"), F.count("*")).collect()
+known.coalesce(1).write.mode("overwrite").json(target + "-json")
+spark.read.text(target + "-json").count()
+spark.stop()
+"""
+
+
+def class_archive(settings: Settings) -> Path:
+    """Return where the recorded classes of Spark lie."""
+    return settings.environments / "jobs" / "spark-classes.jsa"
+
+
+def spark_environment(
+    settings: Settings, work: Path, buckets: Mapping[str, Path], conf: str = "", java_options: str = ""
+) -> dict[str, str]:
+    """Return the variables for a Spark driver on this machine.
+
+    `work` takes its scratch files, `buckets` maps bucket names to folders, `conf` is the value of Glue's ``--conf``
+    argument (``a=1 --conf b=2``) and has the last word.
+    """
+    if not java_options and class_archive(settings).exists():
+        # Java says on standard output when it cannot use the archive: that is no matter of the job.
+        java_options = f"-XX:SharedArchiveFile={class_archive(settings)} -Xlog:disable -Xlog:all=error:stderr"
+    defaults = {
+        "spark.master": "local[2]",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": f"{_QUICK_START} {java_options}".strip(),
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.warehouse.dir": (work / "warehouse").as_uri(),
+        # Plain files: no checksum files beside them.
+        "spark.hadoop.fs.file.impl": _RAW,
+    }
+    for scheme in ("s3", "s3a", "s3n"):
+        defaults[f"spark.hadoop.fs.{scheme}.impl"] = _VIEW
+        defaults[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = _RAW
+    for bucket, folder in buckets.items():
+        defaults[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = folder.as_uri()
+    for pair in filter(None, (part.strip() for part in conf.split("--conf"))):
+        name, _, value = pair.partition("=")
+        defaults[name.strip()] = value.strip()
+    # The folder of SPARK_CONF_DIR is on Java's class path, where it must be empty for class data sharing to work.
+    empty = work / "conf"
+    empty.mkdir(exist_ok=True)
+    properties = work / "spark.properties"
+    properties.write_text("".join(f"{name} {value}\n" for name, value in defaults.items()))
+    python = str(settings.python("jobs"))
+    return {
+        "SPARK_CONF_DIR": str(empty),
+        "PYSPARK_SUBMIT_ARGS": f"--properties-file {shlex.quote(str(properties))} pyspark-shell",
+        "SPARK_LAUNCHER_OPTS": _QUICK_START,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_DIRS": str(work / "tmp"),
+        "PYSPARK_PYTHON": python,
+        "PYSPARK_DRIVER_PYTHON": python,
+    }
+
+
+def record_classes(settings: Settings) -> Path:
+    """Run a typical job once and keep the classes that it loaded; return the archive.
+
+    Raises RuntimeError, with the end of Spark's output, when the job fails.
+    """
+    archive = class_archive(settings)
+    python = settings.python("jobs")
+    submit = subprocess.run(
+        [str(python), "-c", "import pyspark, pathlib; print(pathlib.Path(pyspark.__file__).parent)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        script = work / "typical_job.py"
+        script.write_text(_TYPICAL_JOB)
+        bucket = work / "bucket"
+        bucket.mkdir()
+        partial = archive.with_suffix(".partial")
+        env = job_environment(settings, python, work, "local-aws", {})
+        options = f"-XX:ArchiveClassesAtExit={partial} -Xlog:disable -Xlog:all=error:stderr"
+        env |= spark_environment(settings, work, {"bucket": bucket}, java_options=options)
+        env.pop("PYSPARK_SUBMIT_ARGS")
+        # spark-submit is the parent of the script here: Java ends, and writes the archive, before it returns.
+        command = [f"{submit}/bin/spark-submit", "--properties-file", str(work / "spark.properties"), str(script)]
+        done = subprocess.run(
+            [*command, "s3://bucket/source", "s3://bucket/target"], env=env, capture_output=True, text=True, cwd=work
+        )
+        if done.returncode or not partial.exists():
+            raise RuntimeError(f"recording Spark's classes failed:\n{done.stderr[-2000:]}")
+        partial.rename(archive)
+    return archive
+
+
+def main() -> int:
+    """Record the classes unless they are recorded already."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local_aws.glue.spark",
+        description="Record the classes of a typical Spark job, so that local Glue jobs start in half the time.",
+    )
+    parser.add_argument("--environments", type=Path, required=True, help="folder of the virtual environments")
+    parser.add_argument("--java-home", default=os.environ.get("JAVA_HOME"))
+    options = parser.parse_args()
+    environments = options.environments.resolve()
+    settings = Settings(port=0, data_dir=environments, environments=environments, java_home=options.java_home)
+    if class_archive(settings).exists():
+        return 0
+    try:
+        record_classes(settings)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        # Jobs run without it, only slower.
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

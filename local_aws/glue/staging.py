@@ -1,0 +1,149 @@
+"""S3 buckets as folders for one Spark job.
+
+Spark reads and writes ``s3://`` paths in a private copy of each bucket. `publish` brings changes of the folder to S3,
+`refresh` brings changes of S3 to the folder; both compare with what they saw last, so neither undoes what somebody
+else wrote to S3 meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_aws.shared.errors import JobError
+from local_aws.shared.sandbox import S3Files, safe_join
+from local_aws.shared.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+#: (size, time of modification in ns, inode): differs after every way in which Spark replaces a file.
+_Stamp = tuple[int, int, int]
+
+
+#: Of a file name, on the file systems of Linux.
+_MAX_NAME_BYTES = 255
+
+
+class StagedBucket:
+    """One bucket and its folder."""
+
+    def __init__(self, settings: Settings, client: Any, bucket: str, folder: Path) -> None:
+        self.bucket = bucket
+        self.folder = folder
+        self._client = client
+        self._files = S3Files(client)
+        self._objects = settings.data_dir / "s3" / settings.account / bucket
+        self._seen: dict[str, _Stamp] = {}
+        self._etags: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> None:
+        """Copy what is new or changed in S3 to the folder, and remove what is gone."""
+        with self._lock:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            found = set()
+            for item in self._files.keys(self.bucket, ""):
+                key, etag = item["Key"], item["ETag"]
+                found.add(key)
+                if self._etags.get(key) != etag:
+                    self._etags[key] = etag
+                    if (path := self._path(key)) is not None:
+                        self._copy(key, etag, item["Size"], path)
+                        self._seen[key] = _stamp(path)
+                    else:
+                        _LOG.warning("s3://%s/%s is not the path of a file: Spark does not see it", self.bucket, key)
+            for key in set(self._etags) - found:
+                if self._seen.pop(key, None) is not None:
+                    safe_join(self.folder, key).unlink(missing_ok=True)
+                del self._etags[key]
+
+    def _path(self, key: str) -> Path | None:
+        """Return where a key lies in the folder; None for one that is no path, such as ``a//b`` or ``../a``, which stays in S3 alone."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or len(part.encode()) > _MAX_NAME_BYTES for part in parts) or "\0" in key:
+            return None
+        path = safe_join(self.folder, key)
+        return None if path.is_dir() or any(parent.is_file() for parent in path.parents) else path
+
+    def _copy(self, key: str, etag: str, size: int, path: Path) -> None:
+        """Copy an object: from MiniStack's file if that is the listed version, else through the API."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = safe_join(self._objects, key)
+        try:
+            meta = json.loads(source.with_name(source.name + ".meta.json").read_text())
+            if meta["etag"].strip('"') == etag.strip('"') and source.stat().st_size == size:
+                shutil.copyfile(source, path)
+                return
+        except (OSError, ValueError, KeyError):
+            pass
+        self._files.download(self.bucket, key, path)
+
+    def publish(self) -> int:
+        """Copy what is new or changed in the folder to S3 and delete what is gone; return how many changed."""
+        changes = 0
+        with self._lock:
+            present = set()
+            for path in sorted(self.folder.rglob("*")):
+                if path.is_symlink() or not path.is_file():
+                    continue
+                key = path.relative_to(self.folder).as_posix()
+                if _is_scratch(key):
+                    continue
+                present.add(key)
+                stamp = _stamp(path)
+                if self._seen.get(key) != stamp:
+                    with path.open("rb") as file:
+                        answer = self._client.put_object(Bucket=self.bucket, Key=key, Body=file)
+                    self._seen[key], self._etags[key] = stamp, answer["ETag"]
+                    changes += 1
+            for key in set(self._seen) - present:
+                self._client.delete_object(Bucket=self.bucket, Key=key)
+                del self._seen[key]
+                self._etags.pop(key, None)
+                changes += 1
+        return changes
+
+
+def _stamp(path: Path) -> _Stamp:
+    status = path.stat()
+    return (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _is_scratch(key: str) -> bool:
+    """Return whether Spark itself would not regard the file as output."""
+    parts = key.split("/")
+    return any(part in ("_temporary", ".spark-staging") or part.startswith(".spark-staging-") for part in parts) or (
+        parts[-1].startswith(".") and parts[-1].endswith(".crc")
+    )
+
+
+class Staging:
+    """All staged buckets of one job."""
+
+    def __init__(self, settings: Settings, client: Any, root: Path, buckets: list[str]) -> None:
+        self.root = root
+        self.buckets = [StagedBucket(settings, client, bucket, root / bucket) for bucket in buckets]
+
+    def refresh(self) -> None:
+        """Bring changes of S3 to the folders."""
+        for bucket in self.buckets:
+            try:
+                bucket.refresh()
+            except ClientError as error:
+                raise JobError(f"cannot stage s3://{bucket.bucket}: {error}") from error
+
+    def publish(self) -> int:
+        """Bring changes of the folders to S3; return how many objects changed."""
+        changes = 0
+        for bucket in self.buckets:
+            try:
+                changes += bucket.publish()
+            except ClientError as error:
+                raise JobError(f"cannot write to s3://{bucket.bucket}: {error}") from error
+        return changes

@@ -1,0 +1,1 @@
+"""SageMaker with real work: jobs that train, endpoints that answer, the registry."""

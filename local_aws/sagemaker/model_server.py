@@ -1,0 +1,141 @@
+"""One running model server: the process of one production variant (or of one transform job)."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from local_aws.sagemaker.images import python_for_image
+from local_aws.shared.archives import extract_archive
+from local_aws.shared.clients import ACCESS_KEY
+from local_aws.shared.errors import JobError
+from local_aws.shared.processes import ManagedProcess, job_environment
+from local_aws.shared.sandbox import S3Files, Sandbox, parse_s3_uri, safe_join
+from local_aws.shared.settings import Settings
+
+_PROGRAM = Path(__file__).with_name("serving.py")
+_CODE_DIRECTORY = "/opt/ml/model/code"
+
+Document = dict[str, Any]
+
+
+class ModelServer:
+    """A model unpacked into its own folder, served by a process on a free port of the loopback."""
+
+    def __init__(self, settings: Settings, files: S3Files, container: Document, folder: Path, log: Path) -> None:
+        """`container` is a ContainerDefinition with an Image and its model data."""
+        self._settings = settings
+        self._files = files
+        self._container = container
+        self._sandbox = Sandbox(folder)
+        self.log = log
+        self._process: ManagedProcess | None = None
+        self._port = 0
+        # One connection pool per server: connections stay open between invocations.
+        self._pool = urllib3.PoolManager(maxsize=16, retries=False)
+
+    def prepare(self) -> None:
+        """Download and unpack the model; JobError when that is not possible."""
+        self._sandbox.ml.mkdir(parents=True, exist_ok=True)
+        model = self._sandbox.ml / "model"
+        source = self._container.get("ModelDataSource", {}).get("S3DataSource")
+        if source and source.get("CompressionType") == "None":
+            self._files.download_prefix(source["S3Uri"], model)
+        elif source or self._container.get("ModelDataUrl"):
+            archive = self._sandbox.root / "model.tar.gz"
+            self._files.download_uri(source["S3Uri"] if source else self._container["ModelDataUrl"], archive)
+            extract_archive(archive, model)
+            archive.unlink()
+        else:
+            model.mkdir(exist_ok=True)
+
+    def start(self) -> None:
+        """Start the process; it answers after `wait_healthy`."""
+        python = python_for_image(self._settings, self._container["Image"])
+        variables = {
+            name: self._sandbox.map_text(value) for name, value in self._container.get("Environment", {}).items()
+        }
+        home = self._sandbox.root / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        env = job_environment(self._settings, python, home, ACCESS_KEY, variables)
+        port_file = self._sandbox.root / "port"
+        port_file.unlink(missing_ok=True)
+        program = self._container.get("Environment", {}).get("SAGEMAKER_PROGRAM", "inference.py")
+        safe_join(self._sandbox.root, program)
+        command = [str(python), str(_PROGRAM), "--model-dir", str(self._sandbox.ml / "model"), "--program", program]
+        command += ["--code", str(self._code()), "--port-file", str(port_file)]
+        self._port = 0
+        self._process = ManagedProcess(command, env, cwd=self._sandbox.ml, stdout=self.log, grace_seconds=2.0)
+        self._process.start()
+
+    def _code(self) -> Path:
+        directory = self._container.get("Environment", {}).get("SAGEMAKER_SUBMIT_DIRECTORY", _CODE_DIRECTORY)
+        if directory.startswith("s3://"):
+            archive = self._sandbox.root / "sourcedir.tar.gz"
+            self._files.download(*parse_s3_uri(directory), archive)
+            code = self._sandbox.ml / "code"
+            extract_archive(archive, code)
+            return code
+        return self._sandbox.local(directory.removeprefix("file://"))
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process runs."""
+        return self._process is not None and self._process.running
+
+    def wait_healthy(self, timeout_seconds: float, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until GET /ping answers 200; False when that does not happen in time or the process ends."""
+        port_file = self._sandbox.root / "port"
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline and self.alive and not cancelled():
+            if not self._port and port_file.exists():
+                self._port = int(port_file.read_text())
+            if self._port and self._ping():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _ping(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def invoke(
+        self, body: bytes, headers: dict[str, str], timeout_seconds: float = 60.0
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send one invocation; return status, headers (lower case) and body. OSError when there is no answer."""
+        try:
+            response = self._pool.request(
+                "POST",
+                f"http://127.0.0.1:{self._port}/invocations",
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=5, read=timeout_seconds),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise JobError(f"the model server did not answer: {error}") from error
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+
+    def stop(self) -> None:
+        """Stop the process and remove its folder."""
+        if self._process:
+            self._process.stop()
+            if self._process.running:
+                self._process.wait()
+        self._pool.clear()
+        self._sandbox.remove()
+
+    def kill(self) -> None:
+        """End the process at once; its folder stays for the next start."""
+        if self._process:
+            self._process.kill()

@@ -1,0 +1,120 @@
+"""SageMaker processing jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.jobs import (
+    ActiveJob,
+    Document,
+    JobService,
+    argv_in_sandbox,
+    map_shell_scripts,
+    refuse_installation,
+)
+from local_aws.shared.errors import JobError, validation_error
+from local_aws.shared.logs import tail
+from local_aws.shared.processes import ManagedProcess
+from local_aws.shared.sandbox import Sandbox
+
+#: What a container finds in /opt/ml/config/processingjobconfig.json.
+_CONFIGURATION = (
+    "ProcessingJobArn",
+    "ProcessingJobName",
+    "AppSpecification",
+    "Environment",
+    "ProcessingInputs",
+    "ProcessingOutputConfig",
+    "ProcessingResources",
+    "RoleArn",
+    "StoppingCondition",
+)
+
+
+class ProcessingJobs(JobService):
+    """CreateProcessingJob and its kin."""
+
+    kind = "processing-job"
+    title = "Processing job"
+    prefix = "ProcessingJob"
+    log_group = "/aws/sagemaker/ProcessingJobs"
+    summary_fields = (
+        "ProcessingJobName",
+        "ProcessingJobArn",
+        "CreationTime",
+        "ProcessingEndTime",
+        "LastModifiedTime",
+        "ProcessingJobStatus",
+        "FailureReason",
+        "ExitMessage",
+    )
+
+    def on_create(self, document: Document) -> None:
+        """Refuse two inputs or two outputs of one name."""
+        inputs = [item["InputName"] for item in document.get("ProcessingInputs", [])]
+        outputs = [item["OutputName"] for item in document.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+        for names in (inputs, outputs):
+            if len(set(names)) != len(names):
+                raise validation_error(f"The names of inputs and of outputs must be unique: {', '.join(names)}.")
+
+    def on_finish(self, document: Document, now: float) -> None:
+        """Stop the clock."""
+        document["ProcessingEndTime"] = now
+
+    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+        """Download the inputs, run the command, upload the outputs."""
+        specification = document["AppSpecification"]
+        python = python_for_image(self.settings, specification["ImageUri"])
+        if "ContainerEntrypoint" not in specification:
+            raise JobError("AppSpecification.ContainerEntrypoint is missing: local_aws has no image with a default one")
+        self._download(document, sandbox, job)
+        outputs = document.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        for output in outputs:
+            if "S3Output" not in output:
+                raise JobError(f"output {output['OutputName']}: local_aws writes outputs to S3 only")
+            sandbox.local(output["S3Output"].get("LocalPath", "")).mkdir(parents=True, exist_ok=True)
+        self._write_configuration(document, sandbox)
+        command = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", [])]
+        argv = argv_in_sandbox(command, python, sandbox)
+        map_shell_scripts(argv, sandbox)
+        env = self.environment(python, sandbox, document.get("Environment", {}))
+        refuse_installation(sandbox, env)
+        env["PROCESSING_JOB_NAME"] = name
+        self.change(name, ProcessingStartTime=time.time())
+        log = self.log_file(name)
+        outcome = job.run(ManagedProcess(argv, env, cwd=sandbox.ml, stdout=log), self.limit_seconds(document))
+        message = tail(sandbox.ml / "output" / "message", 1_024)
+        fields = {"ExitMessage": message} if message else {}
+        # As on SageMaker, outputs are uploaded whatever the exit code: a failed job's files explain the failure.
+        for output in outputs:
+            target = output["S3Output"]
+            self.files.upload_folder(sandbox.local(target["LocalPath"]), target["S3Uri"])
+        if outcome.stopped or outcome.timed_out:
+            self.finish(name, "Stopped", **fields)
+        elif outcome.exit_code:
+            reason = f"AlgorithmError: {tail(log, 900)}, exit code: {outcome.exit_code}"
+            self.finish(name, "Failed", reason=reason, **fields)
+        else:
+            self.finish(name, "Completed", **fields)
+
+    def _download(self, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+        for item in document.get("ProcessingInputs", []):
+            job.check()
+            source = item.get("S3Input")
+            if source is None:
+                raise JobError(f"input {item['InputName']}: local_aws reads inputs from S3 only")
+            folder = sandbox.local(source.get("LocalPath", ""))
+            if source["S3DataType"] == "ManifestFile":
+                self.files.download_manifest(source["S3Uri"], folder)
+            else:
+                self.files.download_prefix(source["S3Uri"], folder)
+
+    def _write_configuration(self, document: Document, sandbox: Sandbox) -> None:
+        folder = sandbox.ml / "config"
+        folder.mkdir(parents=True, exist_ok=True)
+        (sandbox.ml / "output").mkdir(exist_ok=True)
+        configuration = {key: document[key] for key in _CONFIGURATION if key in document}
+        (folder / "processingjobconfig.json").write_text(json.dumps(configuration))
+        (folder / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))

@@ -1,0 +1,261 @@
+"""SageMaker training jobs in script mode."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, argv_in_sandbox, refuse_installation
+from local_aws.sagemaker.training_toolkit import (
+    algorithm_error,
+    decode_hyperparameters,
+    script_arguments,
+    script_path,
+    training_variables,
+)
+from local_aws.shared.archives import extract_archive
+from local_aws.shared.errors import JobError, validation_error
+from local_aws.shared.logs import tail
+from local_aws.shared.processes import ManagedProcess
+from local_aws.shared.sandbox import Sandbox, pack_folder, parse_s3_uri
+
+#: The channel in which the SageMaker SDK's ModelTrainer sends its own start scripts; they name /opt/ml literally.
+DRIVERS = "sm_drivers"
+
+
+class TrainingJobs(JobService):
+    """CreateTrainingJob and its kin."""
+
+    kind = "training-job"
+    title = "Training job"
+    prefix = "TrainingJob"
+    log_group = "/aws/sagemaker/TrainingJobs"
+    summary_fields = (
+        "TrainingJobName",
+        "TrainingJobArn",
+        "CreationTime",
+        "TrainingEndTime",
+        "LastModifiedTime",
+        "TrainingJobStatus",
+        "SecondaryStatus",
+    )
+
+    def on_create(self, document: Document) -> None:
+        """Begin the list of transitions; one of the ways to name an algorithm is needed."""
+        if "TrainingImage" not in document["AlgorithmSpecification"]:
+            raise validation_error("local_aws trains with AlgorithmSpecification.TrainingImage only.")
+        document["SecondaryStatus"] = "Starting"
+        document["SecondaryStatusTransitions"] = [
+            {"Status": "Starting", "StartTime": document["CreationTime"], "StatusMessage": "Starting the training job"}
+        ]
+
+    def on_finish(self, document: Document, now: float) -> None:
+        """Close the transitions and the clock."""
+        status = document["TrainingJobStatus"]
+        secondary = status
+        if status == "Stopped" and document.pop("LimitReached", False):
+            secondary = "MaxRuntimeExceeded"
+        messages = {
+            "Completed": "Training job completed",
+            "Failed": "Training job failed",
+            "Stopped": "Training job stopped",
+            "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+        }
+        _transition(document, secondary, messages[secondary], now)
+        document["SecondaryStatusTransitions"][-1]["EndTime"] = now
+        document["TrainingEndTime"] = now
+        seconds = round(now - document.get("TrainingStartTime", now))
+        document["TrainingTimeInSeconds"] = max(1, seconds)
+        document["BillableTimeInSeconds"] = max(1, seconds)
+
+    def stopping_fields(self) -> Document:
+        """Return what a Stop request changes."""
+        return {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping"}
+
+    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+        """Download the channels, run the script, upload model and output."""
+        algorithm = document["AlgorithmSpecification"]
+        python = python_for_image(self.settings, algorithm["TrainingImage"])
+        self._step(name, "Downloading", "Downloading input data", TrainingStartTime=time.time())
+        channels = self._download(document, sandbox, job)
+        decoded = decode_hyperparameters(document.get("HyperParameters", {}))
+        argv, env = self._command(document, sandbox, python, decoded, channels)
+        job.check()
+        self._step(name, "Training", "Training image download completed. Training in progress.")
+        log = self.log_file(name)
+        code = sandbox.ml / "code"
+        process = ManagedProcess(argv, env, cwd=code if code.is_dir() else sandbox.ml, stdout=log)
+        outcome = job.run(process, self.limit_seconds(document))
+        self.change(name, FinalMetricDataList=_final_metrics(log, algorithm.get("MetricDefinitions", [])))
+        ended_early = outcome.stopped or outcome.timed_out
+        if not ended_early and outcome.exit_code != 0:
+            self._upload_output(document, sandbox)
+            failure = tail(sandbox.ml / "output" / "failure", 900)
+            reason = algorithm_error(outcome.exit_code, argv, failure, tail(log, 700))
+            self.finish(name, "Failed", reason=reason)
+            return
+        self._step(name, "Uploading", "Uploading generated training model")
+        artifact = self._upload_model(document, sandbox)
+        self._upload_output(document, sandbox)
+        fields: Document = {"ModelArtifacts": {"S3ModelArtifacts": artifact}}
+        if outcome.timed_out:
+            fields["LimitReached"] = True
+        self.finish(name, "Stopped" if ended_early else "Completed", **fields)
+
+    def _step(self, name: str, secondary: str, message: str, **fields: Any) -> None:
+        def apply(document: Document) -> None:
+            if document["TrainingJobStatus"] == "InProgress":
+                _transition(document, secondary, message, time.time())
+                document.update(fields)
+
+        self.store.update(self.kind, name, apply)
+
+    def _download(self, document: Document, sandbox: Sandbox, job: ActiveJob) -> list[str]:
+        channels = []
+        for channel in document.get("InputDataConfig", []):
+            job.check()
+            name = channel["ChannelName"]
+            mode = channel.get("InputMode") or document["AlgorithmSpecification"].get("TrainingInputMode", "File")
+            source = channel["DataSource"].get("S3DataSource")
+            if source is None or mode == "Pipe":
+                raise JobError(f"channel {name}: local_aws reads channels from S3 in File mode only")
+            folder = sandbox.local(f"/opt/ml/input/data/{name}")
+            if source["S3DataType"] == "ManifestFile":
+                self.files.download_manifest(source["S3Uri"], folder)
+            elif source["S3DataType"] == "S3Prefix":
+                self.files.download_prefix(source["S3Uri"], folder)
+            else:
+                raise JobError(f"channel {name}: S3DataType {source['S3DataType']} is not available in local_aws")
+            if name == DRIVERS:
+                for pattern in ("*.sh", "*.py"):
+                    for script in folder.rglob(pattern):
+                        sandbox.map_script(script)
+            channels.append(name)
+        return channels
+
+    def _command(
+        self, document: Document, sandbox: Sandbox, python: Path, decoded: Document, channels: list[str]
+    ) -> tuple[list[str], dict[str, str]]:
+        ml = sandbox.ml
+        for folder in ("model", "output/data", "output/intermediate", "input/config", "input/data", "checkpoints"):
+            (ml / folder).mkdir(parents=True, exist_ok=True)
+        _write_configuration(document, ml / "input" / "config")
+        algorithm = document["AlgorithmSpecification"]
+        if "ContainerEntrypoint" in algorithm:
+            command = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
+            argv = argv_in_sandbox(command, python, sandbox)
+        elif "sagemaker_program" in decoded:
+            self._unpack_code(decoded, sandbox)
+            argv = [str(python), str(script_path(decoded, ml / "code")), *script_arguments(decoded)]
+        else:
+            raise JobError(
+                "there is nothing to run: give the hyperparameters sagemaker_program and sagemaker_submit_directory "
+                "(script mode) or AlgorithmSpecification.ContainerEntrypoint"
+            )
+        variables = training_variables(
+            sandbox=sandbox,
+            job_name=document["TrainingJobName"],
+            job_arn=document["TrainingJobArn"],
+            region=self.settings.region,
+            decoded=decoded,
+            channels=channels,
+            instance_type=document.get("ResourceConfig", {}).get("InstanceType", ""),
+        )
+        if (ml / "code").is_dir():
+            variables["PYTHONPATH"] = str(ml / "code")
+        env = self.environment(python, sandbox, document.get("Environment", {})) | variables
+        refuse_installation(sandbox, env)
+        return argv, env
+
+    def _unpack_code(self, decoded: Document, sandbox: Sandbox) -> None:
+        source = decoded.get("sagemaker_submit_directory")
+        if not isinstance(source, str):
+            raise JobError("the hyperparameter sagemaker_submit_directory (an S3 URI of a tar.gz) is missing")
+        if source.startswith("/opt/ml/"):
+            extracted = sandbox.local(source)
+            if extracted.is_dir():
+                (sandbox.ml / "code").symlink_to(extracted)
+                return
+            raise JobError(f"sagemaker_submit_directory {source} is not in any channel")
+        archive = sandbox.root / "sourcedir.tar.gz"
+        self.files.download_uri(source, archive)
+        extract_archive(archive, sandbox.ml / "code")
+
+    def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
+        base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+        uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
+        folder = sandbox.ml / "model"
+        if any(folder.iterdir()):
+            archive = sandbox.root / "model.tar.gz"
+            pack_folder(folder, archive)
+            self.files.upload(archive, *parse_s3_uri(uri))
+        return uri
+
+    def _upload_output(self, document: Document, sandbox: Sandbox) -> None:
+        folder = sandbox.ml / "output" / "data"
+        if folder.is_dir() and any(folder.iterdir()):
+            base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+            archive = sandbox.root / "output.tar.gz"
+            pack_folder(folder, archive)
+            self.files.upload(archive, *parse_s3_uri(f"{base}/{document['TrainingJobName']}/output/output.tar.gz"))
+
+
+def _transition(document: Document, secondary: str, message: str, now: float) -> None:
+    transitions = document["SecondaryStatusTransitions"]
+    transitions[-1].setdefault("EndTime", now)
+    transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+    document["SecondaryStatus"] = secondary
+    document["LastModifiedTime"] = now
+
+
+def _write_configuration(document: Document, folder: Path) -> None:
+    channels = {
+        channel["ChannelName"]: {
+            "TrainingInputMode": channel.get("InputMode", "File"),
+            "S3DistributionType": channel["DataSource"]
+            .get("S3DataSource", {})
+            .get("S3DataDistributionType", "FullyReplicated"),
+            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+            **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+        }
+        for channel in document.get("InputDataConfig", [])
+    }
+    files = {
+        "hyperparameters.json": document.get("HyperParameters", {}),
+        "inputdataconfig.json": channels,
+        "resourceconfig.json": {
+            "current_host": "algo-1",
+            "hosts": ["algo-1"],
+            "network_interface_name": "lo",
+            "current_instance_type": document.get("ResourceConfig", {}).get("InstanceType", ""),
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def _final_metrics(log: Path, definitions: list[Document]) -> list[Document]:
+    """Return the last value of each metric in the log, by the request's regular expressions."""
+    if not definitions:
+        return []
+    found: dict[str, float] = {}
+    compiled = []
+    for definition in definitions:
+        try:
+            compiled.append((definition["Name"], re.compile(definition["Regex"])))
+        except re.error as error:
+            raise JobError(f"the Regex of metric {definition['Name']} is invalid: {error}") from error
+    with log.open(errors="replace") as lines:
+        for line in lines:
+            for name, pattern in compiled:
+                for match in pattern.finditer(line):
+                    try:
+                        found[name] = float(match.group(1))
+                    except (ValueError, IndexError):
+                        continue
+    now = time.time()
+    return [{"MetricName": name, "Value": value, "Timestamp": now} for name, value in found.items()]

@@ -1,0 +1,112 @@
+"""SageMaker batch transform jobs: every input object goes through a real model server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from local_aws.sagemaker.jobs import ActiveJob, Document, JobService
+from local_aws.sagemaker.model_server import ModelServer
+from local_aws.shared.errors import JobError
+from local_aws.shared.logs import tail
+from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key
+
+_HEALTH_SECONDS = 60
+
+
+class TransformJobs(JobService):
+    """CreateTransformJob and its kin."""
+
+    kind = "transform-job"
+    title = "Transform job"
+    prefix = "TransformJob"
+    log_group = "/aws/sagemaker/TransformJobs"
+    summary_fields = (
+        "TransformJobName",
+        "TransformJobArn",
+        "CreationTime",
+        "TransformEndTime",
+        "LastModifiedTime",
+        "TransformJobStatus",
+        "FailureReason",
+    )
+
+    #: Set by the composition: the container definition of a model by its name.
+    container_by_model: Callable[[str], Document]
+
+    def on_create(self, document: Document) -> None:
+        """Refuse a model that does not exist."""
+        self.container_by_model(document["ModelName"])
+
+    def on_finish(self, document: Document, now: float) -> None:
+        """Stop the clock."""
+        document["TransformEndTime"] = now
+
+    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+        """Serve the model, send the objects, write their answers."""
+        processing = document.get("DataProcessing", {})
+        if set(processing) - {"JoinSource"} or processing.get("JoinSource", "None") != "None":
+            raise JobError("DataProcessing (filters and joins) is not available in local_aws")
+        container = self.container_by_model(document["ModelName"])
+        container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
+        log = self.log_file(name)
+        server = ModelServer(self.settings, self.files, container, sandbox.root / "server", log)
+        try:
+            server.prepare()
+            server.start()
+            if not server.wait_healthy(_HEALTH_SECONDS, lambda: job.stop_requested):
+                job.check()
+                raise JobError(f"the model did not get healthy: {tail(log, 700)}")
+            self.change(name, TransformStartTime=time.time())
+            self._transform(document, sandbox, server, job)
+        finally:
+            server.stop()
+        self.finish(name, "Completed")
+
+    def _transform(self, document: Document, sandbox: Sandbox, server: ModelServer, job: ActiveJob) -> None:
+        data, output = document["TransformInput"], document["TransformOutput"]
+        source = data["DataSource"]["S3DataSource"]
+        if source["S3DataType"] != "S3Prefix":
+            raise JobError("local_aws transforms S3Prefix inputs only")
+        bucket, prefix = parse_s3_uri(source["S3Uri"])
+        items = self.files.keys(bucket, prefix)
+        if not items:
+            raise JobError(f"no S3 objects found under {source['S3Uri']}")
+        target_bucket, target_prefix = parse_s3_uri(output["S3OutputPath"])
+        headers = {"Content-Type": data.get("ContentType", "text/csv"), "Accept": output.get("Accept", "*/*")}
+        limit = document.get("MaxPayloadInMB", 6) * 1024 * 1024
+        single = document.get("BatchStrategy", "MultiRecord") == "SingleRecord"
+        joint = b"\n" if output.get("AssembleWith") == "Line" else b""
+        for item in items:
+            local = sandbox.root / "input"
+            self.files.download(bucket, item["Key"], local)
+            answers = []
+            for payload in _payloads(local.read_bytes(), data.get("SplitType", "None"), limit, single):
+                job.check()
+                status, _, answer = server.invoke(payload, headers)
+                if status >= 400:
+                    text = answer.decode("utf-8", "replace")[:500]
+                    raise JobError(f"s3://{bucket}/{item['Key']}: the model answered {status}: {text}")
+                answers.append(answer.rstrip(b"\n") + joint if joint else answer)
+            local.write_bytes(b"".join(answers))
+            key = "/".join(part for part in (target_prefix.strip("/"), relative_key(item["Key"], prefix)) if part)
+            self.files.upload(local, target_bucket, f"{key}.out")
+
+
+def _payloads(body: bytes, split: str, limit: int, single: bool) -> Iterator[bytes]:
+    """Yield the requests for one object: whole, or lines, as many per request as fit."""
+    if split == "None":
+        yield body
+        return
+    if split != "Line":
+        raise JobError(f"SplitType {split} is not available in local_aws")
+    batch: list[bytes] = []
+    size = 0
+    for line in body.splitlines(keepends=True):
+        if batch and (single or size + len(line) > limit):
+            yield b"".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    if batch:
+        yield b"".join(batch)

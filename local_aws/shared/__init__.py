@@ -1,0 +1,1 @@
+"""What the services share: processes under a supervisor, sandboxes, documents, logs, errors, validation against botocore."""

@@ -1,0 +1,64 @@
+"""boto3 clients of the account's own endpoint, for what one service asks of another."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local_aws.shared.settings import Settings
+
+#: Requests with this header (and this process's token) go to MiniStack even where a service of this package answers.
+INTERNAL_HEADER = "x-local-aws-internal"
+
+#: Keys of the account's own requests and of its jobs, which live as long as this process. A 12-digit key would select another account.
+ACCESS_KEY = "local-aws"
+SECRET_KEY = secrets.token_urlsafe(30)
+
+
+class Clients:
+    """Thread-safe boto3 clients, made at first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session = boto3.session.Session(
+            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=settings.region
+        )
+        self.internal_token = secrets.token_hex(16)
+
+    def _client(self, service: str) -> Any:
+        config = Config(
+            retries={"max_attempts": 3, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=120,
+            max_pool_connections=32,
+            proxies={},
+            s3={"addressing_style": "path"},
+        )
+        with self._lock:
+            return self._session.client(service, endpoint_url=self._settings.endpoint_url, config=config)
+
+    @functools.cached_property
+    def s3(self) -> Any:
+        """Return the S3 client."""
+        return self._client("s3")
+
+    @functools.cached_property
+    def logs(self) -> Any:
+        """Return the CloudWatch Logs client."""
+        return self._client("logs")
+
+    @functools.cached_property
+    def catalog(self) -> Any:
+        """Return a Glue client that MiniStack itself answers: definitions of jobs and crawlers, and the catalog."""
+        client = self._client("glue")
+        client.meta.events.register("before-sign.glue", self._mark)
+        return client
+
+    def _mark(self, request: Any, **_: object) -> None:
+        request.headers[INTERNAL_HEADER] = self.internal_token

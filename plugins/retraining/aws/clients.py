@@ -1,0 +1,69 @@
+"""boto3 clients as a model's tasks and triggers use them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from retraining.settings.access import AwsAccess
+
+
+@lru_cache(maxsize=64)
+def client(service: str, access: AwsAccess, retry: bool = True) -> Any:
+    """Return a boto3 client; throttling and server errors are retried with back-off.
+
+    Args:
+        service: boto3 service name.
+        access: connection, region and verification.
+        retry: False for calls that are not idempotent and whose lost reply must be looked into instead of repeated.
+
+    """
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 6 if retry else 1}, connect_timeout=10, read_timeout=60
+    )
+    if access.conn_id:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        hook: Any = AwsGenericHook(
+            aws_conn_id=access.conn_id,
+            client_type=service,
+            region_name=access.region,
+            verify=access.verify,
+            config=config,
+        )
+        return hook.conn
+    from boto3.session import Session
+
+    return Session(region_name=access.region).client(
+        service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
+    )
+
+
+def standard_variables(access: AwsAccess) -> dict[str, str]:
+    """Return the standard AWS variables by which another process reaches AWS as this one does.
+
+    Raises:
+        ValueError: ``verify`` is false, which no variable can say.
+
+    """
+    region, endpoint, verify = access.region, access.endpoint_url, access.verify
+    made: dict[str, str] = {}
+    if access.conn_id:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        hook: Any = AwsGenericHook(aws_conn_id=access.conn_id, region_name=region, verify=verify)
+        keys = hook.get_credentials(region_name=region)
+        made = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+        made |= {"AWS_SESSION_TOKEN": keys.token} if keys.token else {}
+        region, verify = hook.region_name, hook.verify
+        endpoint = endpoint or hook.conn_config.endpoint_url
+    if verify is False:
+        raise ValueError(
+            "aws.verify: false cannot be handed to the SageMaker SDK's process; name a CA bundle in aws.verify of model.yaml"
+        )
+    made |= {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} if region else {}
+    made |= {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    made |= {"AWS_CA_BUNDLE": verify} if isinstance(verify, str) else {}
+    return made

@@ -1,0 +1,162 @@
+"""Task bodies from a dataset version to a decision: train, evaluate, analyse, decide, register."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from retraining.aws.documents import put_json
+from retraining.dag.task_bodies import TaskBodies
+from retraining.jobs import requests as job_requests
+from retraining.jobs.plan import RunPlan
+from retraining.judging import candidates as judgement
+from retraining.judging.gate import decide
+from retraining.sdk import context as sdk_context
+from retraining.sdk.context import SdkContext
+from retraining.serving import registry
+from retraining.settings.model_config import Candidate
+
+log = logging.getLogger(__name__)
+
+
+class ModelTasks(TaskBodies):
+    """Task bodies of the model phase."""
+
+    def training_request(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
+    ) -> dict[str, Any] | None:
+        """Train one candidate, unless the run's parameters left it out."""
+        chosen = self._candidate(plan, params, candidate)
+        if chosen is None:
+            return None
+        return job_requests.training_request(
+            self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
+        )
+
+    def training_context(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
+    ) -> SdkContext | None:
+        """Tell ``training(ctx)`` of sdk_jobs.py what to train, unless the run's parameters left the candidate out."""
+        chosen = self._candidate(plan, params, candidate)
+        if chosen is None:
+            return None
+        return sdk_context.training_context(
+            self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
+        )
+
+    def _candidate(self, plan: Mapping[str, Any], params: Mapping[str, Any], name: str) -> Candidate | None:
+        """Return a candidate with the run's hyperparameters added; None when the run does not train it."""
+        if name not in plan["candidates"]:
+            return None
+        declared = next(item for item in self.config.training.candidates if item.name == name)
+        return declared.model_copy(
+            update={"hyperparameters": {**declared.hyperparameters, **(params.get("hyperparameters") or {})}}
+        )
+
+    def evaluation_request(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> dict[str, Any]:
+        """Score the best candidate and the champion on the same test rows."""
+        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        return job_requests.evaluation_request(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+
+    def evaluation_context(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> SdkContext:
+        """Tell ``evaluation(ctx)`` of sdk_jobs.py what to score."""
+        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        return sdk_context.evaluation_context(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+
+    def _judged_models(
+        self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> tuple[str, str | None]:
+        """Return the artifacts of the best candidate and of the champion, if there is one."""
+        champion = RunPlan.model_validate(plan).champion
+        return self.best_candidate(trained)["model_data"], champion.model_data if champion else None
+
+    def best_candidate(self, trained: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
+        """Return the training result with the smallest selection metric.
+
+        Raises:
+            AirflowFailException: a job did not report the metric that has to choose between candidates.
+
+        """
+        try:
+            return judgement.best_candidate(trained, self.config.training.selection_metric)
+        except judgement.JudgementError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def analyze_results(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the Lambda function read the evaluation's rows, and return its statistics."""
+        run, platform = RunPlan.model_validate(plan), self.platform
+        uri = f"s3://{platform.bucket}/{run.run_prefix}evaluation/rows.csv"
+        try:
+            analysis = judgement.analyze(self.access, platform.analyze_function, uri)
+        except judgement.JudgementError as error:
+            raise AirflowFailException(str(error)) from error
+        put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}analysis.json", analysis)
+        return analysis
+
+    def check_threshold(
+        self, plan: Mapping[str, Any], analysis: Mapping[str, Any], params: Mapping[str, Any], ti: Any
+    ) -> str:
+        """Decide on the challenger; return the branch to follow."""
+        run = RunPlan.model_validate(plan)
+        decision = decide(analysis, self._policy(params))
+        document = {
+            "decision": decision.decision,
+            "promote": decision.promote,
+            "reason": decision.reason,
+            "numbers": dict(decision.numbers),
+        }
+        put_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}decision.json", document)
+        ti.xcom_push(key="decision", value=document)
+        log.info("%s: %s", decision.decision, decision.reason)
+        return "approved" if decision.promote else "rejected"
+
+    def after_approval(self, params: Mapping[str, Any]) -> str:
+        """Choose what follows a positive decision: a person's word, the registry, or only the report."""
+        if params.get("dry_run"):
+            return "publish_report"
+        return "await_approval" if params.get("require_approval") else "register_model"
+
+    def register_model(
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        trained: Sequence[Any],
+        evaluated: Any,
+        decision: Mapping[str, Any],
+        params: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """Register the candidate: pending until it serves when it was approved, rejected otherwise; nothing in a dry run."""
+        if params.get("dry_run"):
+            return None
+        run = RunPlan.model_validate(plan)
+        challenger = self.best_candidate(trained)
+        status = registry.PENDING if decision["promote"] else registry.REJECTED
+        try:
+            registered = registry.register(
+                self._sagemaker,
+                self.config.name,
+                job_requests.serving_container(self.config, self.platform, challenger["model_data"]),
+                status,
+                f"s3://{self.platform.bucket}/{run.run_prefix}analysis.json",
+                decision["reason"],
+                {
+                    "run_key": run.run_key,
+                    "work_digest": run.work_digest,
+                    "dataset_version": str(dataset["version"]),
+                    "training_job": challenger["name"],
+                    "evaluation_job": evaluated["name"],
+                    "code_digest": run.code_digest,
+                    "decision": decision["decision"],
+                    "champion": run.champion.package_arn if run.champion else "none",
+                },
+            )
+        except registry.AbandonedError as error:
+            raise AirflowFailException(str(error)) from error
+        return registered.model_dump()

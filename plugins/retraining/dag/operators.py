@@ -1,0 +1,172 @@
+"""Operators that carry a request to AWS and give up their worker while it is carried out."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from retraining.aws.errors import is_refusal
+from retraining.dag.triggers import JobTrigger
+from retraining.jobs.job import STOPPED_REASON, Handle, JobError, Submitted
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.log_tail import failure_text
+from retraining.settings.access import AwsAccess
+
+TRANSIENT_REASONS = (
+    "InternalServerError",
+    "InternalServiceException",
+    "CapacityError",
+    "ResourceLimitExceeded",
+    "interrupted",
+)
+"""Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
+
+
+def is_transient(reason: str) -> bool:
+    """Tell whether a job failed for the service's sake. What the job's own code prints, AWS quotes after ``AlgorithmError``."""
+    return "AlgorithmError" not in reason and any(word in reason for word in TRANSIENT_REASONS)
+
+
+class JobOperator(PythonOperator):
+    """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
+
+    Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's.
+
+    Args:
+        kind: key of ``jobs.kinds.JOB_KINDS``.
+        model: the model's name, first part of job names.
+        step: the step's name, second part of job names.
+        access: how to reach AWS.
+        max_wait: how long the job may take, waiting included; afterwards it is stopped.
+        poll_seconds: seconds between two looks at the job, or a callable that returns them.
+        on_success: ``(result, context) -> value`` for the task's result.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        model: str,
+        step: str,
+        access: AwsAccess,
+        max_wait: timedelta,
+        poll_seconds: Callable[[], float],
+        on_success: Callable[[dict[str, Any], Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(show_return_value_in_logs=False, **kwargs)
+        self.kind = kind
+        self.model = model
+        self.step = step
+        self.access = access
+        self.max_wait = max_wait
+        self.poll_seconds = poll_seconds
+        self.on_success = on_success
+        self._handle: Handle | None = None
+        self._killed = False
+
+    @abstractmethod
+    def submitted(self, context: Any) -> Submitted | None:
+        """Create or adopt the job; None when there is nothing to do.
+
+        Raises:
+            AirflowFailException: the job is refused for a reason that a retry cannot mend.
+
+        """
+
+    def execute(self, context: Any) -> Any:
+        """Create or adopt the job, and defer until it has ended.
+
+        Raises:
+            AirflowFailException: the job is refused, or failed for a reason that a retry cannot mend.
+
+        """
+        submitted = self.submitted(context)
+        if submitted is None:
+            self.log.info("nothing to do")
+            return None
+        self._handle = submitted.handle
+        if self._killed:  # Airflow's SIGTERM came while the job was being created: the task goes on, its job must not
+            self.on_kill()
+            raise AirflowFailException(
+                f"the task was killed while it started {JOB_KINDS[self.kind].title(submitted.handle)}"
+            )
+        job = JOB_KINDS[self.kind]
+        self.log.info("%s %s", "adopted" if submitted.adopted else "started", job.title(submitted.handle))
+        status = job.poll(self.access, submitted.handle)
+        if status.outcome != "running":
+            event = {"outcome": status.outcome, "state": status.state, "reason": status.reason}
+            return self._finish(context, submitted.handle, event, submitted.adopted)
+        self.defer(
+            trigger=JobTrigger(
+                kind=self.kind,
+                handle=submitted.handle,
+                access=self.access.model_dump(),
+                deadline=time.time() + self.max_wait.total_seconds(),
+                poll_seconds=self.poll_seconds(),
+            ),
+            method_name="resume",
+            kwargs={"handle": submitted.handle, "adopted": submitted.adopted},
+        )
+
+    def resume(self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool) -> Any:
+        """Judge the job after the trigger has seen it end."""
+        self._handle = handle
+        return self._finish(context, handle, event, adopted)
+
+    def on_kill(self) -> None:
+        """Stop the job of a task that is killed while it holds a worker."""
+        self._killed = True
+        if self._handle is not None:
+            job = JOB_KINDS[self.kind]
+            self.log.info("the task was killed: stopping %s", job.title(self._handle))
+            job.stop(self.access, self._handle)
+
+    def _finish(self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool) -> Any:
+        job = JOB_KINDS[self.kind]
+        if event["outcome"] == "unreachable":
+            raise RuntimeError(
+                f"{job.title(handle)}: AWS could not be reached to look at it ({event['reason']}). The job was not stopped; "
+                "a retry of this task adopts it"
+            )
+        if event["outcome"] != "succeeded":
+            message = failure_text(job, self.access, handle, event["state"] or event["outcome"], event["reason"])
+            # An adopted job may still be stopped by the task that it was adopted from: Airflow kills that one when it gets to it.
+            if is_transient(event["reason"]) or (adopted and event["reason"] == STOPPED_REASON):
+                raise RuntimeError(message)
+            raise AirflowFailException(message)
+        result = {**job.result(self.access, handle), "adopted": adopted}
+        self.log.info("%s succeeded: %s", job.title(handle), result)
+        return self.on_success(result, context) if self.on_success else result
+
+
+class AwsJobOperator(JobOperator):
+    """Run a job on AWS: the callable builds the request, the operator does the rest.
+
+    The request is created or adopted, see ``jobs.job``; what follows is ``JobOperator``'s. ``python_callable`` returns the AWS request
+    without its name, or None when there is nothing to do.
+    """
+
+    def submitted(self, context: Any) -> Submitted | None:
+        """Build the request, and create or adopt its job."""
+        request = PythonOperator.execute(self, context)
+        return None if request is None else self._submit(request)
+
+    def _submit(self, request: dict[str, Any]) -> Submitted:
+        try:
+            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
+        except JobError as error:
+            raise AirflowFailException(str(error)) from error
+        except Exception as error:
+            if is_refusal(error):
+                raise AirflowFailException(
+                    f"AWS refused the request of step {self.step} of model {self.model}: {error}"
+                ) from error
+            raise

@@ -1,0 +1,289 @@
+"""Turns a model folder into its retraining DAG.
+
+Parsing is pure: the factory reads ``model.yaml`` and nothing else. What AWS holds is looked up when a task runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
+
+from retraining.dag.operators import AwsJobOperator, JobOperator
+from retraining.dag.retraining_tasks import RetrainingTasks
+from retraining.dag.sdk_operator import SdkJobOperator
+from retraining.dag.sensors import NewDataSensor
+from retraining.dag.task_results import Result, with_results
+from retraining.dag.triggers import NewDataTrigger
+from retraining.sdk.context import SDK_FILE
+from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
+
+SHORT = timedelta(minutes=10)
+SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
+ANY_BRANCH = "none_failed_min_one_success"
+
+PLAN = Result("claim_new_data")
+DATASET = Result("check_data_quality")
+TRAINED = Result("training", mapped=True)
+EVALUATED = Result("evaluate_model")
+ANALYSIS = Result("analyze_results")
+DECISION = Result("check_threshold", key="decision")
+
+
+def queue_name(model: str) -> str:
+    """Return the queue that S3 notifies of new files; infra/data_platform.yaml gives it this name."""
+    return f"retraining-{model}-new-data"
+
+
+def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
+    """Build the DAG ``NAME_retraining`` of a model folder.
+
+    Args:
+        folder: holds model.yaml and the code that runs inside the jobs.
+        doc_md: what the Airflow UI shows about the DAG, usually the DAG file's docstring.
+
+    Raises:
+        ConfigError: model.yaml is wrong.
+
+    """
+    declared = load_model_config(folder / "model.yaml")
+    config = with_chosen_forms(declared, os.environ.get(SDK_STEPS_VARIABLE, ""))
+    if not (folder / SDK_FILE).exists():
+        if declared.steps.sdk:
+            raise ConfigError(
+                f"{folder / 'model.yaml'}: steps {', '.join(declared.steps.sdk)} need {folder / SDK_FILE}, which does not exist"
+            )
+        config = declared  # the environment chooses among the forms that a model has
+    steps = RetrainingTasks(config, folder)
+    name = config.name
+    asset = Asset(
+        name=f"{name}_new_data",
+        uri=f"x-retraining://{name}/new",
+        watchers=[
+            AssetWatcher(name=f"{name}_queue", trigger=NewDataTrigger(queue_name(name), config.aws.model_dump()))
+        ],
+    )
+    job: dict[str, Any] = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}
+    with DAG(
+        dag_id=f"{name.replace('-', '_')}_retraining",
+        description=config.description,
+        doc_md=doc_md,
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable(config.schedule.cron, timezone="UTC"), assets=[asset]
+        ),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=_limit_of_a_run(config),
+        tags=["retraining", name],
+        params=_params(config),
+        default_args={
+            "owner": config.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=15),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=5),
+            "execution_timeout": SHORT,
+            "on_failure_callback": steps.note_failure,
+        },
+        on_failure_callback=steps.notify_failure,
+    ) as dag:
+        start = EmptyOperator(task_id="start")
+        sense_new_data = NewDataSensor(task_id="sense_new_data", look=steps.look_for_work)
+        claim_new_data = PythonOperator(task_id="claim_new_data", python_callable=steps.claim_new_data)
+        crawl_data = AwsJobOperator(
+            task_id="crawl_data",
+            kind="glue_crawler",
+            step="crawl",
+            python_callable=with_results(steps.crawl_request, plan=PLAN),
+            max_wait=timedelta(minutes=30),
+            on_success=steps.check_schema,
+            **job,
+        )
+        preprocess_data = AwsJobOperator(
+            task_id="preprocess_data",
+            kind="glue_job",
+            step="merge",
+            python_callable=with_results(steps.merge_request, plan=PLAN),
+            max_wait=timedelta(minutes=config.etl.max_runtime_minutes + 10),
+            **job,
+        )
+        check_data_quality = PythonOperator(
+            task_id="check_data_quality", python_callable=with_results(steps.check_data_quality, plan=PLAN)
+        )
+        training_operator, training_body = _in_form(
+            config.steps.training,
+            "training",
+            with_results(steps.training_request, plan=PLAN, dataset=DATASET),
+            with_results(steps.training_context, plan=PLAN, dataset=DATASET),
+        )
+        training = training_operator.partial(
+            task_id="training",
+            kind="training",
+            step="train",
+            **training_body,
+            max_wait=timedelta(seconds=config.training.max_runtime_seconds + 900),
+            map_index_template="{{ task.op_kwargs['candidate'] }}",
+            **job,
+        ).expand(op_kwargs=[{"candidate": candidate.name} for candidate in config.training.candidates])
+        evaluation_operator, evaluation_body = _in_form(
+            config.steps.evaluation,
+            "evaluation",
+            with_results(steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+            with_results(steps.evaluation_context, plan=PLAN, dataset=DATASET, trained=TRAINED),
+        )
+        evaluate_model = evaluation_operator(
+            task_id="evaluate_model",
+            kind="processing",
+            step="evaluate",
+            **evaluation_body,
+            max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
+            **job,
+        )
+        analyze_results = PythonOperator(
+            task_id="analyze_results", python_callable=with_results(steps.analyze_results, plan=PLAN)
+        )
+        check_threshold = BranchPythonOperator(
+            task_id="check_threshold",
+            python_callable=with_results(steps.check_threshold, plan=PLAN, analysis=ANALYSIS),
+        )
+        register_candidate = with_results(
+            steps.register_model, plan=PLAN, dataset=DATASET, trained=TRAINED, evaluated=EVALUATED, decision=DECISION
+        )
+        approved = BranchPythonOperator(task_id="approved", python_callable=steps.after_approval)
+        rejected = PythonOperator(task_id="rejected", python_callable=register_candidate)
+        await_approval = ApprovalOperator(
+            task_id="await_approval",
+            subject=f"Deploy the new {name} model?",
+            body="{{ ti.xcom_pull(task_ids='check_threshold', key='decision')['reason'] }}",
+            defaults="Reject",
+            response_timeout=timedelta(hours=config.approval.timeout_hours),
+            execution_timeout=None,
+            retries=0,
+        )
+        register_model = PythonOperator(
+            task_id="register_model", python_callable=register_candidate, trigger_rule=ANY_BRANCH
+        )
+        deploy_model = AwsJobOperator(
+            task_id="deploy_model",
+            kind="endpoint",
+            step="deploy",
+            python_callable=with_results(steps.deploy_request, plan=PLAN, trained=TRAINED),
+            max_wait=timedelta(seconds=config.deployment.max_wait_seconds),
+            **job,
+        )
+        verify_endpoint = PythonOperator(
+            task_id="verify_endpoint",
+            python_callable=with_results(
+                steps.verify_endpoint, plan=PLAN, package=Result("register_model"), deployed=Result("deploy_model")
+            ),
+            execution_timeout=timedelta(seconds=config.deployment.max_wait_seconds) + SHORT,
+        )
+        publish_report = PythonOperator(
+            task_id="publish_report",
+            python_callable=with_results(
+                steps.publish_report,
+                plan=PLAN,
+                dataset=DATASET,
+                trained=TRAINED,
+                evaluated=EVALUATED,
+                analysis=ANALYSIS,
+                decision=DECISION,
+                registered=Result("register_model"),
+                rejected=Result("rejected"),
+                verified=Result("verify_endpoint"),
+            ),
+            trigger_rule=ANY_BRANCH,
+        )
+        end = EmptyOperator(task_id="end")
+        stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
+        chain(start, sense_new_data, claim_new_data, crawl_data, preprocess_data, check_data_quality)
+        chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
+        chain(
+            approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end, stop_leftovers
+        )
+        approved >> [register_model, publish_report]
+        rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
+    return dag
+
+
+def with_chosen_forms(config: ModelConfig, sdk_steps: str) -> ModelConfig:
+    """Return the configuration with these steps, separated by commas, in the form ``sdk``, whatever model.yaml says.
+
+    Raises:
+        ConfigError: there is no step of such a name.
+
+    """
+    names = [name for part in sdk_steps.split(",") if (name := part.strip())]
+    if unknown := sorted(set(names) - set(Steps.model_fields)):
+        raise ConfigError(
+            f"{SDK_STEPS_VARIABLE} names {', '.join(unknown)}; it may name {', '.join(Steps.model_fields)}"
+        )
+    chosen = {name: "sdk" for name in names}
+    return config.model_copy(update={"steps": config.steps.model_copy(update=chosen)}) if chosen else config
+
+
+def _in_form(
+    form: Form, function: str, request: Callable[..., Any], context: Callable[..., Any]
+) -> tuple[type[JobOperator], dict[str, Any]]:
+    """Return the operator of a step's form, and the arguments that say what it submits."""
+    if form == "sdk":
+        return SdkJobOperator, {"function": function, "python_callable": context}
+    return AwsJobOperator, {"python_callable": request}
+
+
+def _params(config: ModelConfig) -> dict[str, Any]:
+    """Return the form that the Airflow UI shows for a manual run."""
+    names = [candidate.name for candidate in config.training.candidates]
+    return {
+        "force_retrain": Param(
+            False, type="boolean", title="Retrain without new data", description="Train even when there is nothing new."
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Train and judge, but neither register nor deploy."
+        ),
+        "require_approval": Param(
+            config.approval.required,
+            type="boolean",
+            title="Ask a person",
+            description=f"A better model waits up to {config.approval.timeout_hours} h for a person's word; silence is no.",
+        ),
+        "rmse_threshold": Param(
+            None,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="RMSE threshold",
+            description=f"Largest test RMSE that may be deployed, instead of {config.gate.rmse_threshold:g} of model.yaml.",
+        ),
+        "candidate": Param(
+            "all", type="string", enum=["all", *names], title="Candidates", description="Which algorithms to train."
+        ),
+        "hyperparameters": Param(
+            {},
+            type="object",
+            title="Hyperparameters",
+            description='Added to every candidate\'s own, for example {"seed": 1}.',
+        ),
+        "dataset_version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Dataset version",
+            description="Train on this version instead of merging new files.",
+        ),
+    }
+
+
+def _limit_of_a_run(config: ModelConfig) -> timedelta:
+    """Return a limit that no healthy run reaches: all steps at their own limits, and a person's answer."""
+    seconds = (
+        config.training.max_runtime_seconds + config.evaluation.max_runtime_seconds + config.deployment.max_wait_seconds
+    )
+    return timedelta(hours=4 + config.approval.timeout_hours, minutes=config.etl.max_runtime_minutes, seconds=seconds)

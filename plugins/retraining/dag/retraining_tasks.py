@@ -1,0 +1,88 @@
+"""All task bodies of a retraining run, and those that end it: report and leftovers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retraining.aws.documents import put_json, utc_now
+from retraining.dag.data_tasks import DataTasks
+from retraining.dag.serving_tasks import ServingTasks
+from retraining.jobs import leftovers
+from retraining.jobs.plan import RunPlan
+from retraining.telling.run_report import lineage_of, outcome_of, write_report
+
+log = logging.getLogger(__name__)
+
+
+class RetrainingTasks(DataTasks, ServingTasks):
+    """Task bodies of one model's retraining DAG."""
+
+    def publish_report(
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        trained: Sequence[Any],
+        evaluated: Mapping[str, Any],
+        analysis: Mapping[str, Any],
+        decision: Mapping[str, Any],
+        params: Mapping[str, Any],
+        registered: Mapping[str, Any] | None,
+        rejected: Mapping[str, Any] | None,
+        verified: Mapping[str, Any] | None,
+        dag_run: Any,
+    ) -> dict[str, Any]:
+        """Write the run's summary and report, note in the dataset log that this version has a judged model, and tell the topic."""
+        run = RunPlan.model_validate(plan)
+        package = registered or rejected
+        outcome = decision["decision"]
+        if decision["promote"] and not verified:
+            outcome = "approved, not deployed (dry run)"
+            if not params.get("dry_run"):
+                outcome = "declined by a person"
+                declined = {**decision, "promote": False, "decision": outcome}
+                package = self.register_model(plan, dataset, trained, evaluated, declined, params)
+        champion = analysis.get("champion")
+        summary = {
+            "model": run.model,
+            "run_key": run.run_key,
+            "dataset_version": dataset["version"],
+            **dataset["rows"],
+            "rows_by_split": dataset["rows_by_split"],
+            "rmse_challenger": analysis["challenger"]["rmse"],
+            "rmse_champion": champion["rmse"] if champion else None,
+            "decision": outcome,
+            "reason": decision["reason"],
+            "endpoint": self.config.deployment.endpoint if verified else None,
+            "endpoint_config": verified["config"] if verified else None,
+            "model_package": package["arn"] if package else None,
+            "training_job": self.best_candidate(trained)["name"],
+            "smoke": verified["smoke"] if verified else None,
+        }
+        platform = self.platform
+        report = write_report(
+            self._s3,
+            platform,
+            run,
+            lineage_of(run, platform, summary, trained, evaluated),
+            summary=summary,
+            analysis=analysis,
+            decision=decision,
+            target=self.config.contract.target,
+            group=self.config.evaluation.group,
+            created_at=utc_now(),
+        )
+        summary["report"] = report
+        put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}summary.json", summary)
+        if package:  # a dry run leaves the version unjudged, so that a real run follows
+            self._judged(run, outcome, package["arn"])
+        self.outcomes.tell(outcome_of(summary, analysis, decision, report, platform.region), dag_run)
+        return summary
+
+    def stop_leftovers(self) -> list[str]:
+        """Stop what is still in progress when the run ends; a model has one run at a time, so no task waits for it."""
+        stopped = leftovers.stop_leftovers(self.access, self.config.name, self.platform.glue_job)
+        for title in stopped:
+            log.warning("%s was still in progress without a task and is stopped", title)
+        return stopped

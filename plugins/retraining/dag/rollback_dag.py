@@ -1,0 +1,96 @@
+"""Turns a model folder into its rollback DAG; parsing reads ``model.yaml`` and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, Param, chain
+
+from retraining.dag.operators import AwsJobOperator
+from retraining.dag.rollback_tasks import RollbackTasks
+from retraining.dag.task_results import Result, with_results
+from retraining.settings.model_config import load_model_config
+
+SHORT = timedelta(minutes=10)
+ROLLBACK = Result("choose_package")
+
+
+def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
+    """Build the DAG ``NAME_rollback`` of a model folder; it runs by hand only.
+
+    Args:
+        folder: holds model.yaml.
+        doc_md: what the Airflow UI shows about the DAG, usually the DAG file's docstring.
+
+    Raises:
+        ConfigError: model.yaml is wrong.
+
+    """
+    config = load_model_config(folder / "model.yaml")
+    steps = RollbackTasks(config)
+    longest = timedelta(seconds=config.deployment.max_wait_seconds)
+    with DAG(
+        dag_id=f"{config.name.replace('-', '_')}_rollback",
+        description=f"Return the endpoint of {config.name} to an earlier approved model",
+        doc_md=doc_md,
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=2 * longest + timedelta(hours=2),
+        tags=["rollback", config.name],
+        params={
+            "package": Param(
+                None,
+                type=["null", "string"],
+                title="Package",
+                description="Version number or ARN of the model package to return to; empty: the approved one before the newest.",
+            ),
+            "why": Param(
+                type="string",
+                minLength=3,
+                title="Why",
+                description="Goes into the record, the registry and the message.",
+            ),
+            "who": Param(
+                None,
+                type=["null", "string"],
+                title="Who",
+                description="Only counts when Airflow does not know who started the run.",
+            ),
+        },
+        default_args={
+            "owner": config.owner,
+            "retries": 4,  # an endpoint that is just changing can be asked again after minutes
+            "retry_delay": timedelta(seconds=15),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=5),
+            "execution_timeout": SHORT,
+            "on_failure_callback": steps.note_failure,
+        },
+        on_failure_callback=steps.notify_failure,
+    ) as dag:
+        choose_package = PythonOperator(task_id="choose_package", python_callable=steps.choose_package)
+        return_endpoint = AwsJobOperator(
+            task_id="return_endpoint",
+            kind="endpoint",
+            model=config.name,
+            step="rollback",
+            access=config.aws,
+            python_callable=with_results(steps.deploy_request, rollback=ROLLBACK),
+            max_wait=longest,
+            poll_seconds=steps.poll_seconds,
+        )
+        verify_endpoint = PythonOperator(
+            task_id="verify_endpoint",
+            python_callable=with_results(steps.verify_endpoint, rollback=ROLLBACK, deployed=Result("return_endpoint")),
+            execution_timeout=longest + SHORT,
+        )
+        record_rollback = PythonOperator(
+            task_id="record_rollback",
+            python_callable=with_results(steps.record_rollback, rollback=ROLLBACK, verified=Result("verify_endpoint")),
+        )
+        chain(choose_package, return_endpoint, verify_endpoint, record_rollback)
+    return dag

@@ -1,0 +1,202 @@
+"""The bodies of the rollback DAG's tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from retraining.aws.clients import client
+from retraining.aws.documents import get_json, put_json, put_json_once, split_uri, utc_now
+from retraining.aws.errors import error_code
+from retraining.aws.platform_parameter import read_platform
+from retraining.jobs import requests as job_requests
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.serving import deployment, registry
+from retraining.serving.registry import Package
+from retraining.serving.rollback import Rollback, RollbackError, choose, rollback_id
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ModelConfig
+from retraining.settings.platform import Platform
+from retraining.telling.outcomes import Outcome, Outcomes
+from retraining.telling.run_report import object_url
+
+log = logging.getLogger(__name__)
+
+
+class RollbackTasks:
+    """Task bodies of one model's rollbacks.
+
+    Args:
+        config: the model's configuration.
+
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.access: AwsAccess = config.aws
+        self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The model's AWS resources."""
+        return read_platform(self.config.platform_parameter, self.access)
+
+    @property
+    def _s3(self) -> Any:
+        return client("s3", self.access)
+
+    @property
+    def _sagemaker(self) -> Any:
+        return client("sagemaker", self.access)
+
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at the endpoint."""
+        return self.platform.poll_seconds
+
+    def choose_package(self, params: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Decide once what this run goes back to, and record who wants it and why; a repeated task finds the decision.
+
+        Raises:
+            AirflowFailException: there is no such package, its artifact or smoke request is gone, nobody says who it is, or the run is
+                an old one and newer models were approved since.
+
+        """
+        who = getattr(dag_run, "triggering_user_name", None) or params.get("who")
+        if not who:
+            raise AirflowFailException("Airflow does not say who started this run: give the parameter 'who'")
+        uri = self._record_uri(rollback_id(dag_run))
+        known = list(registry.packages(self._sagemaker, self.config.name))
+        try:
+            return self._unless_outdated(get_json(self._s3, uri), known)
+        except LookupError:
+            pass
+        try:
+            target, newer = choose(known, params.get("package"))
+        except RollbackError as error:
+            raise AirflowFailException(f"model {self.config.name}: {error}") from error
+        self._check_artifact(target)
+        decided = Rollback(
+            id=rollback_id(dag_run),
+            target=target,
+            abandoned=newer,
+            who=who,
+            why=params["why"],
+            decided_at=utc_now(),
+            previous_config=deployment.current_config(self._sagemaker, self.config.deployment.endpoint),
+            smoke=self._smoke(target),
+        )
+        log.info("package %d is to serve again; abandoned: %s", target.version, [item.version for item in newer])
+        return dict(put_json_once(self._s3, uri, decided.model_dump(mode="json")))
+
+    def deploy_request(self, rollback: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for the endpoint to be brought to the package's model: blue/green at once, because a rollback is urgent."""
+        decided, config, sagemaker = Rollback.model_validate(rollback), self.config, self._sagemaker
+        role = self.platform.sagemaker_role_arn
+        model = deployment.ensure_model(sagemaker, config.name, decided.target.container, role)
+        request = job_requests.endpoint_config_request(config, self.platform, model)
+        name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
+        return {"EndpointName": config.deployment.endpoint, "EndpointConfigName": name}
+
+    def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any]) -> dict[str, Any]:
+        """Prove that the endpoint answers as the package was evaluated.
+
+        Raises:
+            AirflowFailException: it does not; the endpoint went back to what it served before, the registry is unchanged.
+
+        """
+        decided, settings = Rollback.model_validate(rollback), self.config.deployment
+        try:
+            answer = deployment.verify(
+                self._sagemaker,
+                client("sagemaker-runtime", self.access),
+                settings.endpoint,
+                deployed["config"],
+                decided.smoke,
+                settings.smoke_tolerance,
+            )
+        except deployment.VerificationError as error:
+            outcome = deployment.roll_back(
+                self._sagemaker,
+                settings.endpoint,
+                deployed["config"],
+                decided.previous_config,
+                settings.max_wait_seconds,
+                self.platform.poll_seconds,
+            )
+            raise AirflowFailException(f"{error}; {outcome}; the registry is unchanged") from error
+        return {"endpoint": settings.endpoint, "config": deployed["config"], "answer": answer}
+
+    def record_rollback(self, rollback: Mapping[str, Any], verified: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Make the registry say what serves, complete the record, and tell the topic."""
+        decided, region = Rollback.model_validate(rollback), self.platform.region
+        reason = f"{decided.why} ({decided.who}, rollback {decided.id})"
+        registry.reinstate(self._sagemaker, decided.target, reason)
+        registry.abandon(self._sagemaker, decided.abandoned, decided.id, reason)
+        uri = self._record_uri(decided.id)
+        record = {**decided.model_dump(mode="json"), "done_at": utc_now(), "config": verified["config"]}
+        put_json(self._s3, uri, record)
+        endpoint = verified["endpoint"]
+        facts = (
+            ("Who", decided.who),
+            ("Serves again", decided.target.arn),
+            ("Abandoned", ", ".join(item.arn for item in decided.abandoned) or None),
+            ("Endpoint config", verified["config"]),
+            ("Smoke answer", float(verified["answer"])),
+        )
+        links = (
+            ("Record", uri),
+            ("Record in the console", object_url(region, uri)),
+            ("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint})),
+        )
+        sentence = f"Endpoint {endpoint} serves package {decided.target.version} again: {decided.why}"
+        self.outcomes.tell(Outcome("rolled back", sentence, facts, links), dag_run)
+        return record
+
+    def note_failure(self, context: Any) -> None:
+        """Note why a task failed, for the message; the failure callback of every task."""
+        self.outcomes.note_failure(context)
+
+    def notify_failure(self, context: Any) -> None:
+        """Tell the topic that a rollback failed; the DAG's failure callback."""
+        self.outcomes.tell_failure(context)
+
+    def _unless_outdated(self, record: dict[str, Any], known: Sequence[Package]) -> dict[str, Any]:
+        """Return the decision of an earlier try, unless the world has moved on since."""
+        decided = Rollback.model_validate(record)
+        since = choose(known, decided.target.arn)[1] if decided.done_at else ()
+        if since:
+            raise AirflowFailException(
+                f"this rollback was done at {decided.done_at}, and package {since[0].version} was approved since: start a new run to go "
+                "back from that one"
+            )
+        return record
+
+    def _record_uri(self, rollback: str) -> str:
+        return f"s3://{self.platform.bucket}/{self.config.name}/rollbacks/{rollback}.json"
+
+    def _check_artifact(self, target: Package) -> None:
+        from botocore.exceptions import ClientError
+
+        bucket, key = split_uri(target.model_data)
+        try:
+            self._s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) != "404":  # HEAD has no body that could say NoSuchKey
+                raise
+            raise AirflowFailException(
+                f"the artifact of model package {target.version}, {target.model_data}, was cleared away: deployment.keep is "
+                f"{self.config.deployment.keep}. Choose a newer package, or restore an old version of the object"
+            ) from error
+
+    def _smoke(self, target: Package) -> dict[str, Any]:
+        uri = f"s3://{self.platform.bucket}/{self.config.name}/runs/{target.metadata.get('run_key')}/evaluation/smoke.json"
+        try:
+            return dict(get_json(self._s3, uri))
+        except LookupError as error:
+            raise AirflowFailException(
+                f"model package {target.version} cannot be verified in service: its evaluation's {uri} is gone"
+            ) from error

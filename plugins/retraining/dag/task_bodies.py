@@ -1,0 +1,68 @@
+"""What the task bodies of one model share: its configuration, its platform, and clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from retraining.aws.clients import client
+from retraining.aws.platform_parameter import read_platform
+from retraining.dataset.log import (
+    DatasetLog,
+)
+from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ModelConfig
+from retraining.settings.platform import Platform
+from retraining.telling.outcomes import Outcomes
+
+
+class TaskBodies:
+    """Task bodies of one model.
+
+    Args:
+        config: the model's configuration.
+        folder: the model's folder, whose code runs inside the jobs.
+
+    """
+
+    def __init__(self, config: ModelConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self.access: AwsAccess = config.aws
+        self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The model's AWS resources."""
+        return read_platform(self.config.platform_parameter, self.access)
+
+    @property
+    def _s3(self) -> Any:
+        return client("s3", self.access)
+
+    @property
+    def _sagemaker(self) -> Any:
+        return client("sagemaker", self.access)
+
+    @property
+    def _dataset(self) -> DatasetLog:
+        return DatasetLog(self._s3, self.platform.bucket, f"{self.config.name}/")
+
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at a job."""
+        return self.platform.poll_seconds
+
+    def note_failure(self, context: Any) -> None:
+        """Note why a task failed, for the message; the failure callback of every task."""
+        self.outcomes.note_failure(context)
+
+    def notify_failure(self, context: Any) -> None:
+        """Tell the topic that a run failed or refused its data; the DAG's failure callback."""
+        self.outcomes.tell_failure(context)
+
+    def _policy(self, params: Mapping[str, Any]) -> Any:
+        threshold = params.get("rmse_threshold")
+        policy = self.config.gate
+        return policy if threshold is None else policy.model_copy(update={"rmse_threshold": threshold})

@@ -1,0 +1,110 @@
+"""Bringing an endpoint to an endpoint config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retraining.aws.clients import client
+from retraining.aws.errors import error_code, is_not_found
+from retraining.jobs.job import Handle, JobBusyError, JobStatus, Submitted
+from retraining.jobs.log_tail import cloudwatch_tail
+from retraining.settings.access import AwsAccess
+
+
+@dataclass(frozen=True)
+class EndpointUpdate:
+    """Bringing an endpoint to an endpoint config. SageMaker's own roll-back ends ``InService`` on the old config: that is a failure."""
+
+    def submit(self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any]) -> Submitted:
+        """Create or update the endpoint, or adopt the change that already leads to this config.
+
+        Raises:
+            JobBusyError: the endpoint is changing to another config.
+
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            return self._change(access, model, request)
+        except ClientError as error:
+            if not _is_changed_meanwhile(error):
+                raise
+            return self._change(access, model, request)  # an earlier reply was lost, or another writer was faster
+
+    def _change(self, access: AwsAccess, model: str, request: Mapping[str, Any]) -> Submitted:
+        from botocore.exceptions import ClientError
+
+        sagemaker = client("sagemaker", access)
+        name, config = request["EndpointName"], request["EndpointConfigName"]
+        handle = {"endpoint": name, "config": config}
+        try:
+            endpoint = sagemaker.describe_endpoint(EndpointName=name)
+        except ClientError as error:
+            if not is_not_found(error):
+                raise
+            endpoint = None
+        if (
+            endpoint and endpoint["EndpointStatus"] == "Failed"
+        ):  # a failed creation cannot be updated, and serves nothing
+            sagemaker.delete_endpoint(EndpointName=name)
+            sagemaker.get_waiter("endpoint_deleted").wait(
+                EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+            )
+            endpoint = None
+        if endpoint is None:
+            sagemaker.create_endpoint(**request, Tags=[{"Key": "retraining:model", "Value": model}])
+            return Submitted(handle, adopted=False)
+        if endpoint["EndpointStatus"] == "InService":
+            if endpoint["EndpointConfigName"] == config:
+                return Submitted(handle, adopted=True)
+            sagemaker.update_endpoint(**request)
+            return Submitted(handle, adopted=False)
+        pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName", endpoint["EndpointConfigName"])
+        if pending == config:
+            return Submitted(handle, adopted=True)
+        raise JobBusyError(
+            f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}; this task tries again later"
+        )
+
+    def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
+        """Look at the endpoint; it must be in service *on the intended config*."""
+        endpoint = client("sagemaker", access).describe_endpoint(EndpointName=handle["endpoint"])
+        state, config = endpoint["EndpointStatus"], endpoint["EndpointConfigName"]
+        reason = endpoint.get("FailureReason", "")
+        if state in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            return JobStatus(state, "running")
+        if state == "InService" and config == handle["config"]:
+            return JobStatus(state, "succeeded")
+        if state == "InService":
+            return JobStatus(
+                "RolledBack", "failed", f"{handle['config']} did not come up, {config} still serves. {reason}".strip()
+            )
+        return JobStatus(state, "failed", reason)
+
+    def stop(self, access: AwsAccess, handle: Handle) -> None:
+        """Do nothing: an endpoint update cannot be stopped, and ends in a serving state by itself."""
+
+    def result(self, access: AwsAccess, handle: Handle) -> dict[str, Any]:
+        """Return endpoint and config."""
+        return {"name": handle["endpoint"], "endpoint": handle["endpoint"], "config": handle["config"]}
+
+    def title(self, handle: Handle) -> str:
+        """Name the endpoint."""
+        return f"SageMaker endpoint {handle['endpoint']}"
+
+    def log_tail(self, access: AwsAccess, handle: Handle) -> list[str]:
+        """Return the last lines that the endpoint's containers logged."""
+        return cloudwatch_tail(access, f"/aws/sagemaker/Endpoints/{handle['endpoint']}", "")
+
+    def console_url(self, region: str, handle: Handle) -> str:
+        """Link to the endpoint."""
+        return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/endpoints/{handle['endpoint']}"
+
+
+def _is_changed_meanwhile(error: Exception) -> bool:
+    """Tell whether AWS refused to create or update an endpoint because it exists or changes already."""
+    message = str(getattr(error, "response", {}).get("Error", {}).get("Message", "")).lower()
+    refusals = ("already exist", "cannot update in-progress")
+    return error_code(error) == "ValidationException" and any(words in message for words in refusals)

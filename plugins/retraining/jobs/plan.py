@@ -1,0 +1,156 @@
+"""The plan of one run: what it merges, what it trains on, with which code, against which champion.
+
+A plan is made once, by ``claim_new_data``, from content alone. The same files, code and configuration give the same plan and the same
+``run_key``, so a second run of it finds every job already done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retraining.aws.naming import digest
+from retraining.dataset.log import FileRecord, LogState
+from retraining.settings.strict import Strict
+
+
+class Champion(Strict):
+    """The approved model that serves: its package, artifact and the work that made it."""
+
+    package_arn: str
+    model_data: str
+    work_digest: str = ""
+    run_key: str = ""
+
+
+class RunPlan(Strict):
+    """Everything that later tasks need to know; small enough for XCom."""
+
+    model: str
+    run_key: str
+    work_digest: str
+    version: int
+    """Dataset version that is trained on."""
+    batch: str | None
+    """Batch that has to be merged to make that version, None when it exists already."""
+    files: int = 0
+    code_digest: str
+    candidates: tuple[str, ...]
+    champion: Champion | None = None
+    reason: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """The model's prefix in the bucket."""
+        return f"{self.model}/"
+
+    @property
+    def run_prefix(self) -> str:
+        """Where the run's documents are."""
+        return f"{self.prefix}runs/{self.run_key}/"
+
+    def manifest_uri(self, bucket: str) -> str:
+        """S3 URI of the merge's manifest. It belongs to the batch, not to the run: the same batch is merged once."""
+        return f"s3://{bucket}/{self.prefix}batches/{self.batch}/manifest.json"
+
+    def code_uri(self, bucket: str) -> str:
+        """S3 prefix of the model's code files."""
+        return f"s3://{bucket}/{self.prefix}code/{self.code_digest}/"
+
+    def source_uri(self, bucket: str) -> str:
+        """S3 URI of the training job's source archive."""
+        return f"{self.code_uri(bucket)}sourcedir.tar.gz"
+
+
+def work_digest(batches: Sequence[str], code: str, settings: Mapping[str, Any]) -> str:
+    """Return the digest of a piece of work: the data set as an ordered list of batches, the code and what the settings say."""
+    return digest({"batches": list(batches), "code": code, "settings": settings})
+
+
+def make_plan(
+    *,
+    model: str,
+    state: LogState,
+    batch: str | None,
+    files: int,
+    code_digest: str,
+    settings: Mapping[str, Any],
+    candidates: Sequence[str],
+    champion: Champion | None,
+    version: int | None = None,
+    reason: str = "",
+) -> RunPlan:
+    """Make the plan of a run.
+
+    The run key also names the champion, because a comparison with another champion is other work. There is one exception: when the
+    champion came out of this very piece of work, its run key is taken again, so that a second run on unchanged input finds its jobs.
+
+    Args:
+        model: the model's name.
+        state: the dataset log.
+        batch: digest of the batch of new files, None without new files.
+        files: number of new files.
+        code_digest: digest of the model's code.
+        settings: configuration and parameters that change what is trained or evaluated.
+        candidates: names of the candidates to train.
+        champion: the approved model, if any.
+        version: pin to this existing dataset version.
+        reason: why the run works.
+
+    Raises:
+        LookupError: the pinned version does not exist, or there is no data at all.
+
+    """
+    if version is not None:
+        state, batch, files = state.at(version), None, 0
+    batches = [*state.batches, *([batch] if batch else [])]
+    if not batches:
+        raise LookupError(
+            f"model {model} has no data: upload the original data set below {model}/raw/ or files below {model}/new/"
+        )
+    work = work_digest(batches, code_digest, settings)
+    if champion and champion.work_digest == work:
+        run_key = champion.run_key
+    else:
+        run_key = (
+            f"v{len(batches)}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
+        )
+    return RunPlan(
+        model=model,
+        run_key=run_key,
+        work_digest=work,
+        version=len(batches),
+        batch=batch,
+        files=files,
+        code_digest=code_digest,
+        candidates=tuple(candidates),
+        champion=champion,
+        reason=reason,
+    )
+
+
+def merge_manifest(
+    *,
+    plan: RunPlan,
+    bucket: str,
+    files: Sequence[FileRecord],
+    contract: Mapping[str, Any],
+    split: Mapping[str, int],
+    history: Sequence[str],
+) -> dict[str, Any]:
+    """Return the document that tells the Glue script what to merge and where to write."""
+    root = f"s3://{bucket}/{plan.prefix}"
+    return {
+        "schema_version": 1,
+        "model": plan.model,
+        "batch": plan.batch,
+        "bucket": bucket,
+        "prefix": plan.prefix,
+        "files": [record.model_dump(mode="json") for record in files],
+        "contract": dict(contract),
+        "split": dict(split),
+        "history": list(history),
+        "output": f"{root}dataset/",
+        "quarantine": f"{root}quarantine/",
+        "report": f"{root}batches/{plan.batch}/etl_report.json",
+    }

@@ -1,0 +1,226 @@
+"""The requests that go to AWS, as plain functions of configuration and plan.
+
+Each returns the dict that the AWS API documents, in AWS spelling, without a name and without anything that changes from run to run: its
+digest becomes the job's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from retraining.aws.image_uris import image_uri
+from retraining.jobs.plan import RunPlan
+from retraining.settings.model_config import Candidate, ModelConfig
+from retraining.settings.platform import Platform
+
+PROCESSING = "/opt/ml/processing"
+
+
+def hyperparameter(value: Any) -> str:
+    """Encode a value as the SageMaker training toolkit decodes it: JSON text.
+
+    A mapping is sent as a string that holds JSON, which the script gets as it is: of a mapping the toolkit would make ``a=1,b=2``.
+    """
+    text = json.dumps(value, sort_keys=True)
+    return json.dumps(text) if isinstance(value, Mapping) else text
+
+
+def glue_job_request(config: ModelConfig, platform: Platform, plan: RunPlan) -> dict[str, Any]:
+    """StartJobRun for the merge of the plan's batch."""
+    return {
+        "JobName": platform.glue_job,
+        "Arguments": {"--manifest": plan.manifest_uri(platform.bucket)},
+        "WorkerType": config.etl.worker_type,
+        "NumberOfWorkers": config.etl.number_of_workers,
+        "Timeout": config.etl.max_runtime_minutes,
+    }
+
+
+def manifest_channel(uri: str) -> dict[str, Any]:
+    """Return an S3 data source that names its objects one by one, so that only what the dataset log knows is read."""
+    return {"S3DataType": "ManifestFile", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+
+
+def training_request(
+    config: ModelConfig, platform: Platform, plan: RunPlan, candidate: Candidate, manifests: Mapping[str, str]
+) -> dict[str, Any]:
+    """CreateTrainingJob for one candidate.
+
+    Args:
+        config: the model's configuration.
+        platform: bucket and role.
+        plan: code and dataset version.
+        candidate: algorithm and hyperparameters.
+        manifests: S3 URI of the manifest of the splits ``train`` and ``validation``.
+
+    """
+    training = config.training
+    toolkit = {
+        "sagemaker_program": "train.py",
+        "sagemaker_submit_directory": plan.source_uri(platform.bucket),
+        "sagemaker_region": platform.region,
+    }
+    arguments = {
+        "columns": list(config.contract.training_columns),
+        "target": config.contract.target,
+        "group": config.evaluation.group,
+        "dataset-version": plan.version,
+        **candidate.hyperparameters,
+    }
+    return {
+        "AlgorithmSpecification": {
+            "TrainingImage": image_uri(candidate.image or training.image, platform.region),
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in sorted(training.metrics.items())],
+        },
+        "HyperParameters": {name: hyperparameter(value) for name, value in {**toolkit, **arguments}.items()},
+        "InputDataConfig": [
+            {
+                "ChannelName": split,
+                "DataSource": {"S3DataSource": manifest_channel(manifests[split])},
+                "ContentType": "text/csv",
+            }
+            for split in ("train", "validation")
+        ],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{platform.bucket}/{plan.prefix}models/"},
+        "ResourceConfig": {
+            "InstanceType": training.instance_type,
+            "InstanceCount": training.instance_count,
+            "VolumeSizeInGB": training.volume_gb,
+        },
+        "RoleArn": platform.sagemaker_role_arn,
+        "StoppingCondition": {"MaxRuntimeInSeconds": training.max_runtime_seconds},
+    }
+
+
+def evaluation_request(
+    config: ModelConfig, platform: Platform, plan: RunPlan, test_manifest: str, challenger: str, champion: str | None
+) -> dict[str, Any]:
+    """CreateProcessingJob that scores both models on the same test rows.
+
+    Args:
+        config: the model's configuration.
+        platform: bucket and role.
+        plan: code and output place.
+        test_manifest: S3 URI of the manifest of the test split.
+        challenger: S3 URI of the challenger's model.tar.gz.
+        champion: S3 URI of the champion's model.tar.gz, None for a first model.
+
+    """
+    models = {"challenger": challenger} | ({"champion": champion} if champion else {})
+    inputs = [
+        processing_input("code", plan.code_uri(platform.bucket), "S3Prefix"),
+        processing_input("test", test_manifest, "ManifestFile"),
+        *(processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
+    ]
+    arguments = ["--test", f"{PROCESSING}/input/test", "--output", f"{PROCESSING}/output"]
+    for name in models:
+        arguments += [f"--{name}", f"{PROCESSING}/input/{name}"]
+    arguments += ["--columns", json.dumps(config.contract.training_columns), "--target", config.contract.target]
+    arguments += ["--group", config.evaluation.group]
+    return {
+        "AppSpecification": {
+            "ImageUri": image_uri(config.evaluation.image, platform.region),
+            "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/evaluate.py"],
+            "ContainerArguments": arguments,
+        },
+        "ProcessingInputs": inputs,
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "evaluation",
+                    "S3Output": {
+                        "S3Uri": f"s3://{platform.bucket}/{plan.run_prefix}evaluation/",
+                        "LocalPath": f"{PROCESSING}/output",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": config.evaluation.instance_type,
+                "InstanceCount": config.evaluation.instance_count,
+                "VolumeSizeInGB": config.evaluation.volume_gb,
+            }
+        },
+        "RoleArn": platform.sagemaker_role_arn,
+        "StoppingCondition": {"MaxRuntimeInSeconds": config.evaluation.max_runtime_seconds},
+    }
+
+
+def processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:
+    """Return an input of a processing job, which finds it below /opt/ml/processing/input/NAME."""
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"{PROCESSING}/input/{name}",
+            "S3DataType": data_type,
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def serving_container(config: ModelConfig, platform: Platform, model_data: str) -> dict[str, Any]:
+    """Return a model's container: SageMaker's scikit-learn image running the inference code that lies inside the artifact."""
+    return {
+        "Image": image_uri(config.deployment.image, platform.region),
+        "ModelDataUrl": model_data,
+        "Environment": {
+            "SAGEMAKER_PROGRAM": "inference.py",
+            "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+            "SAGEMAKER_REGION": platform.region,
+        },
+    }
+
+
+def endpoint_config_request(config: ModelConfig, platform: Platform, model: str) -> dict[str, Any]:
+    """CreateEndpointConfig with one variant and data capture."""
+    deployment = config.deployment
+    request: dict[str, Any] = {
+        "ProductionVariants": [
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": model,
+                "InstanceType": deployment.instance_type,
+                "InitialInstanceCount": deployment.instance_count,
+                "InitialVariantWeight": 1.0,
+                "ContainerStartupHealthCheckTimeoutInSeconds": deployment.startup_timeout_seconds,
+            }
+        ]
+    }
+    if deployment.data_capture_percent:
+        request["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": deployment.data_capture_percent,
+            "DestinationS3Uri": f"s3://{platform.bucket}/{config.name}/captured/",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+        }
+    return request
+
+
+def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any]:
+    """CreateEndpoint or UpdateEndpoint, blue/green with a canary and alarms where model.yaml asks for it."""
+    request: dict[str, Any] = {"EndpointName": config.deployment.endpoint, "EndpointConfigName": endpoint_config}
+    canary = config.deployment.canary
+    if canary:
+        request["DeploymentConfig"] = {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": {
+                    "Type": "CANARY",
+                    "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": canary.percent},
+                    "WaitIntervalInSeconds": canary.wait_seconds,
+                },
+                "TerminationWaitInSeconds": 60,
+                "MaximumExecutionTimeoutInSeconds": max(600, config.deployment.max_wait_seconds),
+            },
+        }
+        if canary.alarms:  # SageMaker refuses an empty list
+            alarms = [{"AlarmName": name} for name in canary.alarms]
+            request["DeploymentConfig"]["AutoRollbackConfiguration"] = {"Alarms": alarms}
+    return request

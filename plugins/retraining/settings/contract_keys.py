@@ -1,0 +1,140 @@
+"""The data contract: what a row must look like to be merged, as declared in ``model.yaml``.
+
+The same structure travels as JSON to the Glue script, which enforces it row by row; this module checks that the contract itself makes
+sense and compares it with what the Glue crawler saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from retraining.settings.strict import Strict
+
+# Types of the Glue Data Catalog that can hold each contract type without loss.
+CATALOG_TYPES: dict[str, frozenset[str]] = {
+    "string": frozenset({"string", "char", "varchar"}),
+    "double": frozenset({"double", "float", "decimal", "bigint", "int", "smallint", "tinyint"}),
+    "int": frozenset({"bigint", "int", "smallint", "tinyint"}),
+}
+
+
+class Column(Strict):
+    """One column, in file order. ``min``/``max`` are inclusive unless ``exclusive_*`` says otherwise; ``unit`` is for readers."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    type: Literal["string", "double", "int"]
+    description: str = ""
+    unit: str = ""
+    nullable: bool = False
+    allowed: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    exclusive_min: bool = False
+    exclusive_max: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Column:
+        if self.type == "string" and (self.min is not None or self.max is not None):
+            raise ValueError(f"column {self.name!r} is a string: 'min' and 'max' apply to numbers, use 'allowed'")
+        if self.type != "string" and self.allowed is not None:
+            raise ValueError(f"column {self.name!r} is a number: 'allowed' applies to strings, use 'min' and 'max'")
+        if self.allowed is not None and not self.allowed:
+            raise ValueError(f"column {self.name!r} allows no value at all")
+        if self.min is not None and self.max is not None:
+            exclusive = self.exclusive_min or self.exclusive_max
+            if self.min > self.max or (exclusive and self.min == self.max):
+                raise ValueError(f"column {self.name!r} has an impossible range: min {self.min:g}, max {self.max:g}")
+        return self
+
+
+class Rule(Strict):
+    """A rule across columns: the sum of ``sum`` is at most ``tolerance`` times ``at_most``."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    sum: Annotated[tuple[str, ...], Field(min_length=1)]
+    at_most: str
+    tolerance: Annotated[float, Field(gt=0)] = 1.0
+
+
+class BadRows(Strict):
+    """The budget of bad rows: a batch with a larger share of them is refused as a whole."""
+
+    max_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Contract(Strict):
+    """Columns in file order, the target, rules across columns, the identity of a row and the budget of bad rows."""
+
+    columns: Annotated[tuple[Column, ...], Field(min_length=2)]
+    target: str
+    rules: tuple[Rule, ...] = ()
+    identity: tuple[str, ...] = ()
+    bad_rows: BadRows = BadRows()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Contract:
+        names = [column.name for column in self.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is declared twice")
+        numeric = {column.name for column in self.columns if column.type != "string"}
+        if self.target not in numeric:
+            raise ValueError(f"target {self.target!r} must be a numeric column of the contract")
+        for rule in self.rules:
+            for name in (*rule.sum, rule.at_most):
+                if name not in numeric:
+                    raise ValueError(f"rule {rule.name!r} uses {name!r}, which is not a numeric column of the contract")
+        for name in self.identity:
+            if name not in names:
+                raise ValueError(f"identity names {name!r}, which is not a column of the contract")
+        if not self.identity:
+            object.__setattr__(self, "identity", tuple(names))
+        return self
+
+    @property
+    def training_columns(self) -> tuple[str, ...]:
+        """Columns of the training CSV: the target first, the others in contract order."""
+        return (self.target, *(column.name for column in self.columns if column.name != self.target))
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Columns of an inference request: the contract's order without the target."""
+        return self.training_columns[1:]
+
+
+def schema_differences(contract: Contract, catalog_columns: Sequence[tuple[str, str]]) -> list[str]:
+    """Compare the contract with the columns of a Glue catalog table.
+
+    Args:
+        contract: the contract of the model.
+        catalog_columns: (name, type) pairs as the crawler wrote them. A crawler that sees no header calls the columns ``col0``,
+            ``col1`` and so on; those are compared by position. A column that a crawler typed as ``string`` although the
+            contract says a number is let through: one bad value is enough for that, and the merge quarantines the row.
+
+    Returns:
+        One readable line per difference; empty when rows can be merged.
+
+    """
+    if not catalog_columns:
+        return []
+    expected = contract.columns
+    anonymous = all(name == f"col{position}" for position, (name, _) in enumerate(catalog_columns))
+    if anonymous:
+        if len(catalog_columns) != len(expected):
+            return [f"files without a header have {len(catalog_columns)} columns, the contract has {len(expected)}"]
+        seen = {column.name: kind for column, (_, kind) in zip(expected, catalog_columns, strict=True)}
+    else:
+        seen = dict(catalog_columns)
+    differences = []
+    for column in expected:
+        kind = seen.get(column.name)
+        if kind is None:
+            differences.append(f"- {column.name} {column.type}: missing in the new data")
+        elif kind.split("(")[0] not in CATALOG_TYPES[column.type] | {"string"}:
+            differences.append(f"~ {column.name}: the contract says {column.type}, the new data has {kind}")
+    known = {column.name for column in expected}
+    differences += [f"+ {name} {kind}: not in the contract" for name, kind in seen.items() if name not in known]
+    return differences

@@ -1,0 +1,231 @@
+"""The configuration of one model: ``model.yaml`` as frozen objects, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from retraining.settings.access import AwsAccess
+from retraining.settings.contract_keys import Contract
+from retraining.settings.gate_policy import GatePolicy
+from retraining.settings.strict import Strict
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class ConfigError(ValueError):
+    """``model.yaml`` is wrong; the message names the file, the line and the remedy."""
+
+
+class Split(Strict):
+    """Percent of rows per split, by hash of the row's identity."""
+
+    train: Annotated[int, Field(gt=0, lt=100)] = 80
+    validation: Annotated[int, Field(gt=0, lt=100)] = 15
+    test: Annotated[int, Field(gt=0, lt=100)] = 5
+
+    @model_validator(mode="after")
+    def _complete(self) -> Split:
+        total = self.train + self.validation + self.test
+        if total != 100:
+            raise ValueError(f"train, validation and test add up to {total}, not to 100")
+        return self
+
+
+class Schedule(Strict):
+    """The cron net under the events, in UTC."""
+
+    cron: str = "0 5 * * *"
+
+
+class Landing(Strict):
+    """Where files arrive below the model's prefix. Files under ``synthetic`` never reach validation or test."""
+
+    raw: str = "raw/"
+    new: str = "new/"
+    synthetic: str = "new/synthetic/"
+
+
+class Etl(Strict):
+    """The Glue job run: its size and its limit. The job itself is defined in infra/data_platform.yaml."""
+
+    worker_type: str = "G.1X"
+    number_of_workers: Annotated[int, Field(ge=2)] = 2
+    max_runtime_minutes: PositiveInt = 60
+
+
+class Instances(Strict):
+    """Machines of a SageMaker job and its time limit."""
+
+    image: str
+    instance_type: str = "ml.m5.large"
+    instance_count: PositiveInt = 1
+    volume_gb: PositiveInt = 10
+    max_runtime_seconds: PositiveInt = 3600
+
+
+class Candidate(Strict):
+    """One algorithm to train; ``hyperparameters`` become command-line options of train.py. ``image`` overrides the step's."""
+
+    name: Name
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    image: str | None = None
+
+
+class Training(Instances):
+    """The training step. Each candidate trains as a job of its own; the best ``selection_metric`` goes on to the test."""
+
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
+    metrics: dict[str, str] = Field(default_factory=dict)
+    selection_metric: str = "validation:rmse"
+
+    @model_validator(mode="after")
+    def _selectable(self) -> Training:
+        names = [candidate.name for candidate in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError("two candidates have the same name")
+        if len(names) > 1 and self.selection_metric not in self.metrics:
+            raise ValueError(
+                f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
+            )
+        return self
+
+
+class Evaluation(Instances):
+    """The processing job that scores challenger and champion on the same test rows; ``group`` is the column to report by."""
+
+    group: str
+
+
+Form = Literal["declarative", "sdk"]
+
+
+class Steps(Strict):
+    """How the request of a step's job is made: from this file, or by a function of ``sdk_jobs.py`` with the SageMaker SDK."""
+
+    training: Form = "declarative"
+    evaluation: Form = "declarative"
+
+    @property
+    def sdk(self) -> tuple[str, ...]:
+        """The steps written with the SDK."""
+        return tuple(name for name, form in self if form == "sdk")
+
+
+class Approval(Strict):
+    """Whether a person must approve a better model, and after how many hours silence means no."""
+
+    required: bool = False
+    timeout_hours: PositiveInt = 24
+
+
+class Canary(Strict):
+    """Blue/green traffic shifting of an endpoint update on AWS, watched by CloudWatch alarms."""
+
+    percent: Annotated[int, Field(gt=0, le=50)] = 10
+    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
+    alarms: tuple[str, ...] = ()
+
+
+class Deployment(Strict):
+    """The endpoint and what stands around it. ``keep`` superseded models and configs stay for a rollback."""
+
+    endpoint: Name
+    image: str
+    instance_type: str = "ml.t2.medium"
+    instance_count: PositiveInt = 1
+    startup_timeout_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
+    max_wait_seconds: PositiveInt = 3600
+    data_capture_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    keep: Annotated[int, Field(ge=1)] = 3
+    smoke_tolerance: Annotated[float, Field(gt=0)] = 1e-6
+    canary: Canary | None = None
+
+
+class ModelConfig(Strict):
+    """Everything that ``model.yaml`` says about one model."""
+
+    name: Name
+    description: str = ""
+    owner: str = "data-science"
+    schedule: Schedule = Schedule()
+    landing: Landing = Landing()
+    contract: Contract
+    split: Split = Split()
+    etl: Etl = Etl()
+    training: Training
+    evaluation: Evaluation
+    steps: Steps = Steps()
+    gate: GatePolicy
+    approval: Approval = Approval()
+    deployment: Deployment
+    aws: AwsAccess = AwsAccess()
+
+    @model_validator(mode="after")
+    def _group_exists(self) -> ModelConfig:
+        if self.evaluation.group not in self.contract.training_columns:
+            raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
+        return self
+
+    @property
+    def platform_parameter(self) -> str:
+        """SSM parameter with what infra/data_platform.yaml created for this model."""
+        return f"/retraining/{self.name}/platform"
+
+
+def load_model_config(path: Path) -> ModelConfig:
+    """Read and check a ``model.yaml``.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or breaks the schema; every problem is listed with its line.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); a model folder needs a model.yaml") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # Beside its own errors PyYAML lets out those of Python: wrong bytes, impossible dates, tags on the wrong kind of node.
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{path}:{_line(node, item['loc'])}: {_place(item['loc'])}{_message(item)}" for item in error.errors()
+        ]
+        raise ConfigError("\n".join(problems)) from error
+
+
+def _message(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return "unknown key; check its spelling"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(str(part) for part in location)}: " if location else ""
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    """Return the line (from 1) of the deepest part of ``location`` that the document has."""
+    line = 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,395 @@
+"""The report of a run: one HTML page that says what was added, how challenger and champion compare, and why it was decided so.
+
+The page needs nothing else: styles and plots (SVG) are inside, there is no script, and it follows the reader's light or dark setting. Its
+size is bounded: of many test rows a fixed sample is plotted, of many files and reasons the largest are listed. All numbers of a group are
+of all rows. The same input gives the same page.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from retraining.telling.gate_table import NONE, confidence, guards, measures, number
+from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot, share_bar
+
+SAMPLE_ROWS = 2000
+WORST_ROWS = 8
+LISTED = 25
+MAX_GROUPS = 40
+LONGEST_TEXT = 300
+_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4)
+_WORD = (1 << 64) - 1
+
+
+def summarise_rows(lines: Iterable[str], sample: int = SAMPLE_ROWS) -> dict[str, Any]:
+    """Read the evaluation's rows once, in constant memory.
+
+    Args:
+        lines: of ``rows.csv``, header ``row,truth,challenger,champion,group`` first; ``champion`` is empty when there is none.
+        sample: how many rows to keep for plotting; which ones depends on their positions alone, spread evenly over the file.
+
+    Returns:
+        ``{"n", "points": [[truth, challenger, champion | None], ...] in file order, "groups": {name: {"n", "challenger", "champion"}}
+        with root mean squared errors, "worst": rows with the largest errors of the challenger}``. Rows with a number that is not finite
+        are left out.
+
+    Raises:
+        ValueError: the header is another one, or a row has no number where one belongs.
+
+    """
+    reader = csv.DictReader(lines)
+    if reader.fieldnames != ["row", "truth", "challenger", "champion", "group"]:
+        raise ValueError(f"rows.csv has the header {reader.fieldnames}, expected row,truth,challenger,champion,group")
+    count = 0
+    kept: list[tuple[int, int, tuple[float, float, float | None]]] = []
+    worst: list[tuple[float, int, dict[str, Any]]] = []
+    sums: dict[str, list[float]] = {}
+    for index, row in enumerate(reader):
+        truth, challenger = float(row["truth"]), float(row["challenger"])
+        champion = float(row["champion"]) if row["champion"] else None
+        if not all(math.isfinite(value) for value in (truth, challenger, champion or 0.0)):
+            continue
+        count += 1
+        entry = (-((index * _GOLDEN) & _WORD), index, (truth, challenger, champion))
+        if len(kept) < sample:
+            heapq.heappush(kept, entry)
+        elif entry[0] > kept[0][0]:
+            heapq.heapreplace(kept, entry)
+        error = abs(challenger - truth)
+        if len(worst) < WORST_ROWS or error > worst[0][0]:
+            item = (error, -index, {**row, "error": challenger - truth})
+            (heapq.heappush if len(worst) < WORST_ROWS else heapq.heapreplace)(worst, item)
+        total = sums.setdefault(row["group"], [0, 0.0, 0.0, 0])
+        total[0] += 1
+        total[1] += (challenger - truth) ** 2
+        if champion is not None:
+            total[2] += (champion - truth) ** 2
+            total[3] += 1
+    return {
+        "n": count,
+        "points": [list(point) for _, _, point in sorted(kept, key=lambda item: item[1])],
+        "groups": {
+            name: {
+                "n": int(n),
+                "challenger": math.sqrt(squares / n),
+                "champion": math.sqrt(others / scored) if scored else None,
+            }
+            for name, (n, squares, others, scored) in sorted(sums.items())
+        },
+        "worst": [item for _, _, item in sorted(worst, key=lambda entry: (-entry[0], -entry[1]))],
+    }
+
+
+def render(
+    *,
+    summary: Mapping[str, Any],
+    analysis: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    rows: Mapping[str, Any],
+    merge: Mapping[str, Any] | None,
+    lineage: Sequence[tuple[str, str, str | None]],
+    target: str,
+    group: str,
+    created_at: str,
+) -> str:
+    """Return the report as an HTML page of well below a megabyte.
+
+    Args:
+        summary: the run's summary, as ``summary.json`` has it.
+        analysis: what ``analyze_results`` returned.
+        decision: ``decision``, ``reason`` and the gate's ``numbers``.
+        rows: what ``summarise_rows`` returned.
+        merge: the merge's report, None when the run merged nothing.
+        lineage: name, value and, where there is one, https link.
+        target: name of the predicted column.
+        group: name of the column that errors are reported by.
+        created_at: time of the report.
+
+    """
+    title = f"{summary['model']}: {summary['decision']} ({summary['run_key']})"
+    sections = [
+        _header(summary, decision, created_at),
+        _figures(summary, analysis, decision),
+        _comparison(analysis, decision),
+        _predictions(rows, target),
+        _groups(rows, analysis, decision, group),
+        _data(merge, summary),
+        _worst(rows, target, group),
+        _lineage(lineage),
+    ]
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return escape(text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…")
+
+
+def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at: str) -> str:
+    word = str(summary["decision"])
+    kind = "good" if word == "approved" else "warn" if word.startswith("approved") else "bad"
+    mark = {"good": "✓", "warn": "○", "bad": "✕"}[kind]
+    return (
+        f'<header><p class="over">Retraining of <b>{_text(summary["model"])}</b> · dataset version {_text(summary["dataset_version"])}'
+        f" · run {_text(summary['run_key'])} · {_text(created_at)}</p>"
+        f'<h1><span class="badge {kind}">{mark} {_text(word)}</span></h1><p class="reason">{escape(str(decision["reason"]))}</p></header>'
+    )
+
+
+def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    champion, numbers = analysis.get("champion"), decision.get("numbers", {})
+    cards = [
+        ("RMSE of the challenger", number(analysis["challenger"]["rmse"]), f"on {number(analysis['n'])} test rows"),
+        (
+            "RMSE of the champion",
+            number(champion["rmse"]) if champion else NONE,
+            "on the same rows" if champion else "no champion yet",
+        ),
+        (
+            "Difference",
+            number(numbers.get("rmse_difference"), sign=True),
+            f"at most {number(numbers['upper_bound'], sign=True)} with {confidence(numbers)} confidence"
+            if numbers.get("upper_bound") is not None
+            else "nothing to compare with",
+        ),
+        ("Rows added", number(summary["rows_accepted"]), f"of {number(summary['rows_new'])} that came"),
+    ]
+    return (
+        '<div class="cards">'
+        + "".join(
+            f"<div><span>{_text(name)}</span><strong>{_text(value)}</strong><small>{_text(note)}</small></div>"
+            for name, value, note in cards
+        )
+        + "</div>"
+    )
+
+
+def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    champion, numbers = analysis.get("champion"), decision.get("numbers", {})
+    parts = []
+    if numbers.get("upper_bound") is not None:
+        plot = difference_plot(
+            float(numbers["rmse_difference"]), float(numbers["upper_bound"]), float(numbers["limit"])
+        )
+        parts.append(
+            f"<figure>{plot}<figcaption>RMSE of the challenger minus RMSE of the champion on the same rows. The bar ends at the "
+            f"one-sided {confidence(numbers)} bounds; the challenger is promoted when its right end is left of the line."
+            "</figcaption></figure>"
+        )
+    else:
+        parts.append("<p>There is no champion to compare with; the guards alone decided.</p>")
+    head = "<th>Measure</th><th>Challenger</th>" + ("<th>Champion</th><th>Difference</th>" if champion else "")
+    table = []
+    for measure in measures(analysis):
+        cells = [_text(measure.name), number(measure.challenger, sign=measure.signed)]
+        if champion:
+            cells.append(number(measure.champion, sign=measure.signed))
+            cells.append(number(measure.difference, sign=True))
+        table.append(cells)
+    parts.append(f'<div class="pair">{_table(head, table)}{_guards(numbers)}</div>')
+    return _section("Champion against challenger", "".join(parts))
+
+
+def _guards(numbers: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            _text(guard.name),
+            number(guard.value, sign=guard.signed),
+            _text(guard.limit),
+            f'<span class="{"good" if guard.passed else "bad"}">{"✓ passed" if guard.passed else "✕ failed"}</span>',
+        ]
+        for guard in guards(numbers)
+    ]
+    return _table("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows) if rows else ""
+
+
+def _predictions(rows: Mapping[str, Any], target: str) -> str:
+    points = rows["points"]
+    if not points:
+        return _section("Predicted against true", "<p>There are no rows to show.</p>")
+    values = [value for point in points for value in point if value is not None]
+    low, high = min(values), max(values)
+    plots = [scatter_plot([(point[0], point[1]) for point in points], low, high, "challenger", target)]
+    others = [(point[0], point[2]) for point in points if point[2] is not None]
+    if others:
+        plots.append(scatter_plot(others, low, high, "champion", target))
+    shown = "All" if len(points) == rows["n"] else f"{number(len(points))} of"
+    return _section(
+        "Predicted against true",
+        f'<div class="pair">{"".join(f"<figure>{plot}</figure>" for plot in plots)}</div>'
+        f"<p class='note'>{shown} {number(rows['n'])} test rows. On the thin line a prediction is right; the thick line is the mean "
+        "prediction for rows of about the same true value. Points with the same whole true value are spread sideways.</p>",
+    )
+
+
+def _groups(rows: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any], group: str) -> str:
+    largest = sorted(rows["groups"].items(), key=lambda item: (-item[1]["n"], item[0]))[:MAX_GROUPS]
+    if not largest:
+        return ""
+    limit = decision.get("numbers", {}).get("policy", {}).get("max_group_rmse")
+    plot = group_plot([(name, values["challenger"], values["champion"]) for name, values in largest], limit)
+    biases = analysis.get("groups", {})
+    table = [
+        [
+            _text(name),
+            number(values["n"]),
+            number(values["challenger"]),
+            number(values["champion"]),
+            number(biases.get(name, {}).get("bias"), sign=True),
+        ]
+        for name, values in largest
+    ]
+    head = "<th>Group</th><th>Rows</th><th>Challenger</th><th>Champion</th><th>Bias of the challenger</th>"
+    more = len(rows["groups"]) - len(largest)
+    note = f"<p class='note'>and {number(more)} smaller groups</p>" if more > 0 else ""
+    content = f'<div class="pair"><figure>{plot}</figure>{_table(head, table)}</div>{note}'
+    return _section(f"Error by {group}", content)
+
+
+def _data(merge: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
+    splits: Mapping[str, int] = summary["rows_by_split"]
+    if merge is None:
+        total = ", ".join(f"{number(count)} {_text(name)}" for name, count in splits.items())
+        return _section("What data was added", f"<p>Nothing was merged; the dataset version has {total} rows.</p>")
+    parts = [
+        ("accepted", int(merge["rows_accepted"])),
+        ("duplicate", int(merge["rows_duplicate"])),
+        ("quarantined", int(merge["rows_quarantined"])),
+    ]
+    added: Mapping[str, int] = merge["rows_by_split"]
+    by_split = [
+        [_text(name), number(added.get(name, 0), sign=True), number(splits.get(name, 0))]
+        for name in ("train", "validation", "test")
+    ]
+    reasons = sorted(merge["reasons"].items(), key=lambda item: (-item[1], item[0]))
+    files = sorted(merge["files"], key=lambda item: (-int(item["rows"] or 0), item["key"]))
+    by_reason = [[_text(name), number(count)] for name, count in reasons[:LISTED]]
+    by_file = [
+        [
+            f'<span title="{_text(item["key"])}">{_text(item["key"].rsplit("/", 1)[-1])}</span>'
+            + (f' <span class="bad">refused: {_text(item["refused"])}</span>' if item.get("refused") else ""),
+            *(number(item[name]) for name in ("rows", "accepted", "duplicate", "quarantined")),
+        ]
+        for item in files[:LISTED]
+    ]
+    shares = share_bar(parts)
+    rejected = (
+        _table("<th>Reason of quarantine</th><th>Rows</th>", by_reason) + _more(reasons)
+        if reasons
+        else "<p>No row was quarantined.</p>"
+    )
+    return _section(
+        "What data was added",
+        f"<figure>{shares}</figure>"
+        f'<div class="pair"><div>{_table("<th>Split</th><th>Added</th><th>Now</th>", by_split)}</div><div>{rejected}</div></div>'
+        + _table("<th>File</th><th>Rows</th><th>Accepted</th><th>Duplicate</th><th>Quarantined</th>", by_file)
+        + _more(files),
+    )
+
+
+def _more(items: Sequence[Any]) -> str:
+    return f"<p class='note'>and {number(len(items) - LISTED)} more</p>" if len(items) > LISTED else ""
+
+
+def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
+    if not rows["worst"]:
+        return ""
+    table = [
+        [
+            _text(item["row"]),
+            _text(item["group"]),
+            f"{float(item['truth']):g}",
+            number(float(item["challenger"])),
+            number(float(item["error"]), sign=True),
+            number(float(item["champion"])) if item["champion"] else NONE,
+        ]
+        for item in rows["worst"]
+    ]
+    head = f"<th>Row</th><th>{_text(group)}</th><th>True {_text(target)}</th><th>Challenger</th><th>Error</th><th>Champion</th>"
+    return _section("Largest errors of the challenger", _table(head, table, numeric_from=2))
+
+
+def _lineage(lineage: Sequence[tuple[str, str, str | None]]) -> str:
+    rows = []
+    for name, value, link in lineage:
+        safe = bool(link) and str(link).startswith("https://")
+        shown = f"<code>{_text(value)}</code>"
+        rows.append([_text(name), f'<a href="{escape(str(link))}">{shown}</a>' if safe else shown])
+    table = _table("", rows, numeric_from=9)
+    return _section("Lineage", table)
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{_text(title)}</h2>{content}</section>"
+
+
+def _table(head: str, rows: Sequence[Sequence[str]], numeric_from: int = 1) -> str:
+    """Return a table of ready HTML cells; cells from ``numeric_from`` on are numbers."""
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td{' class=n' if at >= numeric_from else ''}>{cell}</td>" for at, cell in enumerate(row))
+        lines.append(f"<tr>{cells}</tr>")
+    top = f"<thead><tr>{head}</tr></thead>" if head else ""
+    wide = " class=from2" if numeric_from == 2 else ""  # the second column is a word, too
+    return f'<div class="scroll"><table{wide}>{top}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+STYLE = """
+:root{--page:#f6f7f9;--card:#fff;--ink:#16202c;--soft:#5b6776;--line:#dfe4ea;--challenger:#2563c9;--champion:#c2700c;
+--good:#14804a;--goodbg:#e0f4e8;--warn:#8a5a00;--warnbg:#fdf0d2;--bad:#b3261e;--badbg:#fce4e2;--zone:#e9f5ee}
+@media (prefers-color-scheme:dark){:root{--page:#0f1419;--card:#182028;--ink:#e6ebf1;--soft:#9aa7b6;--line:#2d3843;--challenger:#6ea8ff;
+--champion:#f0a447;--good:#5fd394;--goodbg:#143524;--warn:#f0c05a;--warnbg:#3a2e10;--bad:#ff8d85;--badbg:#431d1b;--zone:#15291f}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+main{max-width:1060px;margin:0 auto;padding:28px 20px 60px}
+.over{margin:0;color:var(--soft);font-size:13px}
+h1{margin:10px 0 6px;font-size:26px}
+h2{margin:0 0 14px;font-size:17px}
+.badge{display:inline-block;padding:4px 14px;border-radius:8px;font-size:22px}
+.badge.good{background:var(--goodbg)}.badge.warn{background:var(--warnbg)}.badge.bad{background:var(--badbg)}
+.good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}
+.reason{margin:0 0 18px;font-size:16px;max-width:80ch}
+section,.cards div{background:var(--card);border:1px solid var(--line);border-radius:10px}
+section{padding:18px 20px;margin-top:18px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px}
+.cards div{padding:14px 16px}
+.cards span,.cards small{display:block;color:var(--soft);font-size:13px}
+.cards strong{display:block;font-size:26px;line-height:1.25;font-variant-numeric:tabular-nums}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(380px,100%),1fr));gap:22px;align-items:start}
+figure{margin:0 0 8px;overflow-x:auto}
+.pair figure{max-width:520px}
+figure>svg[viewBox^="0 0 880"]{min-width:640px}
+figcaption,.note{color:var(--soft);font-size:13px;margin:6px 0 12px;max-width:90ch}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:14px;margin-bottom:10px}
+th{text-align:right;color:var(--soft);font-weight:500;font-size:13px}
+th:first-child,.from2 th:nth-child(2){text-align:left}
+th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+a{color:var(--challenger)}
+svg{display:block;width:100%;height:auto}
+svg text{fill:var(--soft);font-size:12px;font-family:inherit}
+svg .strong{fill:var(--ink);font-weight:600}
+svg .axis{stroke:var(--line)}
+svg .ideal{stroke:var(--soft);stroke-width:1}
+svg .points{fill:none;stroke-width:4.4;stroke-linecap:round}
+svg .mean{fill:none;stroke-width:2.5;stroke-linejoin:round}
+svg .challenger{stroke:var(--challenger)}svg .champion{stroke:var(--champion)}
+svg .challenger-fill{fill:var(--challenger)}svg .champion-fill{fill:var(--champion)}
+svg .zone{fill:var(--zone)}svg .limit{stroke:var(--bad);stroke-dasharray:4 3}
+svg .accepted{fill:var(--good)}svg .duplicate{fill:var(--soft)}svg .quarantined{fill:var(--bad)}
+@media print{body{background:#fff}section{break-inside:avoid}}
+"""

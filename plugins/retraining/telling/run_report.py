@@ -1,0 +1,125 @@
+"""What is written and told at the end of a run that judged a model: ``report.html``, and the facts of the message."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from retraining.aws.documents import get_json, split_uri
+from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.plan import RunPlan
+from retraining.settings.platform import Platform
+from retraining.telling.outcomes import Outcome
+from retraining.telling.report import render, summarise_rows
+
+Lineage = Sequence[tuple[str, str, str | None]]
+
+
+def object_url(region: str, uri: str) -> str:
+    """Return the address of an S3 object, or of what is below a prefix, in the AWS console."""
+    bucket, key = split_uri(uri)
+    page = "buckets" if key.endswith("/") else "object"
+    return f"https://{region}.console.aws.amazon.com/s3/{page}/{bucket}?region={region}&prefix={quote(key)}"
+
+
+def lineage_of(
+    plan: RunPlan,
+    platform: Platform,
+    summary: Mapping[str, Any],
+    trained: Sequence[Mapping[str, Any] | None],
+    evaluated: Mapping[str, Any],
+) -> Lineage:
+    """Return name, value and link of everything that the model came from and became."""
+    region, root = platform.region, f"s3://{platform.bucket}/"
+
+    def place(name: str, uri: str) -> tuple[str, str, str]:
+        return name, uri, object_url(region, uri)
+
+    rows: list[tuple[str, str, str | None]] = [("Dataset version", str(plan.version), None)]
+    if plan.batch:
+        rows.append(("Batch", plan.batch, None))
+        rows.append(place("Quarantine", f"{root}{plan.prefix}quarantine/batch={plan.batch}/"))
+    for job in (job for job in trained if job):
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(job.get("metrics", {}).items()))
+        link = JOB_KINDS["training"].console_url(region, {"name": job["name"]})
+        chosen = "Training job" if job["name"] == summary["training_job"] else "Training job, not chosen"
+        rows.append((chosen, f"{job['name']} ({metrics})" if metrics else str(job["name"]), link))
+        if chosen == "Training job":
+            rows.append(place("Artifact", str(job["model_data"])))
+    link = JOB_KINDS["processing"].console_url(region, {"name": evaluated["name"]})
+    rows.append(("Evaluation job", str(evaluated["name"]), link))
+    rows.append(("Champion", plan.champion.package_arn if plan.champion else "none", None))
+    rows.append(("Code", plan.code_digest, object_url(region, plan.code_uri(platform.bucket))))
+    if summary["model_package"]:
+        rows.append(("Model package", str(summary["model_package"]), None))
+    if summary["endpoint_config"]:
+        link = JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]})
+        rows.append(("Endpoint", f"{summary['endpoint']} on {summary['endpoint_config']}", link))
+    rows.append(place("All documents of the run", f"{root}{plan.run_prefix}"))
+    return rows
+
+
+def write_report(
+    s3: Any,
+    platform: Platform,
+    plan: RunPlan,
+    lineage: Lineage,
+    *,
+    summary: Mapping[str, Any],
+    analysis: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    target: str,
+    group: str,
+    created_at: str,
+) -> str:
+    """Write ``report.html`` beside the run's other documents and return its URI; the rows are read as a stream."""
+    root = f"s3://{platform.bucket}/{plan.run_prefix}"
+    bucket, key = split_uri(f"{root}evaluation/rows.csv")
+    with io.TextIOWrapper(s3.get_object(Bucket=bucket, Key=key)["Body"], encoding="utf-8", newline="") as lines:
+        rows = summarise_rows(lines)
+    merge = get_json(s3, get_json(s3, plan.manifest_uri(platform.bucket))["report"]) if plan.batch else None
+    page = render(
+        summary=summary,
+        analysis=analysis,
+        decision=decision,
+        rows=rows,
+        merge=merge,
+        lineage=lineage,
+        target=target,
+        group=group,
+        created_at=created_at,
+    )
+    bucket, key = split_uri(f"{root}report.html")
+    s3.put_object(Bucket=bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8")
+    return f"{root}report.html"
+
+
+def outcome_of(
+    summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any], report: str, region: str
+) -> Outcome:
+    """Return the message of a run that judged a model."""
+    word = "promoted" if summary["endpoint_config"] else str(summary["decision"])
+    numbers = decision.get("numbers", {})
+    rows = summary["rows_by_split"]
+    facts = (
+        ("Run", summary["run_key"]),
+        ("Dataset version", str(summary["dataset_version"])),
+        ("RMSE of the challenger", summary["rmse_challenger"]),
+        ("RMSE of the champion", summary["rmse_champion"]),
+        ("Difference", numbers.get("rmse_difference")),
+        ("Upper bound of the difference", numbers.get("upper_bound")),
+        ("Test rows", analysis.get("n")),
+        ("Rows added", summary["rows_accepted"]),
+        ("Rows duplicate", summary["rows_duplicate"]),
+        ("Rows quarantined", summary["rows_quarantined"]),
+        ("Rows to train on", rows.get("train")),
+        ("Model package", summary["model_package"]),
+        ("Endpoint config", summary["endpoint_config"]),
+    )
+    links = [("Report", report), ("Report in the console", object_url(region, report))]
+    if summary["endpoint"]:
+        links.append(("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]})))
+    job = JOB_KINDS["training"].console_url(region, {"name": summary["training_job"]})
+    return Outcome(word, str(decision["reason"]), facts, [*links, ("Training job", job)])
