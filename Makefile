@@ -69,10 +69,11 @@ dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild
 env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
 	@$(RUN) env
 
-check: setup-dev  ## linter, formatter, types, templates
+check: setup-dev  ## linter, formatter, types, order of the rooms, templates
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy plugins/retraining local_aws local_stack deploy experiment
+	PYTHONPATH=plugins:. $(DEV)/lint-imports --no-cache
 	$(DEV)/cfn-lint infra/*.yaml
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi

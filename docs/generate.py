@@ -21,7 +21,7 @@ from retraining.settings.model_config import ModelConfig
 DOCS = Path(__file__).parent
 HEAD = """# Configuration: model.yaml
 
-Generated from `plugins/retraining/settings/model_config.py`, `contract.py` and `gate.py` by `make docs`; do not edit. An unknown key, a wrong type or an
+Generated from `plugins/retraining/settings/` by `make docs`; do not edit. An unknown key, a wrong type or an
 impossible value is an error that names the file, the line and the key, when the DAG file is parsed and in `make check`.
 
 The abalone model's [model.yaml](../dags/models/abalone/model.yaml) is a complete example.

@@ -144,7 +144,7 @@ def _merge_keys() -> set[str]:
 
 
 def _summary_keys() -> set[str]:
-    function = _function(ROOT / "plugins" / "retraining" / "dag" / "retraining_tasks.py", "publish_report")
+    function = _function(ROOT / "plugins" / "retraining" / "dag" / "tasks" / "retraining.py", "publish_report")
     document = next(
         node.value
         for node in ast.walk(function)

@@ -1,4 +1,4 @@
-"""The page of local_aws's operations: what each is worth, from local_aws/gateway/support.py, and who asked, from the record of the client suite."""
+"""The page of local_aws's operations: what each is worth, from its table, and who asked, from the record of the client suite."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from local_aws.gateway.support import MINISTACK, OWN, Support, support  # noqa: 
 
 HEAD = """# local_aws: operations
 
-Generated from `local_aws/gateway/support.py` and `tests/clients/operations.json` by `make docs`; do not edit. The record is what clients that are
-not ours asked of a local_aws, unmodified: {clients}. Each test module in `tests/clients/` drives one of them and fails when it sees other
-operations than the record says. {answered} distinct operations were answered.
+Generated from `local_aws/gateway/support.py` and `tests/clients/operations.json` by `make docs`; do not edit. The record is what
+clients that are not ours asked of a local_aws, unmodified: {clients}. Each test module in `tests/clients/` drives one of them and
+fails when it sees other operations than the record says. {answered} distinct operations were answered.
 
 - **real**: the effect happens here, or the answer tells the true state of something that does: jobs run, servers answer, objects are
   stored, messages arrive.

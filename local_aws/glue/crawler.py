@@ -25,9 +25,9 @@ from local_aws.glue.schema import (
     merge_schemas,
     table_name,
 )
-from local_aws.sagemaker.listing import page_of
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
+from local_aws.shared.listing import page_of
 from local_aws.shared.sandbox import S3Files, parse_s3_uri
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store

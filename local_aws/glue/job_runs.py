@@ -13,9 +13,9 @@ from typing import Any
 
 from local_aws.glue.spark import spark_environment
 from local_aws.glue.staging import Staging
-from local_aws.sagemaker.listing import page_of
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
+from local_aws.shared.listing import page_of
 from local_aws.shared.logs import LogShipper, exception_line
 from local_aws.shared.processes import ManagedProcess, Outcome, job_environment
 from local_aws.shared.sandbox import S3Files, parse_s3_uri, safe_join

@@ -10,11 +10,11 @@ import uuid
 from typing import Any
 
 from local_aws.sagemaker.capture import DataCapture
-from local_aws.sagemaker.listing import list_page
 from local_aws.sagemaker.model_server import ModelServer
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
+from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper, exception_line
 from local_aws.shared.sandbox import S3Files
 from local_aws.shared.settings import Settings

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_aws.sagemaker.listing import list_page
 from local_aws.shared.clients import ACCESS_KEY, Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
+from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper
 from local_aws.shared.processes import ManagedProcess, Outcome, job_environment
 from local_aws.shared.sandbox import S3Files, Sandbox

@@ -6,8 +6,8 @@ import re
 import time
 from typing import Any
 
-from local_aws.sagemaker.listing import list_page, page_of
 from local_aws.shared.errors import ServiceError, validation_error
+from local_aws.shared.listing import list_page, page_of
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 

@@ -21,7 +21,7 @@ from local_account import wait_for
 
 from deploy import artifacts, data_platform, environment
 from retraining.aws import clients as aws_clients
-from retraining.dag.retraining_tasks import RetrainingTasks
+from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess

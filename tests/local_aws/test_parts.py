@@ -19,9 +19,9 @@ from local_aws.glue.schema import (
     merge_schemas,
 )
 from local_aws.sagemaker.images import python_for_image, repository
-from local_aws.sagemaker.listing import list_page
 from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
 from local_aws.shared.errors import JobError, ServiceError
+from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper, exception_line, tail
 from local_aws.shared.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join

@@ -13,8 +13,8 @@ from typing import Any
 
 from local_account import ROLE, Account, archive, wait_for
 
-from retraining.dag.retraining_tasks import RetrainingTasks
-from retraining.dag.rollback_tasks import RollbackTasks
+from retraining.dag.tasks.retraining import RetrainingTasks
+from retraining.dag.tasks.rollback import RollbackTasks
 from retraining.jobs import requests as job_requests
 from retraining.jobs.job import JobStatus
 from retraining.jobs.kinds import JOB_KINDS

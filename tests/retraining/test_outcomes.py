@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from serving_stage import Run, Stage
 
-from retraining.dag.data_tasks import DataRefusedError
+from retraining.dag.tasks.data import DataRefusedError
 from retraining.serving import registry
 from retraining.telling.outcomes import Outcome, body, subject
 

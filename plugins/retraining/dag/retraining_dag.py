@@ -17,10 +17,10 @@ from airflow.providers.standard.operators.python import BranchPythonOperator, Py
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
 
 from retraining.dag.operators import AwsJobOperator, JobOperator
-from retraining.dag.retraining_tasks import RetrainingTasks
 from retraining.dag.sdk_operator import SdkJobOperator
 from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
+from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
 from retraining.sdk.context import SDK_FILE
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config

@@ -9,8 +9,8 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Param, chain
 
 from retraining.dag.operators import AwsJobOperator
-from retraining.dag.rollback_tasks import RollbackTasks
 from retraining.dag.task_results import Result, with_results
+from retraining.dag.tasks.rollback import RollbackTasks
 from retraining.settings.model_config import load_model_config
 
 SHORT = timedelta(minutes=10)

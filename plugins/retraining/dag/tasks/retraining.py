@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.aws.documents import put_json, utc_now
-from retraining.dag.data_tasks import DataTasks
-from retraining.dag.serving_tasks import ServingTasks
+from retraining.dag.tasks.data import DataTasks
+from retraining.dag.tasks.serving import ServingTasks
 from retraining.jobs import leftovers
 from retraining.jobs.plan import RunPlan
 from retraining.telling.run_report import lineage_of, outcome_of, write_report

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json_once, utc_now
-from retraining.dag.model_tasks import ModelTasks
+from retraining.dag.tasks.model import ModelTasks
 from retraining.dataset.log import (
     TrainedNote,
 )

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from retraining.aws.documents import get_json, put_bytes_once, put_json, put_json_once, utc_now
 from retraining.aws.naming import digest
-from retraining.dag.task_bodies import TaskBodies
+from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.landing_zone import landed_files, split_settled
 from retraining.dataset.log import (
     Output,

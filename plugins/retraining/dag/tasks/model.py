@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.documents import put_json
-from retraining.dag.task_bodies import TaskBodies
+from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import requests as job_requests
 from retraining.jobs.plan import RunPlan
 from retraining.judging import candidates as judgement
