@@ -11,7 +11,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ setup-tensorflow:  ## the optional environment of the keras candidate
 
 setup-sdk:  ## the environment of the SageMaker SDK, for steps that are written with it
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
+
+setup-survey:  ## the environment of the survey company's CTGAN
+	@$(PYTHON) -m local_stack.bootstrap survey
 
 setup-dev:
 	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow sagemaker dev

@@ -11,7 +11,7 @@ ROOT = layout.ROOT
 PYTHON = layout.python("survey")
 
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="the environment 'survey' does not exist: python3 -m local_stack.bootstrap survey"
+    not PYTHON.exists(), reason="the environment 'survey' does not exist: make setup-survey"
 )
 
 
