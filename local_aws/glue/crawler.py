@@ -1,61 +1,27 @@
-"""Glue crawlers: look at the files below S3 prefixes and write catalog tables."""
+"""Glue crawlers: the operations, and the state of each crawler between crawls."""
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 from botocore.exceptions import ClientError
 
-from local_aws.glue.schema import (
-    SAMPLE_BYTES,
-    Column,
-    CsvClassifier,
-    FileSchema,
-    decompress,
-    group_by_similarity,
-    infer_csv,
-    merge_schemas,
-    table_name,
-)
+from local_aws.glue.crawl import Crawl, CrawlStopped
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
 from local_aws.shared.listing import page_of
-from local_aws.shared.sandbox import S3Files, parse_s3_uri
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 
 _LOG = logging.getLogger(__name__)
 
 _LOG_GROUP = "/aws-glue/crawlers"
-_MAX_FILES = 200
 
 Document = dict[str, Any]
-
-_PARQUET_TYPES = {
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "int",
-    "int64": "bigint",
-    "float": "float",
-    "double": "double",
-    "bool": "boolean",
-    "string": "string",
-    "large_string": "string",
-    "binary": "binary",
-    "date32[day]": "date",
-}
-
-
-class CrawlStopped(Exception):
-    """The crawl was stopped by a request."""
 
 
 class Crawlers:
@@ -182,7 +148,7 @@ class Crawlers:
     def _execute(self, crawler: Document, state: Document, stop: threading.Event) -> None:
         status, error, counts = "SUCCEEDED", "", {}
         try:
-            counts = self._crawl(crawler, stop)
+            counts = Crawl(self._clients).run(crawler, stop)
         except CrawlStopped:
             status = "CANCELLED"
         except (JobError, ServiceError) as problem:
@@ -222,228 +188,3 @@ class Crawlers:
                     return
         event = {"timestamp": int(time.time() * 1000), "message": message}
         self._clients.logs.put_log_events(logGroupName=_LOG_GROUP, logStreamName=name, logEvents=[event])
-
-    def _crawl(self, crawler: Document, stop: threading.Event) -> Document:
-        targets = crawler.get("Targets", {}).get("S3Targets", [])
-        if not targets:
-            raise JobError("the crawler has no S3 target, the only kind that local_aws crawls")
-        database = crawler.get("DatabaseName")
-        if not database:
-            raise JobError("the crawler names no database")
-        classifier = self._classifier(crawler.get("Classifiers", []))
-        counts = {"TablesCreated": 0, "TablesUpdated": 0}
-        for target in targets:
-            uri = target["Path"] if "://" in target["Path"] else f"s3://{target['Path']}"
-            files = self._sample(uri, target.get("Exclusions", []), classifier, stop)
-            for name, members, is_only in _tables(uri, files):
-                action = self._write_table(crawler, database, uri, name, members, is_only)
-                if action:
-                    counts[action] += 1
-        return counts
-
-    def _classifier(self, names: Sequence[str]) -> CsvClassifier | None:
-        for name in names:
-            found = self._clients.catalog.get_classifier(Name=name)["Classifier"].get("CsvClassifier")
-            if found:
-                return CsvClassifier(
-                    delimiter=found.get("Delimiter"),
-                    quote=found.get("QuoteSymbol", '"'),
-                    contains_header=found.get("ContainsHeader", "UNKNOWN"),
-                    header=tuple(found.get("Header", ())),
-                )
-        return None
-
-    def _sample(
-        self, uri: str, exclusions: Sequence[str], classifier: CsvClassifier | None, stop: threading.Event
-    ) -> list[tuple[Document, FileSchema]]:
-        bucket, prefix = parse_s3_uri(uri)
-        result = []
-        for item in self._sampled_objects(bucket, prefix, exclusions):
-            if stop.is_set():
-                raise CrawlStopped
-            schema = self._schema(bucket, item, classifier)
-            if schema:
-                result.append((item, schema))
-        return result
-
-    def _sampled_objects(self, bucket: str, prefix: str, exclusions: Sequence[str]) -> list[Document]:
-        items = S3Files(self._clients.s3).keys(bucket, prefix)
-        chosen = [
-            item
-            for item in items
-            if item["Size"]
-            and not item["Key"].rsplit("/", 1)[-1].startswith(("_", "."))
-            and not any(_glob(pattern, item["Key"][len(prefix) :].lstrip("/")) for pattern in exclusions)
-        ]
-        # The newest files tell of a change of schema: they are the ones to look at when there are too many.
-        chosen.sort(key=lambda item: item["LastModified"])
-        return chosen[-_MAX_FILES:]
-
-    def _schema(self, bucket: str, item: Document, classifier: CsvClassifier | None) -> FileSchema | None:
-        key = item["Key"]
-        if key.endswith(".parquet"):
-            body = self._clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            return _parquet_schema(body, key)
-        head = self._clients.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
-        try:
-            data, compression = decompress(head, key)
-        except OSError as error:
-            raise JobError(f"s3://{bucket}/{key}: {error}") from error
-        truncated = item["Size"] > len(head) or (compression == "gzip" and len(data) >= SAMPLE_BYTES)
-        schema = infer_csv(data, truncated=truncated, classifier=classifier)
-        if schema is None:
-            _LOG.info("crawler: s3://%s/%s is of no known format", bucket, key)
-            return None
-        return FileSchema(**{**schema.__dict__, "compression": compression})
-
-    def _write_table(
-        self,
-        crawler: Document,
-        database: str,
-        uri: str,
-        name: str,
-        members: list[tuple[Document, FileSchema]],
-        only: bool,
-    ) -> str | None:
-        """Create or update one catalog table; return which count that adds to."""
-        full_name = crawler.get("TablePrefix", "") + name
-        bucket, prefix = parse_s3_uri(uri)
-        location = uri if only else f"s3://{bucket}/{members[0][0]['Key']}"
-        table = _table_input(full_name, location, prefix, crawler["Name"], members)
-        catalog = self._clients.catalog
-        try:
-            existing = catalog.get_table(DatabaseName=database, Name=full_name)["Table"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "EntityNotFoundException":
-                raise
-            try:
-                catalog.create_table(DatabaseName=database, TableInput=table)
-            except ClientError as problem:
-                raise JobError(f"table {database}.{full_name}: {problem.response['Error']['Message']}") from problem
-            return "TablesCreated"
-        if crawler.get("SchemaChangePolicy", {}).get("UpdateBehavior") == "LOG":
-            return None
-        changed = _columns(existing) != _columns(table) or existing.get("PartitionKeys") != table["PartitionKeys"]
-        catalog.update_table(DatabaseName=database, TableInput=table)
-        return "TablesUpdated" if changed else None
-
-
-def _columns(table: Document) -> list[tuple[str, str]]:
-    return [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]]
-
-
-def _tables(
-    uri: str, files: list[tuple[Document, FileSchema]]
-) -> list[tuple[str, list[tuple[Document, FileSchema]], bool]]:
-    """Return (name, files, whole target) of each table: one per target unless the files differ too much."""
-    if not files:
-        return []
-    bucket, prefix = parse_s3_uri(uri)
-    base = table_name(prefix.rstrip("/").rsplit("/", 1)[-1] or bucket)
-    groups = group_by_similarity([schema for _, schema in files])
-    tables = [(base, [files[index] for index in groups[0]], True)]
-    for group in groups[1:]:
-        stem = files[group[0]][0]["Key"].rsplit("/", 1)[-1]
-        tables.append((f"{base}_{table_name(stem)}", [files[index] for index in group], False))
-    return tables
-
-
-def _table_input(
-    name: str, location: str, prefix: str, crawler: str, members: list[tuple[Document, FileSchema]]
-) -> Document:
-    schemas = [schema for _, schema in members]
-    first = schemas[0]
-    size = sum(item["Size"] for item, _ in members)
-    parameters = {
-        "classification": first.classification,
-        "compressionType": first.compression,
-        "typeOfData": "file",
-        "objectCount": str(len(members)),
-        "sizeKey": str(size),
-        "UPDATED_BY_CRAWLER": crawler,
-        "CrawlerSchemaSerializerVersion": "1.0",
-        "CrawlerSchemaDeserializerVersion": "1.0",
-    }
-    rows = sum(schema.rows for schema in schemas)
-    if rows:
-        average = sum(schema.bytes_read for schema in schemas) // rows
-        parameters |= {"averageRecordSize": str(average), "recordCount": str(size // max(1, average))}
-    if first.classification == "csv":
-        header = all(schema.has_header for schema in schemas)
-        parameters |= {"delimiter": first.delimiter, "columnsOrdered": "true", "areColumnsQuoted": "false"}
-        if header:
-            parameters["skip.header.line.count"] = "1"
-        formats = {
-            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
-            "SerdeInfo": {
-                "SerializationLibrary": "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
-                "Parameters": {"field.delim": first.delimiter},
-            },
-        }
-    else:
-        formats = {
-            "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-            "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-            "SerdeInfo": {
-                "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
-                "Parameters": {"serialization.format": "1"},
-            },
-        }
-    partitions = _partition_keys(prefix, [item["Key"] for item, _ in members])
-    columns = [column for column in merge_schemas(schemas) if column.name not in partitions]
-    return {
-        "Name": name,
-        "Owner": "owner",
-        "Retention": 0,
-        "TableType": "EXTERNAL_TABLE",
-        "Parameters": parameters,
-        "PartitionKeys": [{"Name": key, "Type": "string"} for key in partitions],
-        "StorageDescriptor": {
-            "Columns": [{"Name": column.name, "Type": column.type} for column in columns],
-            "Location": location,
-            "Compressed": first.compression != "none",
-            "NumberOfBuckets": -1,
-            "BucketColumns": [],
-            "SortColumns": [],
-            "Parameters": parameters,
-            "StoredAsSubDirectories": False,
-            **formats,
-        },
-    }
-
-
-def _partition_keys(prefix: str, keys: Sequence[str]) -> list[str]:
-    """Return the names of ``name=value`` folders that all files share, in order."""
-    per_file = []
-    for key in keys:
-        folders = key[len(prefix) :].strip("/").split("/")[:-1]
-        per_file.append([folder.partition("=")[0].lower() for folder in folders if "=" in folder])
-    return per_file[0] if per_file and all(names == per_file[0] for names in per_file) else []
-
-
-def _parquet_schema(body: bytes, key: str) -> FileSchema:
-    try:
-        file = pyarrow.parquet.ParquetFile(io.BytesIO(body))
-    except pyarrow.ArrowInvalid as error:
-        raise JobError(f"{key} is not a Parquet file: {error}") from error
-    columns = tuple(Column(field.name.lower(), _parquet_type(field.type)) for field in file.schema_arrow)
-    rows = file.metadata.num_rows
-    return FileSchema(classification="parquet", columns=columns, rows=rows, bytes_read=len(body))
-
-
-def _parquet_type(kind: Any) -> str:
-    text = str(kind)
-    if text.startswith("timestamp"):
-        return "timestamp"
-    if text.startswith("decimal"):
-        return text.replace("decimal128", "decimal").replace(" ", "")
-    return _PARQUET_TYPES.get(text, "string")
-
-
-def _glob(pattern: str, path: str) -> bool:
-    """Match a Glue exclude pattern: ``**`` crosses folders, ``*`` and ``?`` do not."""
-    import re
-
-    expression = re.escape(pattern).replace(r"\*\*", "\0").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-    return re.fullmatch(expression.replace("\0", ".*"), path) is not None

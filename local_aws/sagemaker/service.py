@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from local_aws.sagemaker.endpoints import Endpoints, container_of
+from local_aws.sagemaker.hosting.deployments import container_of
+from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.sagemaker.processing import ProcessingJobs
 from local_aws.sagemaker.training import TrainingJobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from local_aws.sagemaker.hosting.model_server import ModelServer
 from local_aws.sagemaker.jobs import ActiveJob, Document, JobService
-from local_aws.sagemaker.model_server import ModelServer
 from local_aws.shared.errors import JobError
 from local_aws.shared.logs import tail
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key

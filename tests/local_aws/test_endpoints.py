@@ -28,6 +28,7 @@ def test_an_endpoint_predicts_reports_its_errors_and_goes_away(account: Account)
     answer = account.sagemaker_runtime.invoke_endpoint(EndpointName="life", ContentType="text/csv", Body="3")
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     assert answer["ContentType"] == "text/csv"
+    assert answer["Body"].read() == b"6.0"
 
     with pytest.raises(account.sagemaker_runtime.exceptions.ModelError) as caught:
         account.invoke("life", " ")

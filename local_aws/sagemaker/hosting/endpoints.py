@@ -3,118 +3,22 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-import uuid
 from typing import Any
 
-from local_aws.sagemaker.capture import DataCapture
-from local_aws.sagemaker.model_server import ModelServer
+from local_aws.sagemaker.hosting.capture import DataCapture
+from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtime
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
 from local_aws.shared.listing import list_page
-from local_aws.shared.logs import LogShipper, exception_line
-from local_aws.shared.sandbox import S3Files
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 
 _LOG = logging.getLogger(__name__)
 
-_HEALTH_SECONDS = 30
-_DRAIN_SECONDS = 60.0
-_RESTORE_SECONDS = 60.0
-
 Document = dict[str, Any]
-
-
-def container_of(model: Document, registry: ModelRegistry) -> Document:
-    """Return the container definition of a model, resolved through its model package if it names one."""
-    container = model.get("PrimaryContainer") or model["Containers"][0]
-    if "ModelPackageName" in container:
-        package = registry.find_package(container["ModelPackageName"])
-        source = package.get("InferenceSpecification", {}).get("Containers", [])
-        if not source:
-            raise JobError(f"the model package {container['ModelPackageName']} has no InferenceSpecification")
-        environment = source[0].get("Environment", {}) | container.get("Environment", {})
-        container = source[0] | container | {"Environment": environment}
-    if "Image" not in container:
-        raise JobError(f"the model {model['ModelName']} names no image")
-    return container
-
-
-class Variant:
-    """One production variant of a deployment: its server and its share of the requests."""
-
-    def __init__(self, name: str, weight: float, server: ModelServer, shipper: LogShipper, health_seconds: int) -> None:
-        self.name = name
-        self.weight = weight
-        self.server = server
-        self.shipper = shipper
-        self.health_seconds = health_seconds
-
-
-class Deployment:
-    """The running servers of one endpoint configuration, with a count of the requests under way."""
-
-    def __init__(self, config: Document, variants: list[Variant]) -> None:
-        self.config = config
-        self.variants = variants
-        self._condition = threading.Condition()
-        self._in_flight = 0
-
-    def enter(self) -> None:
-        """Count one request in."""
-        with self._condition:
-            self._in_flight += 1
-
-    def leave(self) -> None:
-        """Count one request out."""
-        with self._condition:
-            self._in_flight -= 1
-            self._condition.notify_all()
-
-    def choose(self, target: str | None) -> Variant:
-        """Return the variant that answers a request: the target, or one by weight."""
-        if target:
-            for variant in self.variants:
-                if variant.name == target:
-                    return variant
-            raise ServiceError("ValidationError", f"Variant {target} not found.")
-        return random.choices(self.variants, [max(variant.weight, 1e-9) for variant in self.variants])[0]
-
-    def stop(self, drain_seconds: float = _DRAIN_SECONDS) -> None:
-        """Wait for the requests under way, then stop the servers."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._in_flight == 0, timeout=drain_seconds)
-        for variant in self.variants:
-            variant.server.stop()
-            variant.shipper.close()
-
-
-class Runtime:
-    """What an endpoint serves at this moment."""
-
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.current: Deployment | None = None
-        self.gone = False
-
-    def switch(self, deployment: Deployment | None) -> Deployment | None:
-        """Serve another deployment from now on; return the one before."""
-        with self.condition:
-            before, self.current = self.current, deployment
-            self.condition.notify_all()
-            return before
-
-    def enter(self) -> Deployment | None:
-        """Return the current deployment with one more request counted in; wait while it is being restored."""
-        with self.condition:
-            self.condition.wait_for(lambda: self.current is not None or self.gone, timeout=_RESTORE_SECONDS)
-            if self.current:
-                self.current.enter()
-            return self.current
 
 
 class Endpoints:
@@ -134,9 +38,8 @@ class Endpoints:
         self._store = store
         self._clients = clients
         self._tags = tags
-        self._models = models
         self._configs = configs
-        self._registry = registry
+        self._launcher = Launcher(settings, clients, models, registry)
         self._runtimes: dict[str, Runtime] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -370,7 +273,7 @@ class Endpoints:
     def _create(self, name: str) -> None:
         config = self._find(name)["PendingConfig"]
         try:
-            deployment = self._deploy(name, config)
+            deployment = self._launcher.deploy(name, config, self._closing.is_set)
         except JobError as error:
             self._write(name, drop=("PendingConfig",), EndpointStatus="Failed", FailureReason=str(error)[:1024])
             return
@@ -379,7 +282,7 @@ class Endpoints:
     def _restore(self, name: str) -> None:
         document = self._find(name)
         try:
-            deployment = self._deploy(name, document["ActiveConfig"])
+            deployment = self._launcher.deploy(name, document["ActiveConfig"], self._closing.is_set)
         except JobError as error:
             self._write(name, EndpointStatus="Failed", FailureReason=str(error)[:1024])
             return
@@ -392,7 +295,7 @@ class Endpoints:
     def _update(self, name: str) -> None:
         config = self._find(name)["PendingConfig"]
         try:
-            deployment = self._deploy(name, config)
+            deployment = self._launcher.deploy(name, config, self._closing.is_set)
         except JobError as error:
             # The old servers never stopped: the endpoint is in service on its old configuration, with the reason.
             self._write(name, drop=("PendingConfig",), EndpointStatus="InService", FailureReason=str(error)[:1024])
@@ -426,65 +329,6 @@ class Endpoints:
                 deployment.stop()
         self._store.delete("endpoint", name)
         self._tags.forget(self._arn(name))
-
-    def _deploy(self, name: str, config: Document) -> Deployment:
-        """Return running, healthy servers for a configuration; JobError, with nothing left running, otherwise."""
-        variants: list[Variant] = []
-        try:
-            for variant in config["ProductionVariants"]:
-                variants.append(self._launch(name, variant))
-            for started in variants:
-                if not started.server.wait_healthy(started.health_seconds, self._closing.is_set):
-                    raise JobError(self._unhealthy(started))
-        except ServiceError as error:
-            Deployment(config, variants).stop(0)
-            raise JobError(error.message) from error
-        except JobError:
-            Deployment(config, variants).stop(0)
-            raise
-        return Deployment(config, variants)
-
-    def _log_file(self, name: str, variant: str) -> Any:
-        return self._settings.jobs_dir / "endpoint" / name / f"{variant}.txt"
-
-    def _launch(self, name: str, variant: Document) -> Variant:
-        model = self._models.find(variant["ModelName"])
-        container = container_of(model, self._registry)
-        instance = uuid.uuid4().hex[:8]
-        log = self._log_file(name, variant["VariantName"])
-        log.parent.mkdir(parents=True, exist_ok=True)
-        instance_log = log.with_name(f"{log.stem}-{instance}.txt")
-        instance_log.touch()
-        folder = self._settings.jobs_dir / "endpoint" / name / f"container-{instance}"
-        server = ModelServer(self._settings, S3Files(self._clients.s3), container, folder, instance_log)
-        shipper = LogShipper(
-            self._clients.logs,
-            instance_log,
-            f"/aws/sagemaker/Endpoints/{name}",
-            f"{variant['VariantName']}/i-{instance}",
-        ).start()
-        started = Variant(
-            variant["VariantName"],
-            variant.get("InitialVariantWeight", 1.0),
-            server,
-            shipper,
-            variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _HEALTH_SECONDS),
-        )
-        try:
-            server.prepare()
-            server.start()
-        except BaseException:
-            server.stop()
-            shipper.close()
-            raise
-        return started
-
-    def _unhealthy(self, variant: Variant) -> str:
-        last = exception_line(variant.server.log)
-        return (
-            f"The primary container for production variant {variant.name} did not pass the ping health check. "
-            f"Please check CloudWatch logs for this endpoint." + (f" The last of its log: {last}" if last else "")
-        )
 
     def _watch(self) -> None:
         """Start servers again that died, as the service replaces a broken container."""

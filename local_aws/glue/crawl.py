@@ -1,0 +1,181 @@
+"""One crawl: sample the files below the targets, infer their columns, write the tables."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from botocore.exceptions import ClientError
+
+from local_aws.glue.crawl_tables import columns_of, table_input, tables_of
+from local_aws.glue.schema import SAMPLE_BYTES, Column, CsvClassifier, FileSchema, decompress, infer_csv
+from local_aws.shared.clients import Clients
+from local_aws.shared.errors import JobError
+from local_aws.shared.sandbox import S3Files, parse_s3_uri
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_FILES = 200
+
+Document = dict[str, Any]
+
+_PARQUET_TYPES = {
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "int",
+    "int64": "bigint",
+    "float": "float",
+    "double": "double",
+    "bool": "boolean",
+    "string": "string",
+    "large_string": "string",
+    "binary": "binary",
+    "date32[day]": "date",
+}
+
+
+class CrawlStopped(Exception):
+    """The crawl was stopped by a request."""
+
+
+class Crawl:
+    """What a crawler does when it runs."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    def run(self, crawler: Document, stop: threading.Event) -> Document:
+        """Look at the files of all targets; return how many tables were created and updated."""
+        targets = crawler.get("Targets", {}).get("S3Targets", [])
+        if not targets:
+            raise JobError("the crawler has no S3 target, the only kind that local_aws crawls")
+        database = crawler.get("DatabaseName")
+        if not database:
+            raise JobError("the crawler names no database")
+        classifier = self._classifier(crawler.get("Classifiers", []))
+        counts = {"TablesCreated": 0, "TablesUpdated": 0}
+        for target in targets:
+            uri = target["Path"] if "://" in target["Path"] else f"s3://{target['Path']}"
+            files = self._sample(uri, target.get("Exclusions", []), classifier, stop)
+            for name, members, is_only in tables_of(uri, files):
+                action = self._write_table(crawler, database, uri, name, members, is_only)
+                if action:
+                    counts[action] += 1
+        return counts
+
+    def _classifier(self, names: Sequence[str]) -> CsvClassifier | None:
+        for name in names:
+            found = self._clients.catalog.get_classifier(Name=name)["Classifier"].get("CsvClassifier")
+            if found:
+                return CsvClassifier(
+                    delimiter=found.get("Delimiter"),
+                    quote=found.get("QuoteSymbol", '"'),
+                    contains_header=found.get("ContainsHeader", "UNKNOWN"),
+                    header=tuple(found.get("Header", ())),
+                )
+        return None
+
+    def _sample(
+        self, uri: str, exclusions: Sequence[str], classifier: CsvClassifier | None, stop: threading.Event
+    ) -> list[tuple[Document, FileSchema]]:
+        bucket, prefix = parse_s3_uri(uri)
+        result = []
+        for item in self._sampled_objects(bucket, prefix, exclusions):
+            if stop.is_set():
+                raise CrawlStopped
+            schema = self._schema(bucket, item, classifier)
+            if schema:
+                result.append((item, schema))
+        return result
+
+    def _sampled_objects(self, bucket: str, prefix: str, exclusions: Sequence[str]) -> list[Document]:
+        items = S3Files(self._clients.s3).keys(bucket, prefix)
+        chosen = [
+            item
+            for item in items
+            if item["Size"]
+            and not item["Key"].rsplit("/", 1)[-1].startswith(("_", "."))
+            and not any(_glob(pattern, item["Key"][len(prefix) :].lstrip("/")) for pattern in exclusions)
+        ]
+        # The newest files tell of a change of schema: they are the ones to look at when there are too many.
+        chosen.sort(key=lambda item: item["LastModified"])
+        return chosen[-_MAX_FILES:]
+
+    def _schema(self, bucket: str, item: Document, classifier: CsvClassifier | None) -> FileSchema | None:
+        key = item["Key"]
+        if key.endswith(".parquet"):
+            body = self._clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return _parquet_schema(body, key)
+        head = self._clients.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
+        try:
+            data, compression = decompress(head, key)
+        except OSError as error:
+            raise JobError(f"s3://{bucket}/{key}: {error}") from error
+        truncated = item["Size"] > len(head) or (compression == "gzip" and len(data) >= SAMPLE_BYTES)
+        schema = infer_csv(data, truncated=truncated, classifier=classifier)
+        if schema is None:
+            _LOG.info("crawler: s3://%s/%s is of no known format", bucket, key)
+            return None
+        return FileSchema(**{**schema.__dict__, "compression": compression})
+
+    def _write_table(
+        self,
+        crawler: Document,
+        database: str,
+        uri: str,
+        name: str,
+        members: list[tuple[Document, FileSchema]],
+        only: bool,
+    ) -> str | None:
+        """Create or update one catalog table; return which count that adds to."""
+        full_name = crawler.get("TablePrefix", "") + name
+        bucket, prefix = parse_s3_uri(uri)
+        location = uri if only else f"s3://{bucket}/{members[0][0]['Key']}"
+        table = table_input(full_name, location, prefix, crawler["Name"], members)
+        catalog = self._clients.catalog
+        try:
+            existing = catalog.get_table(DatabaseName=database, Name=full_name)["Table"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "EntityNotFoundException":
+                raise
+            try:
+                catalog.create_table(DatabaseName=database, TableInput=table)
+            except ClientError as problem:
+                raise JobError(f"table {database}.{full_name}: {problem.response['Error']['Message']}") from problem
+            return "TablesCreated"
+        if crawler.get("SchemaChangePolicy", {}).get("UpdateBehavior") == "LOG":
+            return None
+        changed = columns_of(existing) != columns_of(table) or existing.get("PartitionKeys") != table["PartitionKeys"]
+        catalog.update_table(DatabaseName=database, TableInput=table)
+        return "TablesUpdated" if changed else None
+
+
+def _parquet_schema(body: bytes, key: str) -> FileSchema:
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(body))
+    except pyarrow.ArrowInvalid as error:
+        raise JobError(f"{key} is not a Parquet file: {error}") from error
+    columns = tuple(Column(field.name.lower(), _parquet_type(field.type)) for field in file.schema_arrow)
+    rows = file.metadata.num_rows
+    return FileSchema(classification="parquet", columns=columns, rows=rows, bytes_read=len(body))
+
+
+def _parquet_type(kind: Any) -> str:
+    text = str(kind)
+    if text.startswith("timestamp"):
+        return "timestamp"
+    if text.startswith("decimal"):
+        return text.replace("decimal128", "decimal").replace(" ", "")
+    return _PARQUET_TYPES.get(text, "string")
+
+
+def _glob(pattern: str, path: str) -> bool:
+    """Match a Glue exclude pattern: ``**`` crosses folders, ``*`` and ``?`` do not."""
+    expression = re.escape(pattern).replace(r"\*\*", "\0").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    return re.fullmatch(expression.replace("\0", ".*"), path) is not None

@@ -1,0 +1,1 @@
+"""Models that answer: model servers, endpoints, what is captured."""
