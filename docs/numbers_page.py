@@ -98,7 +98,7 @@ def page() -> str:
                 named,
                 set(named),
             ),
-            f"\nOf several candidates the one with the smallest `{metrics['selection_metric']}` goes on to the test.\n",
+            f"\nOf several candidates the one with the best `{metrics['selection_metric']}` goes on to the test.\n",
             *_table(
                 "Evaluation",
                 "`runs/RUN_KEY/analysis.json`, by the Lambda `analyze_results`; the gate judges these",

@@ -20,7 +20,7 @@ from retraining.aws.documents import put_json, put_json_once, split_uri
 from retraining.aws.platform_parameter import reach_platform
 from retraining.dataset.log import DatasetLog
 from retraining.jobs.code_bundle import code_digest, code_files
-from retraining.judging.candidates import analyze, best_candidate
+from retraining.judging.candidates import analyze, choose
 from retraining.judging.gate import decide
 from retraining.sdk.context import evaluation_context, training_context
 from retraining.serving import registry
@@ -88,7 +88,9 @@ class Experiment:
         owner, seconds = job_owner(self.config.name), found.platform.poll_seconds
         runner = JobRunner(self.folder.path, found.access, owner, seconds, progress, interruption)
         trained = runner.run([self._training(found, item) for item in self.candidates])
-        best = best_candidate(trained, self.config.training.selection_metric)
+        names = [item.name for item in self.candidates]
+        results = [{**job, "candidate": name} for name, job in zip(names, trained, strict=True)]
+        best = choose(names, results, self.config.training).best
         [evaluated] = runner.run([self._evaluation(found, best["model_data"])])
         outcome = self._judge(found, trained, best, evaluated, progress)
         progress.clear()
@@ -136,7 +138,7 @@ class Experiment:
         root = f"s3://{found.platform.bucket}/{plan.run_prefix}"
         rows = f"{root}evaluation/rows.csv"
         progress.tick("analysis: the Lambda function reads the evaluation's rows")
-        analysis = analyze(found.access, found.platform.analyze_function, rows)
+        analysis = analyze(found.access, found.platform.analyze_function, {"rows_uri": rows})
         outcome = Outcome(
             model=self.config.name,
             key=plan.run_key,
@@ -173,7 +175,7 @@ def _trained(candidate: Candidate, job: Mapping[str, Any], best: Mapping[str, An
         **_job(job),
         "metrics": job["metrics"],
         "model_data": job["model_data"],
-        "chosen": job is best,
+        "chosen": best["candidate"] == candidate.name,
     }
 
 

@@ -109,7 +109,7 @@ def test_the_same_experiment_again_reuses_its_jobs_and_production_stays_as_it_wa
     assert with_champion.state() == before
     # The verdict is the gate's own on the numbers of the deployed function.
     uri = f"{found['outputs']}evaluation/rows.csv"
-    analysis = analyze(with_champion.access, with_champion.platform.analyze_function, uri)
+    analysis = analyze(with_champion.access, with_champion.platform.analyze_function, {"rows_uri": uri})
     assert (found["analysis"], analysis["n"]) == (analysis, SIZES["test"])
     assert found["decision"] == decide(analysis, with_champion.config.gate).as_dict()
     assert found["decision"]["reason"] in " ".join(again.stdout.split())

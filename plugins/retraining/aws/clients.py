@@ -9,19 +9,23 @@ from retraining.settings.access import AwsAccess
 
 
 @lru_cache(maxsize=64)
-def client(service: str, access: AwsAccess, retry: bool = True) -> Any:
+def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: int = 60) -> Any:
     """Return a boto3 client; throttling and server errors are retried with back-off.
 
     Args:
         service: boto3 service name.
         access: connection, region and verification.
         retry: False for calls that are not idempotent and whose lost reply must be looked into instead of repeated.
+        read_timeout: seconds to wait for an answer; with a long one the connection is kept alive, so that no router forgets it.
 
     """
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 6 if retry else 1}, connect_timeout=10, read_timeout=60
+        retries={"mode": "standard", "total_max_attempts": 6 if retry else 1},
+        connect_timeout=10,
+        read_timeout=read_timeout,
+        tcp_keepalive=read_timeout > 60,
     )
     if access.conn_id:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook

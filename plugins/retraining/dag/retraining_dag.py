@@ -22,6 +22,7 @@ from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
+from retraining.judging.candidates import LONGEST_ANALYSIS
 from retraining.sdk.context import SDK_FILE
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
 
@@ -130,6 +131,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             step="train",
             **training_body,
             max_wait=timedelta(seconds=config.training.max_runtime_seconds + 900),
+            on_success=steps.trained,
             map_index_template="{{ task.op_kwargs['candidate'] }}",
             **job,
         ).expand(op_kwargs=[{"candidate": candidate.name} for candidate in config.training.candidates])
@@ -148,7 +150,9 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             **job,
         )
         analyze_results = PythonOperator(
-            task_id="analyze_results", python_callable=with_results(steps.analyze_results, plan=PLAN)
+            task_id="analyze_results",
+            python_callable=with_results(steps.analyze_results, plan=PLAN),
+            execution_timeout=timedelta(seconds=LONGEST_ANALYSIS) + SHORT,
         )
         check_threshold = BranchPythonOperator(
             task_id="check_threshold",

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.gate_policy import GatePolicy
+from retraining.settings.metrics import known_direction
 from retraining.settings.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
@@ -82,6 +83,15 @@ class Training(Instances):
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     metrics: dict[str, str] = Field(default_factory=dict)
     selection_metric: str = "validation:rmse"
+    direction: Literal["min", "max"] | None = None
+    """Whether small or large values of the selection metric are good; needed where its name does not say."""
+    min_candidates: PositiveInt = 1
+    """How many candidates must have trained and report a finite metric; the others are named in the report."""
+
+    @property
+    def selection_direction(self) -> Literal["min", "max"]:
+        """Whether the smallest or the largest value is chosen."""
+        return self.direction or known_direction(self.selection_metric) or "min"
 
     @model_validator(mode="after")
     def _selectable(self) -> Training:
@@ -92,6 +102,17 @@ class Training(Instances):
             raise ValueError(
                 f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
             )
+        known = known_direction(self.selection_metric)
+        if len(names) > 1 and self.direction is None and known is None:
+            raise ValueError(
+                f"selection_metric {self.selection_metric!r}: say with direction: min or direction: max which values are good"
+            )
+        if known and self.direction not in (None, known):
+            raise ValueError(
+                f"selection_metric {self.selection_metric!r}: direction {self.direction} would choose the worst"
+            )
+        if self.min_candidates > len(names):
+            raise ValueError(f"min_candidates is {self.min_candidates}, but there are {len(names)} candidates")
         return self
 
 

@@ -75,17 +75,28 @@ class ModelTasks(TaskBodies):
     ) -> tuple[str, str | None]:
         """Return the artifacts of the best candidate and of the champion, if there is one."""
         champion = RunPlan.model_validate(plan).champion
-        return self.best_candidate(trained)["model_data"], champion.model_data if champion else None
+        choice = self.choice(plan["candidates"], trained)
+        for name, why in choice.left_out.items():
+            log.warning("candidate %s goes no further: %s", name, why)
+        return choice.best["model_data"], champion.model_data if champion else None
+
+    def trained(self, result: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """Return the result of a training job with the name of the candidate that it trained."""
+        return {**result, "candidate": context["task"].op_kwargs["candidate"]}
 
     def best_candidate(self, trained: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
-        """Return the training result with the smallest selection metric.
+        """Return the training result that goes on to the test, of those that there are."""
+        return self.choice([judgement.candidate_of(result) for result in trained if result], trained).best
+
+    def choice(self, planned: Sequence[str], trained: Sequence[Mapping[str, Any] | None]) -> judgement.Choice:
+        """Choose between the candidates of a run.
 
         Raises:
-            AirflowFailException: a job did not report the metric that has to choose between candidates.
+            AirflowFailException: too few candidates trained and report a finite metric.
 
         """
         try:
-            return judgement.best_candidate(trained, self.config.training.selection_metric)
+            return judgement.choose(planned, trained, self.config.training)
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
 
@@ -94,7 +105,7 @@ class ModelTasks(TaskBodies):
         run, platform = RunPlan.model_validate(plan), self.platform
         uri = f"s3://{platform.bucket}/{run.run_prefix}evaluation/rows.csv"
         try:
-            analysis = judgement.analyze(self.access, platform.analyze_function, uri)
+            analysis = judgement.analyze(self.access, platform.analyze_function, {"rows_uri": uri})
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}analysis.json", analysis)

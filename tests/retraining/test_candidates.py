@@ -1,0 +1,68 @@
+"""Which candidate goes on: direction, finite metrics, and what a failed one costs the others."""
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from retraining.judging.candidates import JudgementError, choose
+from retraining.settings.model_config import Training
+
+NAMES = ["a", "b", "c"]
+
+
+def training(metric: str = "validation:rmse", **changes) -> Training:
+    candidates = [{"name": name} for name in NAMES]
+    return Training(image="i", candidates=candidates, metrics={metric: "x"}, selection_metric=metric, **changes)
+
+
+def results(metric: str = "validation:rmse", **values: float | None) -> list[dict]:
+    return [
+        {"candidate": name, "name": f"job-{name}", "metrics": {} if value is None else {metric: value}}
+        for name, value in values.items()
+    ]
+
+
+def test_the_smallest_error_and_the_largest_score_go_on():
+    assert choose(NAMES, results(a=2.1, b=2.0, c=2.2), training()).best["candidate"] == "b"
+    auc = "validation:auc"
+    assert choose(NAMES, results(auc, a=0.7, b=0.9, c=0.8), training(auc)).best["candidate"] == "b"
+    odd = training("validation:profit", direction="max")
+    assert choose(NAMES, results("validation:profit", a=1, b=-3, c=2), odd).best["candidate"] == "c"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_a_metric_that_is_not_finite_never_wins(value):
+    choice = choose(NAMES, results(a=value, b=2.0, c=2.2), training())
+    assert choice.best["candidate"] == "b"
+    assert "job-a" in choice.left_out["a"]
+
+
+def test_a_failed_candidate_is_named_and_does_not_veto_the_others():
+    choice = choose(NAMES, [*results(a=2.1, c=2.2), None], training())
+    assert choice.best["candidate"] == "a"
+    assert choice.left_out == {"b": "its training job failed"}
+
+
+def test_too_few_candidates_end_the_run_with_their_names():
+    with pytest.raises(JudgementError, match=r"1 of 3 candidates .* asks for 2 \(b: .*; c: .*\)"):
+        choose(NAMES, results(a=2.1, c=math.nan), training(min_candidates=2))
+    with pytest.raises(JudgementError, match="0 of 3 candidates"):
+        choose(NAMES, [], training())
+
+
+def test_one_candidate_needs_no_metric():
+    assert choose(["a"], results(a=None), training(min_candidates=3)).best["name"] == "job-a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "validation:profit"}, "say with direction: min or direction: max"),
+        ({"metric": "validation:auc", "direction": "min"}, "would choose the worst"),
+        ({"min_candidates": 4}, "there are 3 candidates"),
+    ],
+)
+def test_what_would_choose_wrongly_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        training(**changes)
