@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from retraining.contract.names import ignored_reason
 
 
