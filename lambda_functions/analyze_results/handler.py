@@ -1,8 +1,9 @@
 """Lambda ``analyze_results``: turn the evaluation's rows into the numbers that the promotion gate judges.
 
 The event names the rows, ``{"rows_uri": "s3://BUCKET/KEY"}`` (the ``rows.csv`` that the evaluation job wrote, header
-``row,truth,challenger,champion,group``, ``champion`` empty throughout when there is none), or carries a small document,
-``{"GroundTruth": [...], "Predictions": [...]}``, itself or as a JSON text under ``body``.
+``row,truth,challenger,champion,group`` first, further columns are ignored; ``champion`` is empty throughout when there is none,
+``group`` when the model has none), or carries a small document, ``{"GroundTruth": [...], "Predictions": [...]}``, itself or as a
+JSON text under ``body``.
 
 Rows are read once, in blocks, in constant memory. Sums inside a block are exact (``math.fsum``); blocks are joined with
 compensated sums and, for variances, with the pairwise update of Chan, Golub and LeVeque (1983), so the result does not
@@ -76,14 +77,14 @@ def analyze_csv(body: Readable, *, name: str = "rows.csv") -> dict[str, Any]:
     reader = csv.reader(_lines(body, name), strict=True)
     try:
         header = next(reader, None)
-        if header != HEADER:
-            raise ValueError(f"{name}: the header is {header}, expected {HEADER}")
+        if not header or header[: len(HEADER)] != HEADER:
+            raise ValueError(f"{name}: the header is {header}, expected {HEADER} and, after them, any others")
         analysis = _Analysis()
         while rows := list(islice(reader, BLOCK_ROWS)):
             try:
-                _add_block(analysis, rows)
+                _add_block(analysis, rows, len(header))
             except (ValueError, OverflowError) as error:
-                _explain(analysis, rows, name, error)
+                _explain(analysis, rows, name, error, header)
     except csv.Error as error:
         raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
     if analysis.n == 0:
@@ -260,6 +261,7 @@ class _Analysis:
             of_name = members[name]
             of_name[0].append(error)
             of_name[1].append(square)
+        members.pop("", None)  # the model has no groups
         for name, (group_errors, group_squares) in members.items():
             if name not in self._groups and len(self._groups) >= MAX_GROUPS:
                 raise ValueError(f"more than {MAX_GROUPS} groups: evaluate with a coarser --group column")
@@ -346,8 +348,10 @@ def _lines(body: Readable, name: str) -> Iterator[str]:
         yield rest
 
 
-def _add_block(analysis: _Analysis, rows: list[list[str]]) -> None:
-    _, truth, challenger, champion, groups = zip(*rows, strict=True)
+def _add_block(analysis: _Analysis, rows: list[list[str]], width: int) -> None:
+    if len(rows[0]) != width:  # rows of unequal length are found by zip
+        raise ValueError(f"{len(rows[0])} fields")
+    _, truth, challenger, champion, groups, *_ = zip(*rows, strict=True)
     if all(champion):
         analysis.add(_numbers(truth), _numbers(challenger), _numbers(champion), groups)
     elif any(champion):
@@ -362,16 +366,18 @@ def _numbers(texts: Iterable[str]) -> list[float]:
     return list(map(float, texts))
 
 
-def _explain(analysis: _Analysis, rows: list[list[str]], name: str, cause: Exception) -> NoReturn:
+def _explain(
+    analysis: _Analysis, rows: list[list[str]], name: str, cause: Exception, header: Sequence[str]
+) -> NoReturn:
     """Find the line that made a block fail and raise a ``ValueError`` that names it.
 
     Blocks are taken in whole for speed; only when one fails are its rows looked at one by one.
     """
-    with_champion = analysis.has_champion if analysis.n else any(len(row) == len(HEADER) and row[3] for row in rows[:1])
+    with_champion = analysis.has_champion if analysis.n else any(len(row) == len(header) and row[3] for row in rows[:1])
     for line, row in enumerate(rows, start=analysis.n + 2):  # line 1 is the header
         where = f"{name}, line {line}"
-        if len(row) != len(HEADER):
-            raise ValueError(f"{where}: {len(row)} fields, expected {len(HEADER)} ({','.join(HEADER)})") from cause
+        if len(row) != len(header):
+            raise ValueError(f"{where}: {len(row)} fields, expected {len(header)} ({','.join(header)})") from cause
         if bool(row[3]) != with_champion:
             state = "is missing" if with_champion else f"is {row[3]!r}"
             others = "other rows have one" if with_champion else "earlier rows have none"

@@ -145,6 +145,13 @@ def test_a_groups_name_may_hold_a_comma_and_lines_may_end_as_on_windows():
     assert set(analyze(body)["groups"]) == {"north, deep", "south"}
 
 
+def test_further_columns_are_ignored_and_rows_without_a_group_are_in_none():
+    body = HEADER.replace("group", "group,loss_challenger,loss_champion") + "1,5,6,4,,1.0,1.0\n2,5,4,5,,1.0,0.0\n"
+    analysis = analyze(body.encode())
+    assert analysis["challenger"]["rmse"] == 1.0
+    assert (analysis["groups"], analysis["worst_group"]) == ({}, None)
+
+
 GOOD = "1,5.0,6.0,5.5,M\n"
 
 

@@ -73,7 +73,10 @@ def evaluated(channels, challenger, champion, tmp_path_factory) -> Path:
 
 def test_both_models_are_scored_on_every_test_row(evaluated, default_artifact, linear_artifact, abalone):
     rows, test = rows_of(evaluated), abalone[2200:2409]
-    assert list(rows.columns) == list(evaluate.HEADER) == handler.HEADER
+    assert list(rows.columns) == list(evaluate.HEADER)
+    assert list(rows.columns)[:5] == handler.HEADER
+    for role in ("challenger", "champion"):
+        assert np.array_equal(rows[f"loss_{role}"], (rows[role] - rows["truth"]) ** 2)
     assert list(rows["row"]) == list(range(1, 210))
     assert np.array_equal(rows["truth"], test["rings"])
     assert np.array_equal(rows["group"], test["sex"])

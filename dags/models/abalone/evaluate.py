@@ -4,7 +4,8 @@ Runs as a SageMaker processing job. Each model is loaded in a process of its own
 inside its own ``model.tar.gz``: what is judged is what is served, and a champion trained by older code keeps scoring.
 This file imports nothing from its folder, so it can be shipped alone.
 
-Output: ``rows.csv`` (``row,truth,challenger,champion,group``; ``champion`` is empty throughout when there is none),
+Output: ``rows.csv`` (``row,truth,challenger,champion,group,loss_challenger,loss_champion``; what is the champion's is empty
+throughout when there is none; a loss is the squared error),
 ``summary.json`` (the statistics that the Lambda ``analyze_results`` derives from the rows, here by numpy and scipy as a
 cross-check) and ``smoke.json`` (one request and the challenger's answer, to verify an endpoint with).
 """
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HEADER = ("row", "truth", "challenger", "champion", "group")
+HEADER = ("row", "truth", "challenger", "champion", "group", "loss_challenger", "loss_champion")
 CHUNK_ROWS = 10_000
 CONFIDENCE = 0.95
 
@@ -215,8 +216,10 @@ def evaluate(
                 model.ask(body, "application/json")
             answers = {role: model.answer(len(chunk)) for role, model in models.items()}
             for number, row in enumerate(chunk):
-                predicted = [repr(answers[role][number]) if role in answers else "" for role in scores]
-                writer.writerow([len(truth) + 1, repr(row.truth), *predicted, row.group])
+                predicted = [answers[role][number] if role in answers else None for role in scores]
+                losses = [None if value is None else (value - row.truth) ** 2 for value in predicted]
+                texts = ["" if value is None else repr(value) for value in (*predicted, *losses)]
+                writer.writerow([len(truth) + 1, repr(row.truth), *texts[:2], row.group, *texts[2:]])
                 truth.append(row.truth)
                 groups.append(row.group)
             for role, values in answers.items():

@@ -30,7 +30,7 @@ def summarise_rows(lines: Iterable[str], sample: int = SAMPLE_ROWS) -> dict[str,
     """Read the evaluation's rows once, in constant memory.
 
     Args:
-        lines: of ``rows.csv``, header ``row,truth,challenger,champion,group`` first; ``champion`` is empty when there is none.
+        lines: of ``rows.csv``, header ``row,truth,challenger,champion,group`` and possibly more; ``champion`` is empty when there is none.
         sample: how many rows to keep for plotting; which ones depends on their positions alone, spread evenly over the file.
 
     Returns:
@@ -43,7 +43,7 @@ def summarise_rows(lines: Iterable[str], sample: int = SAMPLE_ROWS) -> dict[str,
 
     """
     reader = csv.DictReader(lines)
-    if reader.fieldnames != ["row", "truth", "challenger", "champion", "group"]:
+    if list(reader.fieldnames or ())[:5] != ["row", "truth", "challenger", "champion", "group"]:
         raise ValueError(f"rows.csv has the header {reader.fieldnames}, expected row,truth,challenger,champion,group")
     count = 0
     kept: list[tuple[int, int, tuple[float, float, float | None]]] = []
