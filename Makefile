@@ -69,8 +69,8 @@ reset:  ## stop, and delete local data and history
 dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild abalone"|... does more
 	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.dataset $(or $(COMMAND),versions)
 
-env:  ## print variables for aws, boto3 and airflow: eval "$(make env)"
-	@$(RUN) env
+env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"
+	@$(RUN) env $(if $(AIRFLOW),--airflow)
 
 check: setup-dev  ## linter, formatter, types, order of the rooms, templates
 	$(DEV)/ruff check .

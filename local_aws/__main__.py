@@ -159,6 +159,7 @@ def _shut_down(sagemaker: object, glue: object) -> None:
 
 def main() -> int:
     """Start the account; return the exit code."""
+    os.umask(0o077)  # state, logs and what jobs work on are their owner's alone
     settings = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s [%(name)s] %(message)s")
     # MiniStack tells of every write of its state.

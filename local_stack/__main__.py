@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from local_stack import layout
 from local_stack.preflight import PreflightError
+from retraining.contract.plain_text import plain_lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,25 +44,27 @@ def main(arguments: list[str] | None = None) -> int:
         "history", help="print as JSON what must outlive a restart: runs, data, models, endpoint"
     )
     history.add_argument("--compare", metavar="FILE", help="an earlier output, - for the input; 1 if any of it is lost")
-    commands.add_parser("env", help="print the variables that make aws, boto3 and airflow talk to this stack")
+    env = commands.add_parser("env", help="print the variables that make aws and boto3 talk to this stack")
+    env.add_argument("--airflow", action="store_true", help="also those of the airflow command, its secrets included")
     chosen = parser.parse_args(arguments)
+    os.umask(0o077)  # state and logs hold what other users of this machine have no business with
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _run(chosen)
     except PreflightError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain_lines(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        print(f"error: {error}\nLogs: {layout.LOGS}", file=sys.stderr)
+        print(f"error: {plain_lines(error)}\nLogs: {layout.LOGS}", file=sys.stderr)
         return 1
 
 
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
-    from local_stack.airflow_settings import airflow_environment, aws_environment, write_credentials, write_passwords
+    from local_stack.airflow_settings import exports, write_credentials, write_passwords
     from local_stack.progress import NothingToTrainError, follow
 
     if chosen.command == "up":
@@ -76,10 +80,7 @@ def _run(chosen: argparse.Namespace) -> int:
             print(f"{part.name:<14} {part.health:<16} {f'pid {part.pid}' if part.pid else ''}".rstrip())
         return 0 if all(part.health == "healthy" for part in parts) else 1
     elif chosen.command == "env":
-        names = {*aws_environment(), "AIRFLOW_HOME"}
-        for name, value in airflow_environment().items():
-            if name in names or name.startswith("AIRFLOW__"):
-                print(f"export {name}='{value}'")
+        print("\n".join(exports(chosen.airflow)))
     elif chosen.command == "retrain":
         body = chosen.file.read_bytes()
         stack.up(_say)
@@ -160,7 +161,7 @@ def _demo() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(plain_lines(line, sys.maxsize), flush=True)
 
 
 if __name__ == "__main__":

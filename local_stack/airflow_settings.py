@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import threading
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def airflow_environment() -> dict[str, str]:
         "API__SECRET_KEY": made["session_secret"],
         "API_AUTH__JWT_SECRET": made["jwt_secret"],
         "API__EXPOSE_CONFIG": False,
+        # Its pages load scripts of other sites onto the origin where the administrator is logged in.
+        "API__ENABLE_SWAGGER_UI": False,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 15,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
@@ -102,6 +105,8 @@ def airflow_environment() -> dict[str, str]:
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
         "LOGGING__BASE_LOG_FOLDER": layout.AIRFLOW_HOME / "logs",
+        "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
     return {
@@ -112,6 +117,18 @@ def airflow_environment() -> dict[str, str]:
         "PATH": f"{layout.python('airflow').parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
     }
+
+
+def exports(airflow: bool) -> list[str]:
+    """Return lines for a shell's ``eval``: AWS's variables, and with `airflow` what the command airflow needs, its secrets included."""
+    chosen = aws_environment()
+    if airflow:
+        chosen |= {
+            name: value
+            for name, value in airflow_environment().items()
+            if name == "AIRFLOW_HOME" or name.startswith("AIRFLOW__")
+        }
+    return [f"export {name}={shlex.quote(value)}" for name, value in chosen.items()]
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Airflow's simple auth manager, for this machine: it also refuses requests under other host names.
+"""Airflow's simple auth manager, for this machine: it also refuses requests under other host names and from other pages.
 
 Airflow binds the loopback, but a page of any site can point its own name at 127.0.0.1 (DNS rebinding) and then speak to the UI as its
 own server. Airflow 3.3 has no setting against that, but an auth manager may bring middlewares: here Starlette's check of the Host header.
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.configuration import conf
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from local_stack.page_guard import PageGuard
 
 LOOPBACK = ("localhost", "127.0.0.1")
 EXTRA = "RETRAINING_ALLOWED_HOSTS"
@@ -29,7 +31,7 @@ class LocalAuthManager(SimpleAuthManager):
     """Users and passwords of the simple auth manager; the UI answers to the names that it is known by."""
 
     def get_fastapi_middlewares(self) -> list[Any]:
-        """Add the check of the Host header to the middlewares of the simple auth manager."""
+        """Add the checks of the headers Host and Origin to the middlewares of the simple auth manager."""
         known_by = (conf.get("api", "base_url", fallback=""), conf.get("core", "execution_api_server_url", fallback=""))
         check = (TrustedHostMiddleware, {"allowed_hosts": allowed_hosts(*known_by), "www_redirect": False})
-        return [*super().get_fastapi_middlewares(), check]
+        return [*super().get_fastapi_middlewares(), (PageGuard, {"known_by": known_by}), check]

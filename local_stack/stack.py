@@ -65,6 +65,7 @@ def up(say: Say) -> None:
         StackError: a process did not become healthy.
 
     """
+    layout.LOCAL.chmod(0o700)
     running = {name for name in ALL if processes.find(name)}
     java = find_java()
     check_disk(layout.LOCAL, needed_gb=1)

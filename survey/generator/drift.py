@@ -57,7 +57,13 @@ def parse(text: str, contract: Contract) -> Shift | Mix:
             raise ValueError(
                 f"drift {text!r}: {column.name} is a number; a mix applies to {', '.join(contract.categorical)}"
             )
-        return Mix(column.name, _shares(text, rest))
+        shares = _shares(text, rest)
+        strange = [value for value, _ in shares if column.allowed and value not in column.allowed]
+        if strange:
+            raise ValueError(
+                f"drift of {column.name}: the contract does not allow {strange[0][:40]!r}; it allows {', '.join(column.allowed)}"
+            )
+        return Mix(column.name, shares)
     if not column.numeric:
         raise ValueError(f"drift {text!r}: {column.name} is text; give a mix such as {column.name}=M:0.8,F:0.2")
     try:

@@ -12,6 +12,8 @@ from . import charts
 from .contract import Contract
 from .quality import correlations
 
+#: Nothing is loaded and no script runs, whatever text found its way into the page.
+POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
 STYLE = """
 :root{color-scheme:light}
 body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -42,6 +44,7 @@ def page(report: Mapping[str, Any], real: pd.DataFrame, generated: pd.DataFrame,
         parts += _quality(quality, real, generated, contract)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"{POLICY}"
         f"<title>Survey report</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>"
     )
 
@@ -67,7 +70,7 @@ def _violation_tables(report: Mapping[str, Any]) -> list[str]:
         ("Contract violations in the file", report["violations"]),
         ("Contract violations as drawn", report["drawn"]),
     ):
-        rows = [(escape(reason), f"{count:,}") for reason, count in found["reasons"].items()]
+        rows = [(reason, f"{count:,}") for reason, count in found["reasons"].items()]
         parts.append(
             f"<h2>{title}</h2><p>{found['rejected']:,} of {found['rows']:,} rows ({found['share']:.1%}) are rejected by the contract.</p>"
             + (_table(("reason", "rows"), rows) if rows else "")
@@ -82,9 +85,9 @@ def _quality(quality: Mapping[str, Any], real: pd.DataFrame, generated: pd.DataF
         if "kolmogorov_smirnov" in found:
             means = found["mean"]
             numbers = (f"{found['kolmogorov_smirnov']:.3f}", f"{found['wasserstein']:.3f}")
-            rows.append((escape(name), *numbers, f"{means['real']:.4g}", f"{means['generated']:.4g}"))
+            rows.append((name, *numbers, f"{means['real']:.4g}", f"{means['generated']:.4g}"))
         else:
-            rows.append((escape(name), f"{found['total_variation']:.3f}", "", "", ""))
+            rows.append((name, f"{found['total_variation']:.3f}", "", "", ""))
     relation = quality["correlation"]
     plots = []
     for column in contract.columns:
@@ -109,9 +112,11 @@ def _quality(quality: Mapping[str, Any], real: pd.DataFrame, generated: pd.DataF
 
 
 def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table; its cells are text and are escaped here."""
+
     def line(cells: Iterable[str], tag: str) -> str:
         right = ' class="n"'
-        listed = "".join(f"<{tag}{right if place else ''}>{cell}</{tag}>" for place, cell in enumerate(cells))
+        listed = "".join(f"<{tag}{right if place else ''}>{escape(cell)}</{tag}>" for place, cell in enumerate(cells))
         return f"<tr>{listed}</tr>"
 
     return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

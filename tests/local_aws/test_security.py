@@ -337,6 +337,15 @@ def test_a_function_sees_nothing_of_the_environment_that_local_aws_was_started_i
     assert MARKED not in json.dumps(seen)
 
 
+def test_nothing_that_it_writes_is_open_to_other_users_of_the_machine(account: Account) -> None:
+    account.train("private", "print('kept to itself')")
+    open_to_others = [
+        path for path in account.data_dir.rglob("*")
+        if path.name not in ("process.log", "credentials") and not path.is_symlink() and path.stat().st_mode & 0o077
+    ]  # fmt: skip
+    assert open_to_others == []
+
+
 def test_no_secret_of_the_starting_shell_is_written_anywhere(account: Account) -> None:
     """Runs last in this file: by now jobs of every kind have run, failed, logged and been described."""
     account.train("leak-fails", "raise SystemExit('failed')")

@@ -4,14 +4,17 @@ import asyncio
 import configparser
 import json
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from local_stack import airflow_settings, layout
 from local_stack.auth_manager import LocalAuthManager, allowed_hosts
+from local_stack.page_guard import PageGuard
 
 
 @pytest.fixture
@@ -43,6 +46,56 @@ def test_a_request_under_another_name_is_refused(host, status):
             return (await client.get("/", headers={"Host": host})).status_code
 
     assert asyncio.run(answer()) == status
+
+
+@pytest.mark.parametrize(
+    ("method", "origin", "status"),
+    [
+        ("POST", "http://localhost:8080", 200),
+        ("POST", "http://team.example:8080", 200),
+        ("POST", None, 200),
+        ("GET", "http://127.0.0.1:9999", 200),
+        ("POST", "http://localhost:9999", 403),
+        ("POST", "http://127.0.0.1:8080", 403),
+        ("DELETE", "null", 403),
+        ("PATCH", "https://evil.example", 403),
+    ],
+)
+def test_a_write_comes_from_a_page_of_this_airflow_and_no_page_may_frame_it(method, origin, status):
+    app = FastAPI()
+    app.add_api_route("/", lambda: "served", methods=["GET", "POST", "DELETE", "PATCH"])
+    app.add_middleware(PageGuard, known_by=("http://team.example:8080/x", ""))
+
+    async def answer():
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost:8080") as client:
+            return await client.request(method, "/", headers={"Origin": origin} if origin else {})
+
+    answered = asyncio.run(answer())
+    assert answered.status_code == status
+    if status == 200:
+        assert answered.headers["x-frame-options"] == "SAMEORIGIN"
+        assert answered.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'self'" in answered.headers["content-security-policy"]
+
+
+def test_the_manager_brings_both_guards():
+    brought = [kind for kind, _ in LocalAuthManager.get_fastapi_middlewares(LocalAuthManager.__new__(LocalAuthManager))]
+    assert brought[-2:] == [PageGuard, TrustedHostMiddleware]
+
+
+def test_exported_variables_are_quoted_and_hold_airflow_s_secrets_only_when_asked(secrets_file, monkeypatch):
+    monkeypatch.setattr(layout, "AWS_URL", "http://x'; touch owned; '")
+    monkeypatch.setattr(layout, "AIRFLOW_HOME", secrets_file.parent / "it's; touch owned2; #")
+    lines = airflow_settings.exports(airflow=False)
+    assert all(line.startswith("export AWS_") for line in lines)
+    everything = airflow_settings.exports(airflow=True)
+    assert any("FERNET" in line for line in everything)
+    read = subprocess.run(
+        ["sh", "-c", "\n".join(everything) + '\nprintf "%s\\n%s" "$AWS_ENDPOINT_URL" "$AIRFLOW_HOME"'],
+        capture_output=True, text=True, check=True, cwd=secrets_file.parent,
+    )  # fmt: skip
+    assert read.stdout.splitlines() == ["http://x'; touch owned; '", str(layout.AIRFLOW_HOME)]
+    assert not (secrets_file.parent / "owned").exists()
 
 
 def test_airflow_is_told_to_use_it_and_to_bind_the_loopback(secrets_file):

@@ -42,6 +42,16 @@ def test_a_message_is_a_sentence_numbers_and_links():
     ]
 
 
+def test_a_message_says_what_a_file_brought_along_as_plain_text():
+    hostile = "\x1b[2J\x1b[31mACCOUNT LOCKED\r\u202e" + "x" * 10_000
+    message = body(
+        "abalone", Outcome(hostile, f"column {hostile}", [(name, hostile) for name in "ab"], [("Log", hostile)])
+    )
+    assert all(line.isprintable() for line in message.split("\n"))
+    assert "\\x1b[31mACCOUNT" in message
+    assert len(message) < 6_000
+
+
 # -- against a running local_aws ---------------------------------------------------------------------------------------
 
 

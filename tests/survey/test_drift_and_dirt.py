@@ -41,6 +41,11 @@ def test_a_drift_that_cannot_be_says_why(contract, text, message):
         drift.parse(text, contract)
 
 
+def test_a_mix_names_values_that_the_contract_allows(contract):
+    with pytest.raises(ValueError, match="the contract does not allow '<img"):
+        drift.parse("sex=M:1,<img src=x onerror=alert(1)>:0", contract)
+
+
 def test_every_way_breaks_a_row_for_its_own_reason(contract, real_cells):
     every = dirt.ways(contract)
     assert len({way.name for way in every}) == len(every) > 60

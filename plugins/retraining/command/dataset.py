@@ -10,6 +10,7 @@ from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import PlatformError, read_platform
+from retraining.contract.plain_text import plain_lines
 from retraining.dataset.log import DatasetLog, LogState, TrainedNote
 from retraining.dataset.verify import verify
 from retraining.jobs.rebuild import rebuild
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(chosen, _print)
     except (PlatformError, LookupError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 a command line's error
+        print(f"error: {plain_lines(error)}", file=sys.stderr)  # noqa: T201 a command line's error
         return 1
 
 
@@ -151,7 +152,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _print(line: Any) -> None:
-    print(line, flush=True)  # noqa: T201 a command line's output
+    print(plain_lines(line, sys.maxsize), flush=True)  # noqa: T201 a command line's output
 
 
 if __name__ == "__main__":

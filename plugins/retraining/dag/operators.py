@@ -12,6 +12,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.errors import is_refusal
+from retraining.contract.plain_text import plain, plain_lines
 from retraining.dag.triggers import JobTrigger
 from retraining.jobs.job import STOPPED_REASON, Handle, JobError, Submitted
 from retraining.jobs.kinds import JOB_KINDS
@@ -133,7 +134,7 @@ class JobOperator(PythonOperator):
         job = JOB_KINDS[self.kind]
         if event["outcome"] == "unreachable":
             raise RuntimeError(
-                f"{job.title(handle)}: AWS could not be reached to look at it ({event['reason']}). The job was not stopped; "
+                f"{job.title(handle)}: AWS could not be reached to look at it ({plain(event['reason'])}). The job was not stopped; "
                 "a retry of this task adopts it"
             )
         if event["outcome"] != "succeeded":
@@ -163,10 +164,10 @@ class AwsJobOperator(JobOperator):
         try:
             return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
         except JobError as error:
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(plain_lines(error)) from error
         except Exception as error:
             if is_refusal(error):
                 raise AirflowFailException(
-                    f"AWS refused the request of step {self.step} of model {self.model}: {error}"
+                    f"AWS refused the request of step {self.step} of model {self.model}: {plain_lines(error)}"
                 ) from error
             raise

@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from retraining.aws.clients import client
 from retraining.aws.errors import error_code
+from retraining.contract.plain_text import plain
 from retraining.jobs.job import AwsJob, Handle
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
@@ -80,7 +81,7 @@ class JobTrigger(BaseTrigger):
             else:
                 last_contact = time.monotonic()
                 if status.state != last_state:
-                    self.log.info("%s is %s %s", title, status.state, status.reason)
+                    self.log.info("%s is %s %s", title, status.state, plain(status.reason))
                     last_state = status.state
                 if status.outcome != "running":
                     yield TriggerEvent({"outcome": status.outcome, "state": status.state, "reason": status.reason})

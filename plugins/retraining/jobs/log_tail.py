@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retraining.aws.clients import client
+from retraining.contract.plain_text import plain, plain_lines
 from retraining.jobs.job import AwsJob, Handle
 from retraining.settings.access import AwsAccess
 
@@ -36,9 +37,9 @@ def cloudwatch_tail(access: AwsAccess, group: str, stream_prefix: str, lines: in
 
 def failure_text(job: AwsJob, access: AwsAccess, handle: Handle, state: str, reason: str) -> str:
     """Return what a person needs of a job that failed: why, the last lines of its log, and where to look."""
-    lines = [f"{job.title(handle)} ended {state}: {reason or 'AWS gives no reason'}"]
+    lines = [f"{job.title(handle)} ended {state}: {plain_lines(reason) or 'AWS gives no reason'}"]
     if tail := job.log_tail(access, handle):
-        lines += ["Last lines of its log:", *(f"  {line}" for line in tail)]
+        lines += ["Last lines of its log:", *(f"  {plain(line)}" for line in tail)]
     lines.append(f"Console: {job.console_url(access.region or _default_region(), handle)}")
     return "\n".join(lines)
 

@@ -15,11 +15,11 @@ from typing import Any
 from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json
 from retraining.aws.naming import digest
+from retraining.contract.plain_text import plain, plain_lines
 from retraining.settings.access import AwsAccess
 from retraining.settings.platform import Platform
 
 SUBJECT_LIMIT = 100  # characters of an SNS subject, all ASCII
-REASON_LIMIT = 4000
 FAILED = "failed"
 
 log = logging.getLogger(__name__)
@@ -44,14 +44,17 @@ def subject(model: str, outcome: Outcome) -> str:
 
 
 def body(model: str, outcome: Outcome) -> str:
-    """Return the message as a person reads it in an e-mail: the sentence, then numbers and links in columns."""
+    """Return the message as a person reads it in an e-mail: the sentence, then numbers and links in columns.
+
+    What a file or a parameter brought along is in it as plain text: no escape sequence, no line of its own making.
+    """
     facts = [(name, _shown(value)) for name, value in outcome.facts if value is not None]
     pairs = [*facts, *outcome.links]
     width = max((len(name) for name, _ in pairs), default=0) + 2
-    lines = [f"{model}: {outcome.word}", "", outcome.sentence]
+    lines = [f"{model}: {plain(outcome.word)}", "", plain_lines(outcome.sentence)]
     for group in (facts, outcome.links):
         if group:
-            lines += ["", *(f"{name:<{width}}{value}" for name, value in group)]
+            lines += ["", *(f"{name:<{width}}{plain(value)}" for name, value in group)]
     return "\n".join(lines)
 
 
@@ -104,7 +107,7 @@ class Outcomes:
             "told": False,
             "clear_number": getattr(dag_run, "clear_number", None) or 0,
             "task": ti.task_id,
-            "reason": str(error)[:REASON_LIMIT],
+            "reason": plain_lines(error),
             "log_url": getattr(ti, "log_url", None),
         }
         put_json(client("s3", self.access), self._uri(dag_run), note)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from retraining.contract.plain_text import plain
 from retraining.telling.gate_table import NONE, confidence, guards, measures, number
 from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot, share_bar
 
@@ -22,6 +23,9 @@ WORST_ROWS = 8
 LISTED = 25
 MAX_GROUPS = 40
 LONGEST_TEXT = 300
+REASON_LENGTH = 2000
+#: Nothing is loaded and no script runs, whatever text found its way into the page.
+POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4)
 _WORD = (1 << 64) - 1
 
@@ -125,6 +129,7 @@ def render(
     body = "\n".join(section for section in sections if section)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{POLICY}\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
@@ -132,8 +137,7 @@ def render(
 
 
 def _text(value: Any) -> str:
-    text = str(value)
-    return escape(text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…")
+    return escape(plain(value, LONGEST_TEXT))
 
 
 def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at: str) -> str:
@@ -143,7 +147,8 @@ def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at:
     return (
         f'<header><p class="over">Retraining of <b>{_text(summary["model"])}</b> · dataset version {_text(summary["dataset_version"])}'
         f" · run {_text(summary['run_key'])} · {_text(created_at)}</p>"
-        f'<h1><span class="badge {kind}">{mark} {_text(word)}</span></h1><p class="reason">{escape(str(decision["reason"]))}</p></header>'
+        f'<h1><span class="badge {kind}">{mark} {_text(word)}</span></h1>'
+        f'<p class="reason">{escape(plain(decision["reason"], REASON_LENGTH))}</p></header>'
     )
 
 
@@ -325,7 +330,7 @@ def _lineage(lineage: Sequence[tuple[str, str, str | None]]) -> str:
     for name, value, link in lineage:
         safe = bool(link) and str(link).startswith("https://")
         shown = f"<code>{_text(value)}</code>"
-        rows.append([_text(name), f'<a href="{escape(str(link))}">{shown}</a>' if safe else shown])
+        rows.append([_text(name), f'<a href="{escape(plain(link, REASON_LENGTH))}">{shown}</a>' if safe else shown])
     table = _table("", rows, numeric_from=9)
     return _section("Lineage", table)
 
