@@ -1,7 +1,7 @@
 """The data contract: what a row must look like to be merged, as declared in ``model.yaml``.
 
-The same structure travels as JSON to the Glue script, which enforces it row by row; this module checks that the contract itself makes
-sense and compares it with what the Glue crawler saw.
+The same structure travels as JSON to the merge; ``retraining.contract`` says what it means for a row. This module checks that the
+contract itself makes sense and compares it with what the crawler saw.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from retraining.contract.rules import Contract as Rules
 from retraining.settings.strict import Strict
 
 # Types of the Glue Data Catalog that can hold each contract type without loss.
@@ -18,14 +19,20 @@ CATALOG_TYPES: dict[str, frozenset[str]] = {
     "string": frozenset({"string", "char", "varchar"}),
     "double": frozenset({"double", "float", "decimal", "bigint", "int", "smallint", "tinyint"}),
     "int": frozenset({"bigint", "int", "smallint", "tinyint"}),
+    "boolean": frozenset({"boolean"}),
+    "date": frozenset({"date"}),
+    "timestamp": frozenset({"timestamp"}),
 }
 
 
 class Column(Strict):
-    """One column, in file order. ``min``/``max`` are inclusive unless ``exclusive_*`` says otherwise; ``unit`` is for readers."""
+    """One column, in file order. ``min``/``max`` are inclusive unless ``exclusive_*`` says otherwise; ``unit`` is for readers.
+
+    ``aliases`` are other headings that name the column; headings are compared without case, blanks, ``_ - .`` and invisible characters.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    type: Literal["string", "double", "int"]
+    type: Literal["string", "double", "int", "boolean", "date", "timestamp"]
     description: str = ""
     unit: str = ""
     nullable: bool = False
@@ -34,13 +41,18 @@ class Column(Strict):
     max: float | None = None
     exclusive_min: bool = False
     exclusive_max: bool = False
+    aliases: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _possible(self) -> Column:
-        if self.type == "string" and (self.min is not None or self.max is not None):
-            raise ValueError(f"column {self.name!r} is a string: 'min' and 'max' apply to numbers, use 'allowed'")
+        if self.type not in ("double", "int") and (self.min is not None or self.max is not None):
+            hint = ", use 'allowed'" if self.type == "string" else ""
+            raise ValueError(f"column {self.name!r} is a {self.type}: 'min' and 'max' apply to numbers{hint}")
         if self.type != "string" and self.allowed is not None:
-            raise ValueError(f"column {self.name!r} is a number: 'allowed' applies to strings, use 'min' and 'max'")
+            kind = "number: 'allowed' applies to strings, use 'min' and 'max'"
+            if self.type not in ("double", "int"):
+                kind = f"{self.type}: 'allowed' applies to strings"
+            raise ValueError(f"column {self.name!r} is a {kind}")
         if self.allowed is not None and not self.allowed:
             raise ValueError(f"column {self.name!r} allows no value at all")
         if self.min is not None and self.max is not None:
@@ -60,19 +72,43 @@ class Rule(Strict):
 
 
 class BadRows(Strict):
-    """The budget of bad rows: a batch with a larger share of them is refused as a whole."""
+    """The budget of bad rows of a file: one with a larger share of them is refused as a whole."""
 
     max_share: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+class Csv(Strict):
+    """How files are written where they differ from comma-separated lines with a decimal point."""
+
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    """Between cells, also in a file without header; a header proves its own."""
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'", "_", "\u00a0", "\u202f"] = ""
+    """Between groups of three digits."""
+    multiline: bool = False
+    """Whether a quoted cell may hold line ends."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Csv:
+        if self.decimal == self.thousands:
+            raise ValueError(f"csv: {self.decimal!r} cannot be both the decimal and the thousands separator")
+        return self
+
+
 class Contract(Strict):
-    """Columns in file order, the target, rules across columns, the identity of a row and the budget of bad rows."""
+    """Columns in file order, the target, rules across columns, the identity of a row, how files are written, the budget of bad rows."""
 
     columns: Annotated[tuple[Column, ...], Field(min_length=2)]
     target: str
     rules: tuple[Rule, ...] = ()
     identity: tuple[str, ...] = ()
     bad_rows: BadRows = BadRows()
+    ignore: tuple[str, ...] = ()
+    """Headings of columns that are passed over; an empty one stands for a column without a name."""
+    header: Literal["optional", "required"] = "optional"
+    csv: Csv = Csv()
+    missing: tuple[str, ...] = ()
+    """Words that stand for a missing value, beside an empty cell; case matters."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
@@ -80,7 +116,7 @@ class Contract(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"column {twice[0]!r} is declared twice")
-        numeric = {column.name for column in self.columns if column.type != "string"}
+        numeric = {column.name for column in self.columns if column.type in ("double", "int")}
         if self.target not in numeric:
             raise ValueError(f"target {self.target!r} must be a numeric column of the contract")
         for rule in self.rules:
@@ -90,6 +126,7 @@ class Contract(Strict):
         for name in self.identity:
             if name not in names:
                 raise ValueError(f"identity names {name!r}, which is not a column of the contract")
+        Rules.of(self.model_dump())
         if not self.identity:
             object.__setattr__(self, "identity", tuple(names))
         return self

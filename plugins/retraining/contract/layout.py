@@ -1,0 +1,260 @@
+"""How a file is laid out: packed, delimited, with a header in which order; or why it is refused before any row is read."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from retraining.contract.formats import refuse_foreign_bytes, refuse_foreign_text
+from retraining.contract.headings import heading, headings
+from retraining.contract.refusal import FileRefused
+from retraining.contract.rules import DELIMITERS, Contract, cut
+from retraining.contract.unpacking import MAX_LINE_BYTES, Open, Packed, unpacked
+from retraining.contract.values import BLANKS, NOT_FINITE, NUMBER
+from retraining.contract.words import MAX_NAMES, listed, meant, shown
+
+HEAD_BYTES = 1 << 20  # where the header is looked for
+HEAD_LINES = 50  # that are not blank
+MANY_COLUMNS = 10_000
+_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_NAMES = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file is laid out.
+
+    Attributes:
+        delimiter: between cells.
+        skips: lines before the data (``sep=``, a title, comments, the header); skipped wherever they stand.
+        header: the header in compared form; of the contract when the file has none.
+        order: position in the file of each contract column, -1 for a nullable one that the file lacks.
+        width: cells of a line.
+        source_at: position of the extra column ``source``.
+        columns: contract name to heading, or to position from 1 in a file without header.
+        packed: "", "gzip", "bzip2", "zstd".
+        members: archives in the file.
+        text_bytes: bytes of its text.
+        empty: nothing but blank lines.
+
+    """
+
+    delimiter: str = ","
+    skips: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
+    width: int = 0
+    source_at: int | None = None
+    columns: tuple[tuple[str, str | int], ...] = ()
+    packed: str = ""
+    members: int = 0
+    text_bytes: int = 0
+    empty: bool = False
+
+
+def inspect(open_file: Open, key: str, contract: Contract) -> Layout:
+    """Read a file once, in constant memory, and say how it is laid out.
+
+    Args:
+        open_file: opens the stored bytes.
+        key: S3 key or path.
+        contract: the columns to expect.
+
+    Raises:
+        FileRefused: it is no file of rows of this contract; its rows are not looked at.
+
+    """
+    refuse_key(key)
+    packed = Packed()
+    with open_file() as stream:
+        head = _checked_head(unpacked(stream, key, packed), key)
+    facts = {"packed": packed.kind, "members": packed.members, "text_bytes": packed.size}
+    return Layout(**{**_layout_of(head, len(head) < HEAD_BYTES, contract).__dict__, **facts})
+
+
+def refuse_key(key: str) -> None:
+    """Refuse a key that Hadoop and file systems cannot address."""
+    if "//" in key.removeprefix("/") or any(part in (".", "..") for part in key.split("/")):
+        raise FileRefused("the key has empty or relative path segments", "upload it under another name")
+
+
+def _checked_head(blocks: object, key: str) -> bytes:
+    """Return the first bytes of the text; every byte is checked on the way."""
+    head = b""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines = run = 0
+    for block in blocks:  # type: ignore[attr-defined]
+        if not head:
+            refuse_foreign_bytes(block, key)
+        if len(head) < HEAD_BYTES:
+            head += block[: HEAD_BYTES - len(head)]
+        if b"\0" in block:
+            raise FileRefused("contains NUL bytes: not a UTF-8 text file", "save as UTF-8")
+        try:
+            decoder.decode(block)
+        except UnicodeDecodeError as error:
+            line = lines + block[: error.start].count(b"\n") + 1
+            raise FileRefused(f"encoding is not UTF-8 in line {line:,}", "save as UTF-8") from error
+        lines += block.count(b"\n")
+        ends = [place for place in (block.find(b"\n"), block.find(b"\r")) if place >= 0]
+        if run + (min(ends) if ends else len(block)) > MAX_LINE_BYTES:
+            raise FileRefused(f"line {lines + 1:,} is longer than {MAX_LINE_BYTES >> 20} MB: no CSV", "is it CSV?")
+        last = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        run = run + len(block) if last < 0 else len(block) - last - 1
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise FileRefused("encoding is not UTF-8 in the last line", "save as UTF-8") from error
+    return head
+
+
+def _layout_of(head: bytes, whole: bool, contract: Contract) -> Layout:
+    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="ignore")
+    every = re.split(r"\r\n|\n|\r", text)
+    if not whole and len(every) > 1:
+        every.pop()  # cut
+    lines = [line for line in every if line.strip(BLANKS)][:HEAD_LINES]
+    if not lines:
+        return _by_position(contract, contract.delimiter or ",", (), empty=True)
+    refuse_foreign_text(lines)
+    skips: list[str] = []
+    delimiters = (contract.delimiter,) if contract.delimiter else DELIMITERS
+    if match := _SEP.fullmatch(lines[0].strip(BLANKS + "\ufeff")):
+        delimiters = (match[1],)
+        skips.append(lines.pop(0))
+    found = _header(lines, delimiters, contract)
+    if found is not None:
+        at, delimiter = found
+        return _by_name(lines[at], delimiter, tuple(skips + lines[: at + 1]), contract)
+    if contract.header_required:
+        raise FileRefused(
+            "no line looks like a header, and the contract demands one", f"add the line {','.join(contract.names)}"
+        )
+    if not lines:
+        return _by_position(contract, delimiters[0], tuple(skips), empty=True)
+    delimiter = delimiters[0]
+    _refuse_unlike_rows(lines, delimiter, contract, proved=bool(contract.delimiter or skips))
+    return _by_position(contract, delimiter, tuple(skips))
+
+
+def _header(lines: list[str], delimiters: tuple[str, ...], contract: Contract) -> tuple[int, str] | None:
+    """Find the line that names most contract columns, and its delimiter; no row stands before it."""
+    known = known_headings(contract)
+    best: tuple[int, int, str] | None = None
+    for at, line in enumerate(lines):
+        for delimiter in delimiters:
+            cells = cut(line, delimiter)
+            names = len({heading(cell) for cell in cells} & known)
+            numbers = sum(re.fullmatch(NUMBER, cell) is not None for cell in cells)
+            heads = names > numbers and (names > 1 or (names == 1 and numbers == 0 and len(cells) > 1))
+            if heads and (best is None or names > best[0]):
+                best = (names, at, delimiter)
+    if best is None:
+        return None
+    _, at, delimiter = best
+    width = len(cut(lines[at], delimiter))
+    for line in lines[:at]:
+        cells = cut(line, delimiter)
+        if len(cells) == width and any(re.fullmatch(NUMBER, cell) for cell in cells):
+            return None  # rows begin before it: the file has no header, and this line is judged when it comes
+    return at, delimiter
+
+
+def known_headings(contract: Contract) -> set[str]:
+    """Return the compared forms of all headings that name a contract column."""
+    return {heading(name) for column in contract.columns for name in (column.name, *column.aliases)}
+
+
+def _by_name(line: str, delimiter: str, skips: tuple[str, ...], contract: Contract) -> Layout:
+    cells = cut(line, delimiter)
+    names = [heading(cell) for cell in cells]
+    ignored = {heading(name) for name in contract.ignore}
+    where = {heading(name): column for column in contract.columns for name in (column.name, *column.aliases)}
+    places: dict[str, list[int]] = {}
+    unknown = []
+    source_at = None
+    for place, name in enumerate(names):
+        if name in where:
+            places.setdefault(where[name].name, []).append(place)
+        elif name in ignored:
+            continue
+        elif name == "source" and source_at is None:
+            source_at = place
+        else:
+            unknown.append(cells[place] or f"column {place + 1} without a name")
+    lacking = [column.name for column in contract.columns if column.name not in places and not column.nullable]
+    repeated = [name for name, found in places.items() if len(found) > 1]
+    if lacking or unknown or repeated:
+        _refuse_header(lacking, unknown, repeated, len(places), cells)
+    order = tuple(places.get(column.name, [-1])[0] for column in contract.columns)
+    columns = tuple(
+        (column.name, shown(cells[place])) for column, place in zip(contract.columns, order, strict=True) if place >= 0
+    )
+    compared = tuple(headings(line, delimiter))
+    return Layout(delimiter, skips, compared, order, len(cells), source_at, columns)
+
+
+def _refuse_header(lacking: list[str], unknown: list[str], repeated: list[str], named: int, cells: list[str]) -> None:
+    parts = [("lacks", lacking), ("has unknown", unknown), ("repeats", repeated)]
+    said = ", ".join(f"{verb} {listed(names)}" for verb, names in parts if names)
+    if not named:
+        said = f"names no contract column: {listed(cells)}"
+    guesses = [
+        f"{shown(name)}: did you mean {found}?"
+        for name in unknown[:100]
+        if (found := meant(heading(name), [heading(wanted) for wanted in lacking]))
+        and (found := next(wanted for wanted in lacking if heading(wanted) == found))
+    ][:MAX_NAMES]
+    remedy = []
+    if lacking:
+        remedy.append(f"rename the headings, or give the columns `aliases` in model.yaml ({lacking[0]}: ...)")
+    if unknown and not (lacking and len(unknown) <= len(lacking)):
+        names = listed([f"{name}" for name in unknown if " without a name" not in name] or ['""'])
+        remedy.append(f"take columns out, or name them in the contract: `ignore: [{names}]`")
+    if repeated:
+        remedy.append("keep one column of each name")
+    raise FileRefused(f"the header {said}", "; ".join(remedy) + (f". {' '.join(guesses)}" if guesses else ""))
+
+
+def _by_position(contract: Contract, delimiter: str, skips: tuple[str, ...], empty: bool = False) -> Layout:
+    width = len(contract.columns)
+    return Layout(
+        delimiter,
+        skips,
+        tuple(heading(name) for name in contract.names),
+        tuple(range(width)),
+        width,
+        None,
+        tuple((name, place + 1) for place, name in enumerate(contract.names)),
+        empty=empty,
+    )
+
+
+def _refuse_unlike_rows(lines: list[str], delimiter: str, contract: Contract, proved: bool) -> None:
+    """Refuse a file without header whose lines cannot be rows by position."""
+    wanted = len(contract.columns)
+    first = lines[0]
+    if not proved:
+        for other in DELIMITERS:
+            if other != delimiter and first.count(other) >= wanted - 1:
+                raise FileRefused(
+                    f"columns are separated by {_NAMES[other]}, expected {_NAMES[delimiter]}, and no header proves it",
+                    "add the header line with the same separator, or set `csv: {delimiter: ...}` in model.yaml",
+                )
+    cells = cut(first, delimiter)
+    unlike = len(cells) > 1 and all(cell and not re.search(r"[0-9]", cell) for cell in cells)
+    if unlike and contract.numeric and not any(re.fullmatch(NOT_FINITE, cell.lower()) for cell in cells):
+        _refuse_header(list(contract.names), [], [], 0, cells)
+    widths = Counter(len(cut(line, delimiter)) for line in lines)
+    if wanted not in widths:
+        width = widths.most_common(1)[0][0]
+        if any(len(line.split()) == wanted for line in lines):
+            raise FileRefused("columns are separated by blanks", "separate them by commas, and add a header")
+        count = f"more than {MANY_COLUMNS:,}" if width > MANY_COLUMNS else f"{width:,}"
+        hint = "; decimal commas? Write a point, or quote and set `csv`" if width > wanted else ""
+        raise FileRefused(
+            f"no header, and {count} column{'' if width == 1 else 's'}, the contract has {wanted}",
+            f"add a header, so that columns go by name, or upload the columns {listed(contract.names)}{hint}",
+        )
