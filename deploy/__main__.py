@@ -19,6 +19,7 @@ from deploy.plan import render
 from deploy.preflight import PreflightError
 from deploy.settings import SettingsError, load
 from deploy.stacks import StackError
+from deploy.zones import ZoneError
 
 
 def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = input) -> int:
@@ -29,8 +30,10 @@ def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = inp
         session = boto3.Session(region_name=deployment.region)
         project = Project(session, deployment, say, with_environment=not options.skip_environment)
         project.preflight()
+        if options.command == "up":
+            project.check_readiness()
         return COMMANDS[options.command](project, options, ask)
-    except (SettingsError, PreflightError) as error:
+    except (SettingsError, PreflightError, ZoneError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (StackError, VerificationError, ClientError, BotoCoreError) as error:
@@ -72,7 +75,8 @@ def _verify(project: Project, options: Any, _ask: Callable[[str], str]) -> int:
 def _destroy(project: Project, _options: Any, ask: Callable[[str], str]) -> int:
     name = project.deployment.name
     say(
-        f"This deletes the MWAA environment {project.deployment.environment_name} with its run history, its network and its policies."
+        f"This deletes the MWAA environment {project.deployment.environment_name} with its run history, its logs, its network and "
+        "its policies."
     )
     say("Data, models and the endpoint are kept.")
     if ask(f"Type the deployment's name ({name}) to go on: ").strip() != name:

@@ -14,8 +14,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy import artifacts, data_platform, mwaa, sync
-from deploy.preflight import Caller, check_caller, check_orphan
+from deploy import artifacts, data_platform, mwaa, sync, zones
+from deploy.preflight import Caller, check_caller, check_network, check_orphan, check_readiness
 from deploy.settings import Deployment, models
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, outputs
 from retraining.settings.model_config import ModelConfig
@@ -101,6 +101,13 @@ class Project:
         name = f"{self.deployment.environment_name}-{config.name}-access"
         return StackRequest(name, ACCESS_TEMPLATE.read_text(encoding="utf-8"), parameters, self.tags)
 
+    def zones(self) -> dict[str, str]:
+        """Return the Availability Zones of the network: those it has, or two that have all it needs."""
+        if all(name in self.deployment.environment for name in zones.PARAMETERS):
+            return {}  # the deployment's file names them
+        standing = zones.standing_zones(self.session, f"{self.deployment.environment_name}-environment")
+        return standing or zones.find(self.session, self.deployment.environment.get("Egress", "endpoints"))
+
     def environment_request(self, versions: dict[str, str], policies: list[str]) -> StackRequest:
         """Return the stack of network, role and environment."""
         parameters = {
@@ -110,6 +117,7 @@ class Project:
             "RequirementsVersion": versions["requirements.txt"],
             "StartupVersion": versions.get(STARTUP, ""),
             "ModelPolicyArns": ",".join(policies),
+            **self.zones(),
             **self.deployment.environment,
         }
         return StackRequest(
@@ -133,7 +141,18 @@ class Project:
         self.say(f"account {caller.account}, region {self.session.region_name}, as {caller.arn}")
         for config in self.models:
             check_orphan(self.session, caller.account, config.name)
+        if self.with_environment:
+            check_network(self.deployment, sdk_steps=any(config.steps.sdk for config in self.models))
         return caller
+
+    def check_readiness(self) -> None:
+        """Ask the account whether it has what the deployment needs: zones, instance types, quotas, rights.
+
+        Raises:
+            PreflightError: something is missing; everything that is, is named.
+
+        """
+        check_readiness(self.session, self.deployment, self.models, self.with_environment, self.zones, self.say)
 
     def plan(self) -> Iterator[Step]:
         """Yield what deploying would change, without changing anything."""
@@ -227,6 +246,7 @@ class Project:
             *(f"{self.deployment.environment_name}-{config.name}-access" for config in self.models),
         ):
             self.say(f"stack {name}: {'deleted' if delete_stack(self.session, name, self.say) else 'there is none'}")
+        self._delete_logs()  # their key is pending deletion: they could neither be read nor written any more
         for config in self.models:
             standing = outputs(self.session, data_platform.stack_name(config.name))
             if bucket := standing.get("DataBucketName"):
@@ -238,6 +258,14 @@ class Project:
                 f"aws sagemaker delete-endpoint --endpoint-name {config.deployment.endpoint}"
             )
         self.say(f"kept: s3://{self.bucket}/{self.deployment.name}/ with DAGs, plugins.zip and requirements.txt")
+
+    def _delete_logs(self) -> None:
+        logs = self.session.client("logs")
+        prefix = f"airflow-{self.deployment.environment_name}-"
+        for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
+            for group in page["logGroups"]:
+                logs.delete_log_group(logGroupName=group["logGroupName"])
+                self.say(f"log group {group['logGroupName']}: deleted")
 
     # -- parts -------------------------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 Say = Callable[[str], None]
 PARSE_SECONDS = 900  # MWAA copies dags/ every 30 s, and new files wait for the next listing of the bundle
 RUN_SECONDS = 7200
+QUEUED_SECONDS = 600
+JUDGED_BY = "analyze_results"  # the task that a run reaches only with a trained and evaluated candidate
 
 
 class VerificationError(RuntimeError):
@@ -103,7 +105,7 @@ def rest(mwaa: Any, name: str, path: str, query: Mapping[str, Any] | None = None
 
 
 def check_dags(mwaa: Any, name: str, dag_files: Iterable[str]) -> list[str]:
-    """Return what keeps the DAG files from running: import errors of DAGs and plugins, files without a DAG."""
+    """Return what keeps the DAG files from running: import errors of DAGs and plugins, paused DAGs, files without a DAG."""
     problems = [
         f"{item.get('filename')}: {str(item.get('stack_trace', '')).strip().splitlines()[-1:]}"
         for item in rest(mwaa, name, "/importErrors", {"limit": 100})["import_errors"]
@@ -112,8 +114,15 @@ def check_dags(mwaa: Any, name: str, dag_files: Iterable[str]) -> list[str]:
         f"plugin {item.get('source')}: {item.get('error')}"
         for item in rest(mwaa, name, "/plugins/importErrors")["import_errors"]
     ]
-    seen = {item.get("relative_fileloc") for item in rest(mwaa, name, "/dags", {"limit": 100})["dags"]}
-    return problems + [f"{file} has no DAG yet" for file in sorted(set(dag_files) - seen)]
+    dags = rest(mwaa, name, "/dags", {"limit": 100})["dags"]
+    wanted = set(dag_files)
+    problems += [
+        f"{item.get('dag_id')} is paused: no run and no watcher of it starts; unpause it in Airflow's page"
+        for item in dags
+        if item.get("is_paused") and item.get("relative_fileloc") in wanted
+    ]
+    seen = {item.get("relative_fileloc") for item in dags}
+    return problems + [f"{file} has no DAG yet" for file in sorted(wanted - seen)]
 
 
 def verify(
@@ -149,21 +158,34 @@ def dry_run(mwaa: Any, name: str, dag_id: str, say: Say, seconds: float = RUN_SE
     """Run a retraining DAG with ``dry_run``: it merges, trains and judges, but registers and deploys nothing. Return the run's state.
 
     Raises:
-        VerificationError: the run failed or took too long.
+        VerificationError: the DAG is paused, the run is not started, failed, took too long, or trained nothing.
 
     """
-    run = rest(mwaa, name, f"/dags/{dag_id}/dagRuns", body={"logical_date": None, "conf": {"dry_run": True}})
+    if rest(mwaa, name, f"/dags/{dag_id}")["is_paused"]:
+        raise VerificationError(f"{dag_id} is paused, so a run of it would wait for ever; unpause it and try again")
+    conf = {"dry_run": True, "force_retrain": True}
+    run = rest(mwaa, name, f"/dags/{dag_id}/dagRuns", body={"logical_date": None, "conf": conf})
     run_id, started = run["dag_run_id"], time.monotonic()
     say(f"dry run {run_id} of {dag_id} started")
     while True:
         state = str(rest(mwaa, name, f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        waited = time.monotonic() - started
         if state == "success":
-            return state
-        if state == "failed" or time.monotonic() - started > seconds:
+            break
+        if state == "queued" and waited > QUEUED_SECONDS:
             raise VerificationError(
-                f"dry run {run_id} of {dag_id} is {state} after {time.monotonic() - started:.0f} s; see its task logs"
+                f"dry run {run_id} of {dag_id} was queued for {waited:.0f} s and not started: another run of the DAG goes on, "
+                "or the scheduler does not; see Airflow's page"
             )
+        if state == "failed" or waited > seconds:
+            raise VerificationError(f"dry run {run_id} of {dag_id} is {state} after {waited:.0f} s; see its task logs")
         time.sleep(poll)
+    task = rest(mwaa, name, f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{JUDGED_BY}")
+    if task["state"] != "success":
+        raise VerificationError(
+            f"dry run {run_id} of {dag_id} trained nothing: {JUDGED_BY} is {task['state']}; upload a file below new/ first"
+        )
+    return state
 
 
 def _update_error(environment: Mapping[str, Any]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy import data_platform
+from deploy.readiness import check_account
 from deploy.settings import Deployment
 from deploy.stacks import describe
+from deploy.zones import ZoneError
+from retraining.settings.model_config import ModelConfig
 
 
 class PreflightError(RuntimeError):
@@ -44,6 +48,57 @@ def check_caller(session: Any, deployment: Deployment) -> Caller:
             f"switch AWS_PROFILE, or change deploy/environments/{deployment.name}.yaml"
         )
     return caller
+
+
+def check_network(deployment: Deployment, sdk_steps: bool) -> None:
+    """Refuse a network in which tasks could not start or a component would not come up.
+
+    Raises:
+        PreflightError: workers cannot reach the web server, or the SageMaker SDK has no index to come from.
+
+    """
+    egress = deployment.environment.get("Egress", "endpoints")
+    if egress == "endpoints" and deployment.environment.get("WebserverAccess") == "PUBLIC_ONLY":
+        raise PreflightError(
+            f"{deployment.name}: WebserverAccess PUBLIC_ONLY with Egress endpoints: tasks of Airflow 3 talk to the web server, which would "
+            "be reachable through the internet only, so none would start. Choose PUBLIC_AND_PRIVATE, or Egress: nat"
+        )
+    if egress == "endpoints" and sdk_steps:
+        raise PreflightError(
+            f"{deployment.name}: a model has steps written with the SageMaker SDK, which workers install from a package index, and "
+            "Egress endpoints has no way to one. Choose Egress: nat, or write the steps declaratively"
+        )
+
+
+def check_readiness(
+    session: Any,
+    deployment: Deployment,
+    models: list[ModelConfig],
+    with_environment: bool,
+    find_zones: Callable[[], dict[str, str]],
+    say: Callable[[str], None],
+) -> None:
+    """Refuse an account that lacks something that the deployment needs.
+
+    Raises:
+        PreflightError: it does; the message lists everything that is missing.
+
+    """
+    new = describe(session, f"{deployment.environment_name}-environment") is None
+    nat = deployment.environment.get("Egress") == "nat"
+    found = check_account(session, models, with_environment, new, nat)
+    if with_environment:
+        try:
+            if chosen := find_zones():
+                say(f"Availability Zones: {', '.join(chosen.values())}")
+        except ZoneError as error:
+            found.missing.append(str(error))
+    for sentence in found.unknown:
+        say(f"not checked: {sentence}")
+    if found.missing:
+        raise PreflightError(
+            "the account lacks what this deployment needs; nothing was changed:\n  " + "\n  ".join(found.missing)
+        )
 
 
 def check_orphan(session: Any, account: str, model: str) -> None:

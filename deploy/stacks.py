@@ -24,6 +24,15 @@ SETTLED = {
 BROKEN = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED")
 
 
+STUCK = {
+    "REVIEW_IN_PROGRESS": "a change set made by hand waits for a person; execute it, or delete the stack: "
+    "aws cloudformation delete-stack --stack-name {name}",
+    "UPDATE_ROLLBACK_FAILED": "an update failed and could not be undone; mend what its events name, then "
+    "aws cloudformation continue-update-rollback --stack-name {name}",
+    "IMPORT_ROLLBACK_FAILED": "an import of resources could not be undone; see its events in the CloudFormation console",
+}
+
+
 class StackError(RuntimeError):
     """A stack did not reach the wanted state; the message carries CloudFormation's own reasons."""
 
@@ -105,6 +114,8 @@ def deploy_stack(session: Any, request: StackRequest, say: Callable[[str], None]
         cloudformation.delete_stack(StackName=name)
         _wait(session, name, {"DELETE_COMPLETE"}, say, request.seconds)
         stack = None
+    if stack and (remedy := STUCK.get(stack["StackStatus"])):
+        raise StackError(f"stack {name} is {stack['StackStatus']}: {remedy.format(name=name)}")
     if stack and stack["StackStatus"].endswith("_IN_PROGRESS"):
         say(f"stack {name} is {stack['StackStatus']} from an earlier deployment: waiting for it")
         _wait(session, name, SETTLED, say, request.seconds)

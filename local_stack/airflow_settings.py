@@ -82,7 +82,6 @@ def airflow_environment() -> dict[str, str]:
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": max(2, min(8, 2 * (os.cpu_count() or 1))),
-        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "CORE__FERNET_KEY": made["fernet_key"],
         "CORE__AUTH_MANAGER": "local_stack.auth_manager.LocalAuthManager",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",

@@ -68,7 +68,7 @@ def test_an_upload_below_new_reaches_the_queue_and_one_elsewhere_does_not(sessio
 def test_the_data_bucket_is_versioned_encrypted_closed_and_survives_the_stack():
     bucket = RESOURCES["DataBucket"]
     properties = bucket["Properties"]
-    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert properties["BucketEncryption"]

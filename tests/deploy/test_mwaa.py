@@ -107,22 +107,60 @@ def test_an_environment_that_failed_is_not_waited_for(client, service, lines, st
         mwaa.wait_available(client, "retraining-prod", lines.append, poll=0)
 
 
+DAG = "/dags/abalone_retraining"
+
+
+def started(service):
+    """A dry run trains with or without new data, so that it proves something."""
+    answered(service, DAG, {"is_paused": False})
+    body = {"logical_date": None, "conf": {"dry_run": True, "force_retrain": True}}
+    answered(service, f"{DAG}/dagRuns", {"dag_run_id": "r1"}, body=body)
+
+
+def test_a_paused_dag_is_named(client, service, lines):
+    described(service)
+    answered(service, "/version", {"version": "3.3.1"})
+    paused = {"dag_id": "abalone_survey", "relative_fileloc": "abalone_survey.py", "is_paused": True}
+    others = {"dag_id": "someone_elses", "relative_fileloc": "else.py", "is_paused": True}
+    imports(service, dags={"dags": [DAGS["dags"][0], paused, others]})
+    with pytest.raises(mwaa.VerificationError, match="abalone_survey is paused: no run") as caught:
+        mwaa.verify(client, "retraining-prod", EXPECTED, lines.append, seconds=-1, poll=0)
+    assert "someone_elses" not in str(caught.value)
+
+
+def test_a_dry_run_of_a_paused_dag_is_refused_at_once(client, service, lines):
+    answered(service, DAG, {"is_paused": True})
+    with pytest.raises(mwaa.VerificationError, match="is paused"):
+        mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0)
+
+
+def test_a_dry_run_that_nobody_starts_ends_after_minutes_and_says_why(client, service, lines, monkeypatch):
+    monkeypatch.setattr(mwaa, "QUEUED_SECONDS", -1)
+    started(service)
+    answered(service, f"{DAG}/dagRuns/r1", {"state": "queued"})
+    with pytest.raises(mwaa.VerificationError, match="was queued for 0 s and not started"):
+        mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0)
+
+
+def test_a_dry_run_without_data_proves_nothing_and_says_so(client, service, lines):
+    started(service)
+    answered(service, f"{DAG}/dagRuns/r1", {"state": "success"})
+    answered(service, f"{DAG}/dagRuns/r1/taskInstances/analyze_results", {"state": "skipped"})
+    with pytest.raises(mwaa.VerificationError, match=r"trained nothing: .* upload a file below new/"):
+        mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0)
+
+
 def test_a_dry_run_is_started_and_watched(client, service, lines):
-    start = {"logical_date": None, "conf": {"dry_run": True}}
-    answered(service, "/dags/abalone_retraining/dagRuns", {"dag_run_id": "r1"}, body=start)
-    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "running"})
-    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "success"})
+    started(service)
+    answered(service, f"{DAG}/dagRuns/r1", {"state": "running"})
+    answered(service, f"{DAG}/dagRuns/r1", {"state": "success"})
+    answered(service, f"{DAG}/dagRuns/r1/taskInstances/analyze_results", {"state": "success"})
     assert mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0) == "success"
 
 
 def test_a_failed_dry_run_fails_the_verification(client, service, lines):
-    answered(
-        service,
-        "/dags/abalone_retraining/dagRuns",
-        {"dag_run_id": "r1"},
-        body={"logical_date": None, "conf": {"dry_run": True}},
-    )
-    answered(service, "/dags/abalone_retraining/dagRuns/r1", {"state": "failed"})
+    started(service)
+    answered(service, f"{DAG}/dagRuns/r1", {"state": "failed"})
     with pytest.raises(mwaa.VerificationError, match="r1 of abalone_retraining is failed"):
         mwaa.dry_run(client, "retraining-prod", "abalone_retraining", lines.append, poll=0)
 
@@ -132,5 +170,6 @@ def test_the_paths_are_those_of_airflows_api():
 
     paths = {route.path.removeprefix("/api/v2") for route in public_router.routes if hasattr(route, "path")}
     assert paths, "no routes"
-    used = {"/importErrors", "/plugins/importErrors", "/dags", "/version", "/dags/{dag_id}/dagRuns"}
+    used = {"/importErrors", "/plugins/importErrors", "/dags", "/dags/{dag_id}", "/version", "/dags/{dag_id}/dagRuns"}
+    used |= {f"/dags/{{dag_id}}/dagRuns/{{dag_run_id}}{rest}" for rest in ("", "/taskInstances/{task_id}")}
     assert used <= paths

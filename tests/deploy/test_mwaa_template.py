@@ -47,7 +47,6 @@ def test_a_startup_script_is_named_only_when_a_step_needs_the_sagemaker_sdk():
 
 
 def test_the_web_server_is_public_or_private_by_parameter():
-    assert TEMPLATE["Parameters"]["WebserverAccess"]["AllowedValues"] == ["PUBLIC_ONLY", "PRIVATE_ONLY"]
     assert RESOURCES["Environment"]["Properties"]["WebserverAccessMode"] == {"Ref": "WebserverAccess"}
 
 
@@ -57,7 +56,7 @@ def test_every_service_that_the_dags_call_has_an_endpoint():
         for item in of_type("AWS::EC2::VPCEndpoint").values()
     }
     called = {"ssm", "sqs", "sns", "glue", "lambda", "logs", "sagemaker.api", "sagemaker.runtime", "s3"}
-    assert services == called | {"monitoring", "kms", "airflow.api", "airflow.env"}
+    assert services == called | {"monitoring", "kms", "airflow.api", "airflow.env", "ecr.api", "ecr.dkr", "sts"}
 
 
 def test_there_is_no_way_to_the_internet_unless_asked_for():

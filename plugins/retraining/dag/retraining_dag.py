@@ -81,6 +81,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         ),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
+        is_paused_upon_creation=False,  # a paused DAG starts no run, and its watcher hears of no file
         max_active_runs=1,
         dagrun_timeout=_limit_of_a_run(config),
         tags=["retraining", name],

@@ -38,6 +38,7 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
+        is_paused_upon_creation=False,  # a paused DAG starts no run, and its watcher hears of no file
         max_active_runs=1,
         dagrun_timeout=2 * longest + timedelta(hours=2),
         tags=["rollback", config.name],

@@ -204,6 +204,7 @@ def survey_dag(
         schedule=schedule,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
+        is_paused_upon_creation=False,  # a paused DAG starts no run, and its watcher hears of no file
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=1, seconds=limit),
         tags=["survey", config.name],
