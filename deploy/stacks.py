@@ -115,7 +115,7 @@ def deploy_stack(session: Any, request: StackRequest, say: Callable[[str], None]
         _wait(session, name, {"DELETE_COMPLETE"}, say, request.seconds)
         stack = None
     if stack and (remedy := STUCK.get(stack["StackStatus"])):
-        raise StackError(f"stack {name} is {stack['StackStatus']}: {remedy.format(name=name)}")
+        raise StackError(f"stack {name} needs a person, it is {stack['StackStatus']}: {remedy.format(name=name)}")
     if stack and stack["StackStatus"].endswith("_IN_PROGRESS"):
         say(f"stack {name} is {stack['StackStatus']} from an earlier deployment: waiting for it")
         _wait(session, name, SETTLED, say, request.seconds)

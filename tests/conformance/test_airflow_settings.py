@@ -1,4 +1,4 @@
-"""What the local Airflow is told beside its defaults holds on MWAA, too, or says why not: what one side is told hides faults of the other."""
+"""What the local Airflow is told beside its defaults holds on MWAA, too, or says why not: a setting of one side hides faults."""
 
 import re
 
@@ -35,6 +35,8 @@ PER_MACHINE = {
     "SCHEDULER__ENABLE_HEALTH_CHECK": "a port that nobody asks",
     "TRIGGERER__ENABLE_HEALTH_CHECK": "a port that nobody asks",
     "LOGGING__BASE_LOG_FOLDER": "place of the files",
+    "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "other users of this machine; MWAA's logs are in CloudWatch",
+    "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "other users of this machine; MWAA's logs are in CloudWatch",
     "USAGE_DATA_COLLECTION__ENABLED": "MWAA has no way to the collector",
 }
 

@@ -6,11 +6,11 @@ from deploy import data_platform, stacks
 
 BROKEN = """
   Broken:
-    Type: AWS::SQS::QueuePolicy
+    Type: AWS::Lambda::Url
     DependsOn: DataBucket
     Properties:
-      Queues: ["http://localhost/000000000000/there-is-no-such-queue"]
-      PolicyDocument: not a document
+      AuthType: AWS_IAM
+      TargetFunctionArn: there-is-no-such-function
 """
 
 
@@ -36,5 +36,5 @@ def test_a_first_creation_that_fails_half_way_can_be_repeated(session):
 )
 def test_a_stack_that_waits_for_a_person_is_not_waited_for(session, monkeypatch, state, remedy):
     monkeypatch.setattr(stacks, "describe", lambda *_: {"StackStatus": state})
-    with pytest.raises(stacks.StackError, match=f"stack x is {state}: .*{remedy}"):
+    with pytest.raises(stacks.StackError, match=f"stack x needs a person, it is {state}: .*{remedy}"):
         stacks.deploy_stack(session, stacks.StackRequest("x", "{}", {}), print)
