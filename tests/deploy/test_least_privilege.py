@@ -121,7 +121,12 @@ def recorded(session, recorder):
         offered = {**known, **more}
         return function(**{name: offered[name] for name in inspect.signature(function).parameters if name in offered})
 
-    NewDataTrigger("retraining-abalone-new-data")._receive()
+    watcher = NewDataTrigger("retraining-abalone-new-data", "abalone/new/")
+    assert watcher._receive() == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retraining.dag.triggers.HELD_SECONDS", 0)
+        patch.setattr("retraining.dag.triggers.HIDDEN_SECONDS", 1)
+        NewDataTrigger("retraining-abalone-new-data", "abalone/new/")._receive()
     assert body(steps.look_for_work)[0]
     known["plan"] = plan = body(steps.claim_new_data)
     body(steps.check_schema, result=run_job("glue_crawler", "crawl", body(steps.crawl_request)))
@@ -138,7 +143,7 @@ def recorded(session, recorder):
     known["verified"] = body(steps.verify_endpoint)
     steps.note_failure({"exception": ValueError("x"), "ti": ti, "dag_run": run})
     body(steps.publish_report)
-    steps.stop_leftovers()
+    steps.stop_leftovers(run)
     body(RetrainingTasks(steps.config, MODEL).claim_new_data, params={"force_retrain": True})  # with a champion now
     assert JOB_KINDS["training"].submit(AwsAccess(), "abalone", "training", training).adopted
     return {"calls": recorder.take(), "bucket": bucket, "plan": plan, "steps": steps}

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from task_runs import run_operator, training_operator
 
@@ -12,4 +13,5 @@ if __name__ == "__main__":
     url, model, form, order = sys.argv[1:]
     access = AwsAccess(region="us-east-1", endpoint_url=url)
     document = json.loads(Path(order).read_text())
-    run_operator(lambda: training_operator(form, model, access, document))
+    run = SimpleNamespace(dag_id="m_retraining", run_id="manual__1", clear_number=0)
+    run_operator(lambda: training_operator(form, model, access, document), {"dag_run": run})

@@ -76,9 +76,15 @@ def run_operator(build: Callable[[], JobOperator], context: dict[str, Any] | Non
     operator = build()
     try:
         return operator.execute({"ti": None, "run_id": "manual", **(context or {})})
-    except TaskDeferred as deferral:
+    except TaskDeferred as deferred:
+        deferral = deferred
+    while True:  # what resumes may defer again
         event = event_of(rebuilt(deferral.trigger))
-        return build().resume(dict(context or {}), event, **(deferral.kwargs or {}))
+        following = getattr(build(), deferral.method_name)
+        try:
+            return following(dict(context or {}), event, **(deferral.kwargs or {}))
+        except TaskDeferred as deferred:
+            deferral = deferred
 
 
 def with_retries(attempt: Callable[[], Any], tries: int = TRIES) -> Any:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from conftest import abalone_rows
-from task_runs import Run, rebuilt
+from task_runs import Run, rebuilt, wait_until
 
 from retraining.dag.triggers import NewDataTrigger
 from retraining.dataset.landing_zone import LandedFile, age_in_seconds, split_settled
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.faults_fast
 @pytest.fixture(autouse=True)
 def short_polls(monkeypatch):
     monkeypatch.setattr("retraining.dag.triggers.LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr("retraining.dag.triggers.HIDDEN_SECONDS", 1)
 
 
 def notification(key):
@@ -35,9 +36,22 @@ def send(world, *bodies):
         world.account.sqs.send_message(QueueUrl=url, MessageBody=body)
 
 
-def drained(world):
-    """What the trigger takes from the queue in one look."""
-    return rebuilt(NewDataTrigger(queue_of(world), world.access.model_dump()))._receive()
+def watcher(world, model=None):
+    """The watcher of a model, whose queue is the world's."""
+    return rebuilt(NewDataTrigger(queue_of(world), f"{model or world.model}/new/", world.access.model_dump()))
+
+
+def left_in_queue(world):
+    """How many messages the queue holds, seen or not."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    url = world.account.sqs.get_queue_url(QueueName=queue_of(world))["QueueUrl"]
+    counts = world.account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(counts[name]) for name in names)
+
+
+def emptied(world):
+    """Take S3's own test event out of the queue."""
+    world.account.sqs.purge_queue(QueueUrl=world.account.sqs.get_queue_url(QueueName=queue_of(world))["QueueUrl"])
 
 
 def reason_to_run(world):
@@ -45,37 +59,72 @@ def reason_to_run(world):
 
 
 def test_duplicated_and_reordered_events_are_one_burst_and_the_listing_decides(world):
-    drained(world)
+    emptied(world)
     send(world, *(notification(f"{world.model}/new/{name}.csv") for name in ("b", "a", "b", "b", "a")))
-    assert drained(world) == 5
-    assert drained(world) == 0
+    mine = watcher(world)
+    assert mine._receive() == 5
+    assert mine._receive() == 0
     with pytest.raises(AirflowSkipException, match="no new data"):
         reason_to_run(world)
 
 
 def test_a_lost_event_loses_no_data_because_the_next_run_lists(world):
     world.put("new/a.csv", abalone_rows(0, 5))
-    url = world.account.sqs.get_queue_url(QueueName=queue_of(world))["QueueUrl"]
-    world.account.sqs.purge_queue(QueueUrl=url)
-    assert drained(world) == 0
+    emptied(world)
+    assert watcher(world)._receive() == 0
     assert reason_to_run(world) == "1 new file(s)"
 
 
 def test_malformed_events_are_removed_without_starting_a_run_or_stopping_the_watcher(world):
-    drained(world)
+    emptied(world)
+    mine = watcher(world)
     test_event = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})
     send(world, "not json", "{", "[]", "null", '"Records"', json.dumps({"Records": None}), test_event)
-    assert drained(world) == 0
+    assert mine._receive() == 0
+    assert left_in_queue(world) == 0
     send(world, notification(f"{world.model}/new/a.csv"))
-    assert drained(world) == 1
+    assert mine._receive() == 1
+
+
+def test_a_message_is_deleted_only_after_its_event_had_time_to_be_stored(world, monkeypatch):
+    emptied(world)
+    send(world, notification(f"{world.model}/new/a.csv"))
+    mine = watcher(world)
+    assert mine._receive() == 1
+    assert left_in_queue(world) == 1
+    assert watcher(world)._receive() == 1  # a triggerer that died after it took the message: the next one is woken, too
+    monkeypatch.setattr("retraining.dag.triggers.HELD_SECONDS", 0.0)
+    wait_until(lambda: mine._receive() == 0 and left_in_queue(world) == 0, "the message is deleted")
+
+
+def test_two_environments_on_one_queue_are_both_woken_once(world):
+    emptied(world)
+    send(world, *(notification(f"{world.model}/new/{number}.csv") for number in range(20)))
+    environments, woken = [watcher(world), watcher(world)], [0, 0]
+
+    def look():
+        for number, environment in enumerate(environments):
+            woken[number] += environment._receive()
+        return woken == [20, 20]
+
+    wait_until(look, "both environments have seen all messages")
+
+
+def test_a_watcher_leaves_another_model_s_messages_on_a_shared_queue(world):
+    emptied(world)
+    send(world, notification("other/new/a+b.csv"), notification(f"{world.model}/new/a.csv"))
+    assert watcher(world)._receive() == 1
+    theirs = watcher(world, "other")
+    wait_until(lambda: theirs._receive() == 1, "the other model is woken")
 
 
 def test_the_watcher_survives_a_queue_that_cannot_be_read(world):
+    emptied(world)
     world.proxy.add("GetQueueUrl", "cut", times=1)
     send(world, notification(f"{world.model}/new/a.csv"))
 
     async def first():
-        async for event in NewDataTrigger(queue_of(world), world.access.model_dump()).run():
+        async for event in watcher(world).run():
             return event.payload
 
     assert asyncio.run(asyncio.wait_for(first(), 60))["messages"] >= 1

@@ -15,7 +15,7 @@ from retraining.dag.triggers import JobTrigger
 from retraining.dataset.log import DatasetLog, FileRecord
 from retraining.jobs import leftovers
 from retraining.jobs.glue_job_run import GlueJobRun
-from retraining.jobs.job import JobStatus, Submitted
+from retraining.jobs.job import Asker, JobStatus, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.sagemaker_job import SageMakerJob
 from retraining.serving import deployment, registry
@@ -30,8 +30,8 @@ def log_of(world):
 def test_without_adoption_a_repeated_task_pays_twice_and_the_check_sees_it(world, monkeypatch):
     create = SageMakerJob.submit
 
-    def always_new(self, access, model, step, request):
-        tagged = create(self, access, model, f"{step}-{uuid.uuid4().hex[:6]}", request)
+    def always_new(self, access, model, step, request, asker=None):
+        tagged = create(self, access, model, f"{step}-{uuid.uuid4().hex[:6]}", request, asker)
         return Submitted(tagged.handle, adopted=False)
 
     request = small_jobs.training(world.account)
@@ -166,14 +166,15 @@ def test_without_the_operator_s_on_kill_a_task_killed_as_it_starts_orphans_its_j
 def test_without_the_net_at_the_end_of_a_run_a_dead_task_s_job_goes_on_and_the_check_sees_it(world, monkeypatch, kind):
     glue_job = small_jobs.glue_job(world.account, small_jobs.SLEEPS)
     request = {"JobName": glue_job} if kind == "glue_job" else small_jobs.training(world.account, small_jobs.SLEEPS)
-    deferral_of(job_operator(kind, world.model, "work", world.access, lambda: request))
+    asker = Asker("prod", "m_retraining", "manual__1")
+    JOB_KINDS[kind].submit(world.access, world.model, "work", request, asker)
     with monkeypatch.context() as broken:
         broken.setattr(leftovers, "_sagemaker_jobs", lambda *arguments: iter(()))
         broken.setattr(leftovers, "_glue_runs", lambda *arguments: iter(()))
-        assert leftovers.stop_leftovers(world.access, world.model, glue_job) == []
+        assert leftovers.stop_leftovers(world.access, world.model, glue_job, asker) == []
     with pytest.raises(InvariantError, match="in progress without a task"):
         world.check_glue_job(glue_job)
-    assert len(leftovers.stop_leftovers(world.access, world.model, glue_job)) == 1
+    assert len(leftovers.stop_leftovers(world.access, world.model, glue_job, asker)) == 1
 
 
 def test_a_file_that_is_in_two_versions_is_seen(world):

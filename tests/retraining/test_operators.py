@@ -4,14 +4,18 @@ import asyncio
 import time
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from botocore.exceptions import ClientError
 from local_account import BUCKET, wait_for
 
 from retraining.aws.clients import client
-from retraining.dag.operators import AwsJobOperator, is_transient
+from retraining.dag import operators
+from retraining.dag.operators import AwsJobOperator
 from retraining.dag.triggers import JobTrigger
+from retraining.jobs.job import JobBusyError, JobStatus, is_transient
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
 
@@ -149,6 +153,109 @@ def test_a_task_killed_while_its_job_is_being_created_stops_the_job(operator_for
 )
 def test_only_the_service_s_own_failures_are_worth_another_job(reason, transient):
     assert is_transient(reason) is transient
+
+
+def run_of(number=0, **params):
+    return {"dag_run": SimpleNamespace(dag_id="m_retraining", run_id="r1", clear_number=number), "params": params}
+
+
+def played(operator, context):
+    """Run the operator and all its triggers to the end, as Airflow would."""
+    following, arguments = operator.execute, {}
+    while True:
+        try:
+            return following(context, **arguments)
+        except TaskDeferred as deferral:
+            event = asyncio.run(first_event(deferral.trigger))
+            following, arguments = getattr(operator, deferral.method_name), {"event": event, **deferral.kwargs}
+
+
+def test_work_that_failed_by_itself_is_not_paid_again_until_a_person_asks_for_it(account, operator_for):
+    operator = operator_for("raise ValueError('the same rows, the same error')")
+    with pytest.raises(AirflowFailException, match="the same error"):
+        played(operator, run_of())
+    with pytest.raises(
+        AirflowFailException, match=r"(?s)did this very work before and failed: .*the same error.* force_retrain"
+    ):
+        played(operator, run_of())
+    assert len(jobs_of(account, operator.model)) == 1
+    for asked in (run_of(number=1), run_of(force_retrain=True)):
+        with pytest.raises(AirflowFailException, match="ended Failed"):
+            played(operator, asked)
+    assert len(jobs_of(account, operator.model)) == 3
+
+
+def test_a_stop_that_nobody_asked_for_is_repaired_by_a_retry(account, access, operator_for):
+    operator = operator_for("import time; time.sleep(120)")
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(run_of())
+    TRAINING.stop(access, operator._handle)
+    event = asyncio.run(first_event(deferral.value.trigger))
+    with pytest.raises(RuntimeError, match="A retry of this task starts it again") as caught:
+        operator.resume(run_of(), event, **deferral.value.kwargs)
+    assert not isinstance(caught.value, AirflowFailException)
+    with pytest.raises(TaskDeferred):
+        operator.execute(run_of())
+    assert operator._handle["name"].endswith("-2")
+    operator.on_kill()
+
+
+@pytest.fixture
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(operators, "FIRST_PAUSE", 0.1)
+
+
+def test_a_busy_service_is_waited_for_without_a_retry(operator_for, monkeypatch, short_pauses):
+    operator, submit, calls = operator_for(QUICK), type(TRAINING).submit, []
+
+    def busy_twice(*arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise JobBusyError("the account's quota is used up")
+        return submit(*arguments)
+
+    monkeypatch.setattr(type(TRAINING), "submit", busy_twice)
+    assert played(operator, run_of())["adopted"] is False
+    assert len(calls) == 3
+
+
+def test_waiting_has_an_end_that_says_what_was_waited_for(operator_for, monkeypatch, short_pauses):
+    def busy(*_):
+        raise JobBusyError("the account's quota is used up")
+
+    monkeypatch.setattr(type(TRAINING), "submit", busy)
+    with pytest.raises(AirflowFailException, match="could not start its job: the account's quota is used up"):
+        played(operator_for(QUICK, patience=timedelta(seconds=1)), run_of())
+
+
+def test_a_job_without_capacity_is_followed_by_another_one_after_a_pause(
+    account, operator_for, monkeypatch, short_pauses
+):
+    operator, status, seen = operator_for(QUICK), type(TRAINING)._status, []
+
+    def no_capacity_at_first(self, description):
+        if "-2" in description["TrainingJobName"]:
+            return status(self, description)
+        seen.append(description)
+        return JobStatus("Failed", "failed", "CapacityError: Unable to provision requested ML compute capacity")
+
+    monkeypatch.setattr(type(TRAINING), "_status", no_capacity_at_first)
+    assert played(operator, run_of())["name"].endswith("-2")
+
+
+def test_a_quota_that_aws_refuses_with_is_waited_for(account, access, operator_for, monkeypatch):
+    operator = operator_for(QUICK)
+    refusal = ClientError({"Error": {"Code": "ResourceLimitExceeded", "Message": "2 of 2 in use"}}, "CreateTrainingJob")
+    sagemaker = client("sagemaker", access)
+    monkeypatch.setattr(sagemaker, "create_training_job", lambda **_: (_ for _ in ()).throw(refusal))
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(run_of())
+    assert deferral.value.method_name == "start_again"
+
+
+def jobs_of(account, model):
+    listed = account.sagemaker.list_training_jobs(NameContains=model)["TrainingJobSummaries"]
+    return [job["TrainingJobName"] for job in listed]
 
 
 def test_killing_a_task_that_has_no_job_yet_is_harmless(operator_for):

@@ -7,6 +7,9 @@ from typing import Any
 
 from retraining.settings.access import AwsAccess
 
+POOL = 64
+"""Connections that one client keeps: all triggers of an environment share it."""
+
 
 @lru_cache(maxsize=64)
 def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: int = 60) -> Any:
@@ -25,7 +28,8 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
         retries={"mode": "standard", "total_max_attempts": 6 if retry else 1},
         connect_timeout=10,
         read_timeout=read_timeout,
-        tcp_keepalive=read_timeout > 60,
+        tcp_keepalive=True,  # a network path that forgets silent connections would lose a long call's answer
+        max_pool_connections=POOL,
     )
     if access.conn_id:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook

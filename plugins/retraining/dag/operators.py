@@ -6,38 +6,39 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.errors import is_refusal
 from retraining.contract.plain_text import plain, plain_lines
-from retraining.dag.triggers import JobTrigger
-from retraining.jobs.job import STOPPED_REASON, Handle, JobError, Submitted
+from retraining.dag.asking import asker_of
+from retraining.dag.triggers import JobTrigger, PauseTrigger
+from retraining.jobs.job import (
+    STOPPED_REASON,
+    Asker,
+    Handle,
+    JobBusyError,
+    JobError,
+    Submitted,
+    is_transient,
+    lacks_capacity,
+)
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.log_tail import failure_text
 from retraining.settings.access import AwsAccess
 
-TRANSIENT_REASONS = (
-    "InternalServerError",
-    "InternalServiceException",
-    "CapacityError",
-    "ResourceLimitExceeded",
-    "interrupted",
-)
-"""Words of a failure reason after which the same job can succeed; every other failed job would fail again and be paid again."""
-
-
-def is_transient(reason: str) -> bool:
-    """Tell whether a job failed for the service's sake. What the job's own code prints, AWS quotes after ``AlgorithmError``."""
-    return "AlgorithmError" not in reason and any(word in reason for word in TRANSIENT_REASONS)
+LONGEST_WAIT = timedelta(hours=6)
+"""How long a job waits for the service to have room, or for other work of its name to end, before its task fails."""
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 900.0
 
 
 class JobOperator(PythonOperator):
     """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
 
     Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's.
+    What can only be waited for (a busy service, no capacity, a used-up quota) is waited for without a worker and without using retries.
 
     Args:
         kind: key of ``jobs.kinds.JOB_KINDS``.
@@ -45,7 +46,8 @@ class JobOperator(PythonOperator):
         step: the step's name, second part of job names.
         access: how to reach AWS.
         max_wait: how long the job may take, waiting included; afterwards it is stopped.
-        poll_seconds: seconds between two looks at the job, or a callable that returns them.
+        poll_seconds: returns the seconds between two looks at the job.
+        patience: how long to wait until the job can be started at all.
         on_success: ``(result, context) -> value`` for the task's result.
 
     """
@@ -60,9 +62,11 @@ class JobOperator(PythonOperator):
         max_wait: timedelta,
         poll_seconds: Callable[[], float],
         on_success: Callable[[dict[str, Any], Any], Any] | None = None,
+        patience: timedelta = LONGEST_WAIT,
         **kwargs: Any,
     ) -> None:
         super().__init__(show_return_value_in_logs=False, **kwargs)
+        self.patience = patience
         self.kind = kind
         self.model = model
         self.step = step
@@ -89,7 +93,17 @@ class JobOperator(PythonOperator):
             AirflowFailException: the job is refused, or failed for a reason that a retry cannot mend.
 
         """
-        submitted = self.submitted(context)
+        return self._start(context, since=time.time(), pauses=0)
+
+    def start_again(self, context: Any, event: dict[str, Any], since: float, pauses: int) -> Any:
+        """Try to start the job after a pause."""
+        return self._start(context, since, pauses)
+
+    def _start(self, context: Any, since: float, pauses: int) -> Any:
+        try:
+            submitted = self.submitted(context)
+        except JobBusyError as error:
+            self._pause(str(error), since, pauses)
         if submitted is None:
             self.log.info("nothing to do")
             return None
@@ -104,7 +118,7 @@ class JobOperator(PythonOperator):
         status = job.poll(self.access, submitted.handle)
         if status.outcome != "running":
             event = {"outcome": status.outcome, "state": status.state, "reason": status.reason}
-            return self._finish(context, submitted.handle, event, submitted.adopted)
+            return self._finish(context, submitted.handle, event, submitted.adopted, since, pauses)
         self.defer(
             trigger=JobTrigger(
                 kind=self.kind,
@@ -114,13 +128,33 @@ class JobOperator(PythonOperator):
                 poll_seconds=self.poll_seconds(),
             ),
             method_name="resume",
-            kwargs={"handle": submitted.handle, "adopted": submitted.adopted},
+            kwargs={"handle": submitted.handle, "adopted": submitted.adopted, "since": since, "pauses": pauses},
         )
 
-    def resume(self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool) -> Any:
+    def resume(
+        self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool, since: float = 0.0, pauses: int = 0
+    ) -> Any:
         """Judge the job after the trigger has seen it end."""
         self._handle = handle
-        return self._finish(context, handle, event, adopted)
+        return self._finish(context, handle, event, adopted, since or time.time(), pauses)
+
+    def _pause(self, reason: str, since: float, pauses: int) -> NoReturn:
+        """Defer before the next try to start the job; each pause is longer than the one before.
+
+        Raises:
+            AirflowFailException: the job was waited for as long as it may be.
+
+        """
+        waited = time.time() - since
+        if waited >= self.patience.total_seconds():
+            raise AirflowFailException(
+                f"step {self.step} of model {self.model} waited {timedelta(seconds=round(waited))} and could not start its job: {reason}"
+            )
+        seconds = min(FIRST_PAUSE * 2**pauses, LONGEST_PAUSE, max(1.0, self.patience.total_seconds() - waited))
+        self.log.info("%s; looking again in %.0f s", reason, seconds)
+        self.defer(
+            trigger=PauseTrigger(seconds), method_name="start_again", kwargs={"since": since, "pauses": pauses + 1}
+        )
 
     def on_kill(self) -> None:
         """Stop the job of a task that is killed while it holds a worker."""
@@ -130,7 +164,9 @@ class JobOperator(PythonOperator):
             self.log.info("the task was killed: stopping %s", job.title(self._handle))
             job.stop(self.access, self._handle)
 
-    def _finish(self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool) -> Any:
+    def _finish(
+        self, context: Any, handle: Handle, event: dict[str, Any], adopted: bool, since: float, pauses: int
+    ) -> Any:
         job = JOB_KINDS[self.kind]
         if event["outcome"] == "unreachable":
             raise RuntimeError(
@@ -138,10 +174,12 @@ class JobOperator(PythonOperator):
                 "a retry of this task adopts it"
             )
         if event["outcome"] != "succeeded":
+            if event["outcome"] == "failed" and lacks_capacity(event["reason"]):
+                self._pause(f"{job.title(handle)} ended: {event['reason']}", since, pauses)
             message = failure_text(job, self.access, handle, event["state"] or event["outcome"], event["reason"])
-            # An adopted job may still be stopped by the task that it was adopted from: Airflow kills that one when it gets to it.
-            if is_transient(event["reason"]) or (adopted and event["reason"] == STOPPED_REASON):
-                raise RuntimeError(message)
+            # Nobody who wants the run to stop stops only its job: a task that is killed never comes here.
+            if is_transient(event["reason"]) or event["reason"] == STOPPED_REASON:
+                raise RuntimeError(f"{message}\nA retry of this task starts it again")
             raise AirflowFailException(message)
         result = {**job.result(self.access, handle), "adopted": adopted}
         self.log.info("%s succeeded: %s", job.title(handle), result)
@@ -158,11 +196,13 @@ class AwsJobOperator(JobOperator):
     def submitted(self, context: Any) -> Submitted | None:
         """Build the request, and create or adopt its job."""
         request = PythonOperator.execute(self, context)
-        return None if request is None else self._submit(request)
+        return None if request is None else self._submit(request, asker_of(context))
 
-    def _submit(self, request: dict[str, Any]) -> Submitted:
+    def _submit(self, request: dict[str, Any], asker: Asker | None) -> Submitted:
         try:
-            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request)
+            return JOB_KINDS[self.kind].submit(self.access, self.model, self.step, request, asker)
+        except JobBusyError:
+            raise
         except JobError as error:
             raise AirflowFailException(plain_lines(error)) from error
         except Exception as error:

@@ -68,7 +68,10 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         name=f"{name}_new_data",
         uri=f"x-retraining://{name}/new",
         watchers=[
-            AssetWatcher(name=f"{name}_queue", trigger=NewDataTrigger(queue_name(name), config.aws.model_dump()))
+            AssetWatcher(
+                name=f"{name}_queue",
+                trigger=NewDataTrigger(queue_name(name), f"{name}/{config.landing.new}", config.aws.model_dump()),
+            )
         ],
     )
     job: dict[str, Any] = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}

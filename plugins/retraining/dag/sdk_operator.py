@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from airflow.providers.standard.operators.python import ExternalPythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import standard_variables
+from retraining.dag.asking import asker_of
 from retraining.dag.operators import JobOperator
-from retraining.jobs.job import Submitted
+from retraining.jobs.job import JobBusyError, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.sdk.context import SdkContext
 
@@ -83,6 +85,8 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
             answer = self._run(context, sdk_context, Path(folder, "job.json"))
         if "refused" in answer:
             raise AirflowFailException(answer["refused"])
+        if "busy" in answer:
+            raise JobBusyError(answer["busy"])
         self.log.info("request digest %s", answer["digest"])
         return Submitted(answer["handle"], answer["adopted"])
 
@@ -105,6 +109,7 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
             "access": self.access.model_copy(update={"conn_id": None}).model_dump(),
             "model": self.model,
             "step": self.step,
+            "asker": asdict(asker) if (asker := asker_of(context)) else None,
             "result_file": str(note),
             "parent": os.getpid(),
         }

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from retraining.dag.triggers import SettleTrigger
+from retraining.dag.triggers import PauseTrigger
 
 
 class NewDataSensor(BaseSensorOperator):
@@ -46,7 +46,7 @@ class NewDataSensor(BaseSensorOperator):
         if unsettled_for is not None and patience > 0:
             seconds = min(max(unsettled_for, 0.5), patience)
             self.log.info("files may still change; looking again in %.1f s", seconds)
-            self.defer(trigger=SettleTrigger(seconds), method_name="resume", kwargs={"waited": waited})
+            self.defer(trigger=PauseTrigger(seconds), method_name="resume", kwargs={"waited": waited})
         if reason is None:
             raise AirflowSkipException("no new data, and the newest dataset version has a judged model: nothing to do")
         self.log.info("this run has work to do: %s", reason)

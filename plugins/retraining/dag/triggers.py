@@ -1,7 +1,9 @@
 """What the triggerer awaits while no worker is held: a job, a settling landing zone, a message that new data has landed.
 
-boto3 calls run in threads, so the same code looks at a job from a worker and from the triggerer. On MWAA the triggerer imports this
-module from plugins.zip; it must not import anything from the DAG folder.
+boto3 calls run in threads, so the same code looks at a job from a worker and from the triggerer. The threads are of two kinds of their
+own, because one triggerer serves many models: looks at jobs take a moment and share a pool; a watcher waits in its call for seconds, so
+each has a thread to itself. Neither uses asyncio's default pool, which has few threads and serves everything else. On MWAA the triggerer
+imports this module from plugins.zip; it must not import anything from the DAG folder.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote_plus
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
@@ -23,6 +27,11 @@ from retraining.settings.access import AwsAccess
 
 UNREACHABLE_SECONDS = 60.0
 LONG_POLL_SECONDS = 10
+HELD_SECONDS = 120.0
+"""How long a message stays in its queue after a watcher has counted it: until its event is stored, and other environments have seen it."""
+HIDDEN_SECONDS = 10
+"""How long a received message is hidden from all watchers."""
+LOOKS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="look")
 PERMANENT_ERRORS = frozenset(
     {
         "AccessDeniedException",
@@ -33,6 +42,11 @@ PERMANENT_ERRORS = frozenset(
         "InvalidInputException",
     }
 )
+
+
+async def in_thread(pool: Executor, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a thread of a pool and await its result."""
+    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
 class JobTrigger(BaseTrigger):
@@ -68,7 +82,7 @@ class JobTrigger(BaseTrigger):
         title, last_contact, last_state = job.title(self.handle), time.monotonic(), ""
         while True:
             try:
-                status = await asyncio.to_thread(job.poll, access, self.handle)
+                status = await in_thread(LOOKS, job.poll, access, self.handle)
             except Exception as error:
                 if error_code(error) in PERMANENT_ERRORS:
                     yield TriggerEvent({"outcome": "failed", "state": error_code(error), "reason": str(error)})
@@ -100,21 +114,52 @@ class JobTrigger(BaseTrigger):
     async def _stopped(self, job: AwsJob, access: AwsAccess) -> bool:
         """Stop a job whose time is up; False when AWS did not take the call, which is then made again after the next look."""
         try:
-            await asyncio.to_thread(job.stop, access, self.handle)
+            await in_thread(LOOKS, job.stop, access, self.handle)
         except Exception as error:
             self.log.warning("%s: its time is up, but it cannot be stopped yet: %s", job.title(self.handle), error)
             return False
         return True
 
     async def on_kill(self) -> None:
-        """Stop the job when a person cleared, failed or marked the deferred task."""
+        """Stop the job when a person cleared, failed or marked the deferred task.
+
+        Airflow calls this in one other case: a triggerer that was silent for a while finds its triggers given to another one. Then the
+        task still waits, and its job goes on.
+        """
         job = JOB_KINDS[self.kind]
+        if await self._is_awaited():
+            self.log.info(
+                "%s goes on: its task is still deferred, in the care of another triggerer", job.title(self.handle)
+            )
+            return
         self.log.info("the task was killed: stopping %s", job.title(self.handle))
-        await asyncio.to_thread(job.stop, AwsAccess(**self.access), self.handle)
+        await in_thread(LOOKS, job.stop, AwsAccess(**self.access), self.handle)
+
+    async def _is_awaited(self) -> bool:
+        """Ask Airflow whether the task is still deferred; when it does not say, the task counts as killed."""
+        ti: Any = getattr(self, "task_instance", None)
+        if ti is None:
+            return False
+        try:
+            state = await in_thread(LOOKS, _task_state, ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        except Exception as error:
+            self.log.warning("Airflow does not say whether task %s still waits: %s", ti.task_id, error)
+            return False
+        return state == "deferred"
 
 
-class SettleTrigger(BaseTrigger):
-    """Wait until listed files have not changed for a while, or ``deadline`` (Unix time) is over."""
+def _task_state(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str | None:
+    """Return the state of a task instance as the API server knows it."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    index = map_index if map_index is not None and map_index >= 0 else None
+    states = RuntimeTaskInstance.get_task_states(dag_id, index, run_ids=[run_id], task_ids=[task_id])
+    of_run: Mapping[str, Any] = states.get(run_id, {})
+    return next((str(state) for name, state in of_run.items() if name in (task_id, f"{task_id}_{index}")), None)
+
+
+class PauseTrigger(BaseTrigger):
+    """Wait for some seconds, after which the task looks again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -125,79 +170,97 @@ class SettleTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {"seconds": self.seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, then let the sensor list again."""
+        """Sleep, then let the task go on."""
         await asyncio.sleep(self.seconds)
         yield TriggerEvent({"slept": self.seconds})
 
 
-def new_data_messages(bodies: Iterable[str]) -> int:
-    """Count the message bodies that speak of objects; S3's test event and whatever else is in the queue do not."""
-    return sum(_speaks_of_objects(body) for body in bodies)
-
-
-def _speaks_of_objects(body: str) -> bool:
+def object_keys(body: str) -> list[str]:
+    """Return the keys of the objects that a message speaks of; S3's test event and whatever else is in the queue speak of none."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and isinstance(document.get("Records"), list)
+        records = json.loads(body)["Records"]
+        return [unquote_plus(str(record["s3"]["object"]["key"])) for record in records]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return []
 
 
 class NewDataTrigger(BaseEventTrigger):
-    """Fire an asset event when the new-data queue has messages.
+    """Fire an asset event when the new-data queue has messages about objects below a prefix.
 
-    A message only wakes a run: which files are new is decided by listing S3 against the dataset log. Messages are deleted when received;
-    if one is lost, the DAG's cron is the net.
+    A message only wakes a run: which files are new is decided by listing S3 against the dataset log. A message that was counted stays in
+    the queue for two minutes more: so the event is stored before its cause is deleted, and another environment that listens to the queue
+    is woken, too. What speaks of another model's objects is left to that model. If a message is lost, the DAG's cron is the net.
 
     Args:
         queue_name: the SQS queue that S3 notifies.
+        prefix: what keys of the model's new files begin with; empty for all.
         access: fields of ``AwsAccess``.
 
     """
 
-    def __init__(self, queue_name: str, access: dict[str, Any] | None = None) -> None:
+    def __init__(self, queue_name: str, prefix: str = "", access: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.queue_name = queue_name
+        self.prefix = prefix
         self.access = access or {}
+        self._counted: dict[str, float] = {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what rebuilds this trigger in another triggerer."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
-            "queue_name": self.queue_name,
-            "access": self.access,
-        }
+        names = ("queue_name", "prefix", "access")
+        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll the queue for ever; one event per burst of messages."""
         delay = 1.0
-        while True:
-            try:
-                received = await asyncio.to_thread(self._receive)
-            except Exception as error:
-                self.log.warning("queue %s cannot be read, next try in %.0f s: %s", self.queue_name, delay, error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 60.0)
-                continue
-            delay = 1.0
-            if received:
-                yield TriggerEvent({"messages": received})
+        own_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"watch-{self.queue_name}")
+        try:
+            while True:
+                try:
+                    received = await in_thread(own_thread, self._receive)
+                except Exception as error:
+                    self.log.warning("queue %s cannot be read, next try in %.0f s: %s", self.queue_name, delay, error)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, 60.0)
+                    continue
+                delay = 1.0
+                if received:
+                    yield TriggerEvent({"messages": received})
+        finally:
+            own_thread.shutdown(wait=False, cancel_futures=True)
 
     def _receive(self) -> int:
-        """Long-poll once, then drain what else is there; return how many messages speak of objects."""
+        """Long-poll once, then drain what else is there; return how many messages are new to this watcher and speak of its objects."""
         sqs = client("sqs", AwsAccess(**self.access))
         url = sqs.get_queue_url(QueueName=self.queue_name)["QueueUrl"]
-        received, wait = 0, LONG_POLL_SECONDS
+        received, wait, now = 0, LONG_POLL_SECONDS, time.monotonic()
+        self._counted = {name: at for name, at in self._counted.items() if now - at < 100 * HELD_SECONDS}
         for _ in range(50):
-            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get(
-                "Messages", []
-            )
+            messages = sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, VisibilityTimeout=HIDDEN_SECONDS
+            ).get("Messages", [])
             if not messages:
                 break
-            entries = [
-                {"Id": str(position), "ReceiptHandle": message["ReceiptHandle"]}
-                for position, message in enumerate(messages)
-            ]
-            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-            received += new_data_messages(message["Body"] for message in messages)
+            done: list[dict[str, str]] = []
+            for message in messages:
+                fresh, over = self._count(message["MessageId"], message["Body"])
+                received += fresh
+                if over:
+                    done.append({"Id": str(len(done)), "ReceiptHandle": message["ReceiptHandle"]})
+            if done:
+                sqs.delete_message_batch(QueueUrl=url, Entries=done)
             wait = 0
         return received
+
+    def _count(self, name: str, body: str) -> tuple[bool, bool]:
+        """Return whether a message wakes the model's DAG, and whether it may be deleted."""
+        keys, now = object_keys(body), time.monotonic()
+        if not any(key.startswith(self.prefix) for key in keys):
+            return (
+                False,
+                not keys,
+            )  # another model's message is not ours to delete; what speaks of no object is nobody's
+        if name not in self._counted:
+            self._counted[name] = now
+            return True, HELD_SECONDS <= 0
+        return False, now - self._counted[name] >= HELD_SECONDS

@@ -8,7 +8,7 @@ from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.errors import error_code, is_not_found
-from retraining.jobs.job import Handle, JobBusyError, JobStatus, Submitted
+from retraining.jobs.job import Asker, Handle, JobBusyError, JobStatus, Submitted
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
@@ -17,7 +17,9 @@ from retraining.settings.access import AwsAccess
 class EndpointUpdate:
     """Bringing an endpoint to an endpoint config. SageMaker's own roll-back ends ``InService`` on the old config: that is a failure."""
 
-    def submit(self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any]) -> Submitted:
+    def submit(
+        self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any], asker: Asker | None = None
+    ) -> Submitted:
         """Create or update the endpoint, or adopt the change that already leads to this config.
 
         Raises:

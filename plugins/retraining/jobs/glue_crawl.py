@@ -10,7 +10,7 @@ from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.errors import error_code
-from retraining.jobs.job import Handle, JobStatus, Submitted
+from retraining.jobs.job import Asker, Handle, JobStatus, Submitted
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
@@ -19,7 +19,9 @@ from retraining.settings.access import AwsAccess
 class GlueCrawl:
     """A run of a Glue crawler that began after it was asked for; one already running may have listed S3 before the files landed."""
 
-    def submit(self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any]) -> Submitted:
+    def submit(
+        self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any], asker: Asker | None = None
+    ) -> Submitted:
         """Start the crawler; one already running is waited for, then started again."""
         return Submitted({"crawler": request["Name"], "after": self._start(access, request["Name"])}, adopted=False)
 

@@ -10,11 +10,23 @@ from retraining.aws.clients import client
 from retraining.aws.documents import split_uri
 from retraining.aws.errors import error_code, is_not_found
 from retraining.aws.naming import digest, job_name
-from retraining.jobs.job import DIGEST_TAG, STOPPED_REASON, TIME_LIMIT_REASON, Handle, JobError, JobStatus, Submitted
+from retraining.jobs.job import (
+    DIGEST_TAG,
+    STOPPED_REASON,
+    TIME_LIMIT_REASON,
+    Asker,
+    Handle,
+    JobBusyError,
+    JobError,
+    JobStatus,
+    Submitted,
+    failed_before,
+    is_final,
+)
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
-MAX_ATTEMPTS = 30
+MAX_ATTEMPTS = 60
 
 
 @dataclass(frozen=True)
@@ -36,11 +48,17 @@ class SageMakerJob:
     def _name_key(self) -> str:
         return f"{self.noun}JobName"
 
-    def submit(self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any]) -> Submitted:
-        """Create the job, or adopt the one whose name and tag carry the same digest; a failed one is followed by a new attempt.
+    def submit(
+        self, access: AwsAccess, model: str, step: str, request: Mapping[str, Any], asker: Asker | None = None
+    ) -> Submitted:
+        """Create the job, or adopt the one whose name and tag carry the same digest.
+
+        A stopped one, or one that failed for the service's sake, is followed by a new attempt; one whose work failed only when a person
+        asks for it. An adopted job becomes the asker's.
 
         Raises:
-            JobError: the name belongs to a job with another digest, or too many attempts failed.
+            JobError: the name belongs to a job with another digest, its work failed before, or too many attempts failed.
+            JobBusyError: the account's quota is used up, or an earlier attempt is just being stopped.
 
         """
         from botocore.exceptions import ClientError
@@ -55,12 +73,14 @@ class SageMakerJob:
             except ClientError as error:
                 if not is_not_found(error):
                     raise
-                tags = [{"Key": DIGEST_TAG, "Value": full}, {"Key": "retraining:model", "Value": model}]
+                tags = {DIGEST_TAG: full, "retraining:model": model, **(asker.names() if asker else {})}
                 try:
                     getattr(sagemaker, f"create_{self._snake}")(
-                        **{**request, self._name_key: name, "Tags": [*request.get("Tags", []), *tags]}
+                        **{**request, self._name_key: name, "Tags": [*request.get("Tags", []), *_tag_list(tags)]}
                     )
                 except ClientError as refused:
+                    if error_code(refused) == "ResourceLimitExceeded":
+                        raise JobBusyError(f"{self.title(handle)} has to wait for room: {refused}") from refused
                     if error_code(refused) != "ResourceInUse":
                         raise
                     description = self._describe(
@@ -68,12 +88,17 @@ class SageMakerJob:
                     )  # another writer was faster, or an earlier reply was lost
                 else:
                     return Submitted(handle, adopted=False)
-            self._check_digest(sagemaker, name, description, full)
-            if (
-                self._judge(access, description).outcome != "failed"
-                and description[f"{self.noun}JobStatus"] != "Stopping"
-            ):
+            tags = self._check_digest(sagemaker, name, description, full)
+            status = self._judge(access, description)
+            if status.state == "Stopping":
+                raise JobBusyError(f"{self.title(handle)} is being stopped; its next attempt waits for its end")
+            if status.outcome != "failed":
+                if asker and status.outcome == "running" and not asker.names().items() <= tags.items():
+                    arn = description[f"{self.noun}JobArn"]
+                    sagemaker.add_tags(ResourceArn=arn, Tags=_tag_list(asker.names()))
                 return Submitted(handle, adopted=True)
+            if asker and not asker.repeat and is_final(status):
+                raise JobError(failed_before(self.title(handle), status.reason))
         raise JobError(
             f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them"
         )
@@ -125,7 +150,8 @@ class SageMakerJob:
     def _describe(self, sagemaker: Any, name: str) -> dict[str, Any]:
         return getattr(sagemaker, f"describe_{self._snake}")(**{self._name_key: name})
 
-    def _check_digest(self, sagemaker: Any, name: str, description: Mapping[str, Any], full: str) -> None:
+    def _check_digest(self, sagemaker: Any, name: str, description: Mapping[str, Any], full: str) -> dict[str, str]:
+        """Return the job's tags, which must carry the digest of the request."""
         tags = {
             tag["Key"]: tag["Value"]
             for tag in sagemaker.list_tags(ResourceArn=description[f"{self.noun}JobArn"])["Tags"]
@@ -135,6 +161,7 @@ class SageMakerJob:
                 f"{self.noun.lower()} job {name} exists but was not started for these inputs (tag {DIGEST_TAG} is "
                 f"{tags.get(DIGEST_TAG, 'missing')!r}); it is not adopted. Rename the model or change an input"
             )
+        return tags
 
     def _judge(self, access: AwsAccess, description: Mapping[str, Any]) -> JobStatus:
         status = self._status(description)
@@ -162,8 +189,19 @@ class SageMakerJob:
         reason = description.get("FailureReason") or description.get("ExitMessage") or ""
         if state == "Stopped":
             secondary = description.get("SecondaryStatus", "")
-            reason = reason or (TIME_LIMIT_REASON if secondary == "MaxRuntimeExceeded" else STOPPED_REASON)
+            over = secondary == "MaxRuntimeExceeded" or self._took_all_its_time(description)
+            reason = reason or (TIME_LIMIT_REASON if over else STOPPED_REASON)
         return JobStatus(state, "failed", reason)
+
+    def _took_all_its_time(self, description: Mapping[str, Any]) -> bool:
+        """Tell whether a stopped job ran to its limit; a processing job's description does not say why it was stopped."""
+        limit = description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        start, end = (description.get(f"{self.noun}{moment}Time") for moment in ("Start", "End"))
+        return bool(limit and start and end and (end - start).total_seconds() >= limit)
+
+
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _has_objects(access: AwsAccess, uri: str) -> bool:

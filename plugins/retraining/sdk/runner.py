@@ -27,7 +27,7 @@ from retraining.aws.documents import split_uri
 from retraining.aws.errors import is_refusal
 from retraining.aws.naming import digest
 from retraining.jobs.code_bundle import code_files
-from retraining.jobs.job import JobError, Submitted
+from retraining.jobs.job import Asker, JobBusyError, JobError, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.sagemaker_job import SageMakerJob
 from retraining.sdk import uploads as sdk_uploads
@@ -47,6 +47,7 @@ def submit(
     access: AwsAccess,
     model: str,
     step: str,
+    asker: Asker | None = None,
     *,
     at_creation: Callable[[], contextlib.AbstractContextManager[Callable[[Submitted, str], None]]] | None = None,
 ) -> Submitted:
@@ -59,6 +60,7 @@ def submit(
         access: how to reach AWS. The SDK itself goes by the standard AWS variables; both must lead to the same account.
         model: the model's name, first part of the job's name.
         step: the step's name, second part of the job's name.
+        asker: the run that the job belongs to.
         at_creation: makes a context around the creation of the job; it yields what is told of the job and its request's full digest.
 
     Raises:
@@ -77,7 +79,7 @@ def submit(
         request, leftover = sdk_uploads.move_uploads(s3, request, capture.uploaded, name, context.code_prefix)
         request = sdk_uploads.without_name(request, name, f"{model}-{step}")
         with (at_creation or _untold)() as tell:
-            submitted = job.submit(access, model, step, request)
+            submitted = job.submit(access, model, step, request, asker)
             tell(submitted, digest(request, 64))
         found.append(submitted)
         sdk_uploads.delete(s3, leftover)
@@ -115,10 +117,10 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         order: ``function``, ``context``, ``access``, ``model``, ``step``, ``result_file`` (where the job is noted as soon as it exists) and
-            ``parent`` (the process that waits). The code is what ``context.code_uri`` holds.
+            ``parent`` (the process that waits). The code is what ``context.code_uri`` holds. ``asker`` holds the fields of ``Asker``.
 
     Returns:
-        ``{"handle", "adopted", "digest"}``, or ``{"refused": reason}`` when a retry would fail in the same way.
+        ``{"handle", "adopted", "digest"}``, ``{"refused": reason}`` when a retry would fail in the same way, or ``{"busy": reason}``.
 
     """
     gc.disable()  # a process of seconds: looking for garbage is a sixth of the SDK's import
@@ -130,6 +132,7 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, term)
     access, result_file = AwsAccess(**order["access"]), Path(order["result_file"])
     context = SdkContext.model_validate(order["context"])
+    asker = Asker(**order["asker"]) if order.get("asker") else None
 
     @contextlib.contextmanager
     def at_creation() -> Iterator[Callable[[Submitted, str], None]]:
@@ -141,7 +144,9 @@ def main(order: Mapping[str, Any]) -> dict[str, Any]:
             code = Path(folder, "model")
             _download(context.code_uri, access, code)
             model, step = order["model"], order["step"]
-            submit(code, order["function"], context, access, model, step, at_creation=at_creation)
+            submit(code, order["function"], context, access, model, step, asker, at_creation=at_creation)
+    except JobBusyError as error:
+        return {"busy": str(error)}
     except JobError as error:
         log.error("%s", error, exc_info=True)
         return {"refused": str(error)}

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.aws.documents import put_json, utc_now
+from retraining.dag.asking import environment_name, run_is_over
 from retraining.dag.tasks.data import DataTasks
 from retraining.dag.tasks.serving import ServingTasks
 from retraining.jobs import leftovers
+from retraining.jobs.job import Asker
 from retraining.jobs.plan import RunPlan
 from retraining.telling.run_report import lineage_of, outcome_of, write_report
 
@@ -80,9 +82,12 @@ class RetrainingTasks(DataTasks, ServingTasks):
         self.outcomes.tell(outcome_of(summary, analysis, decision, report, platform.region), dag_run)
         return summary
 
-    def stop_leftovers(self) -> list[str]:
-        """Stop what is still in progress when the run ends; a model has one run at a time, so no task waits for it."""
-        stopped = leftovers.stop_leftovers(self.access, self.config.name, self.platform.glue_job)
+    def stop_leftovers(self, dag_run: Any) -> list[str]:
+        """Stop the jobs of this run that are still in progress when it ends, and those of earlier runs that are over."""
+        asker = Asker(environment_name(), dag_run.dag_id, dag_run.run_id)
+        stopped = leftovers.stop_leftovers(
+            self.access, self.config.name, self.platform.glue_job, asker, lambda run: run_is_over(dag_run.dag_id, run)
+        )
         for title in stopped:
             log.warning("%s was still in progress without a task and is stopped", title)
         return stopped
