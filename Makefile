@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENVS  := $(or $(RETRAINING_LOCAL_DIR),.local)/venvs
 RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
+# A call is checked by whatever Python is there, before an environment is created or anything is started.
+CHECK  := PYTHONPATH=. $(PYTHON) -m local_stack --only-check
+SETUP  := $(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
 DEV    := $(VENVS)/dev/bin
 SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
@@ -11,13 +14,13 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup:  ## create the Python environments below .local from the pinned requirements
-	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
+	@$(SETUP)
 
 setup-tensorflow:  ## the optional environment of the keras candidate
 	@$(PYTHON) -m local_stack.bootstrap tensorflow
@@ -43,28 +46,35 @@ down:  ## stop them; data and history stay
 status:  ## show what runs
 	@$(RUN) status
 
-retrain: setup  ## upload a CSV file of yours as new data: make retrain FILE=path.csv [MODEL=abalone]
-	@test -n "$(FILE)" || { echo "error: name the file: make retrain FILE=path.csv" >&2; exit 2; }
-	@$(RUN) retrain "$(FILE)" --model $(or $(MODEL),abalone)
+# What is given on make's command line is in the environment of a recipe: "$$FILE" keeps blanks and quotes as they were typed.
+CHECK_MODEL := check-model $${MODEL:+--model "$$MODEL"}
+RETRAIN     := retrain "$$FILE" $${MODEL:+--model "$$MODEL"}
+RUN_DAG     := run "$$DAG" $${PARAMS:+--params "$$PARAMS"}
 
-run: setup  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
-	@test -n "$(DAG)" || { echo "error: name the DAG: make run DAG=abalone_rollback" >&2; exit 2; }
-	@$(RUN) run "$(DAG)" --params '$(or $(PARAMS),{})'
+check-model:  ## read the model folders and name every mistake by file and line, in a second: make check-model [MODEL=abalone]
+	@$(CHECK) $(CHECK_MODEL) && $(SETUP) && $(RUN) $(CHECK_MODEL)
+
+retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.csv" [MODEL=abalone]
+	@$(CHECK) $(RETRAIN) && $(SETUP) && $(RUN) $(RETRAIN)
+
+run:  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
+	@$(CHECK) $(RUN_DAG) && $(SETUP) && $(RUN) $(RUN_DAG)
 
 survey: setup  ## make new measurements: make survey ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
 	@PYTHONPATH=. $(VENVS)/airflow/bin/python -m survey --rows $(or $(ROWS),100) --method $(or $(METHOD),copula) $(if $(filter-out 0 no false,$(UPLOAD)),--upload) $(ARGS)
 
-EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version $(DATA_VERSION)) \
-	$(if $(MODEL),--model dags/models/$(MODEL)) $(if $(filter-out 0 no false,$(PROPOSE)),--propose) $(ARGS)
+yes = $(filter-out 0 no false,$(1))
+EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
+	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose) $(if $(call yes,$(AWS)),--account environment) \
+	$(if $(call yes,$(YES)),--yes) $(ARGS)
 
-experiment: setup-sdk  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" DATA_VERSION=4 PROPOSE=1 ARGS=--json
-	@export PYTHONPATH=.; python=$(VENVS)/sagemaker/bin/python; \
-	if test -z "$$AWS_ENDPOINT_URL$$AWS_PROFILE$$AWS_ACCESS_KEY_ID" && $$python -m local_stack status | grep -q '^local_aws  *healthy'; then \
-		eval "$$($$python -m local_stack env)"; \
-	fi; $$python -m experiment $(EXPERIMENT)
+experiment: setup-sdk  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" [MODEL=] DATA_VERSION=4 PROPOSE=1 AWS=1 ARGS=--json
+	@PYTHONPATH=. $(VENVS)/sagemaker/bin/python -m experiment $(EXPERIMENT)
 
-reset:  ## stop, and delete local data and history
-	@$(RUN) reset
+RESET := reset $${MODEL:+--model "$$MODEL"} $(if $(call yes,$(YES)),--yes)
+
+reset:  ## stop, and delete local data and history, after a question: make reset [MODEL=abalone] [YES=1]
+	@$(CHECK) $(RESET) && if test -x $(VENVS)/airflow/bin/python; then $(RUN) $(RESET); else echo "nothing is set up yet: there is nothing to delete"; fi
 
 dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild abalone"|... does more
 	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.dataset $(or $(COMMAND),versions)
@@ -133,10 +143,10 @@ DEPLOY := PYTHONPATH=.:plugins $(VENVS)/airflow/bin/python -m deploy
 named   = $(or $(ENV),$(error name the deployment: make $@ ENV=prod))
 
 deploy: setup  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
-	@$(DEPLOY) up --env $(named) $(if $(filter-out 0 no false,$(PLAN)),--plan) $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
+	@$(RUN) check-model && $(DEPLOY) up --env $(named) $(if $(filter-out 0 no false,$(PLAN)),--plan) $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
 
 deploy-dags: setup  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
-	@$(DEPLOY) dags --env $(named)
+	@$(RUN) check-model && $(DEPLOY) dags --env $(named)
 
 destroy: setup  ## delete the environment and its network; data stays: make destroy ENV=prod
 	@$(DEPLOY) destroy --env $(named)

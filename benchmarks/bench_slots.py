@@ -29,6 +29,7 @@ import json, sys, threading, time
 from collections import defaultdict
 from local_stack import demo, stack
 from local_stack.airflow_api import AirflowApi
+from local_stack.verbs import runs
 
 held, ended = defaultdict(float), threading.Event()
 
@@ -44,10 +45,10 @@ def watch():
         last = now
 
 session, api = stack.aws_session(), AirflowApi()
-demo.wait_for_first_schedule(api, lambda line: None)
+runs.wait_for_first_schedule(api, lambda line: None, demo.DAG_ID)
 watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
-run = demo.load_original(session.client("s3"), api, demo.data_bucket(session), lambda line: print(line, file=sys.stderr))
+run = demo.load_original(session.client("s3"), api, runs.data_bucket(session, demo.MODEL), lambda line: print(line, file=sys.stderr))
 ended.set()
 watcher.join()
 print(json.dumps({"held": held, "run_seconds": run["seconds"], "operator": api.get(f"dags/{demo.DAG_ID}/tasks/training")["operator_name"]}))

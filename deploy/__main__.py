@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed on the way, 2 refused before anything was changed.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import boto3
@@ -16,17 +17,29 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.environment import Project
 from deploy.mwaa import VerificationError
 from deploy.plan import render
-from deploy.preflight import PreflightError
+from deploy.preflight import PreflightError, check_endpoint
 from deploy.settings import SettingsError, load
 from deploy.stacks import StackError
 from deploy.zones import ZoneError
 
 
-def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = input) -> int:
-    """Run one command; return the exit code."""
+def main(
+    arguments: Sequence[str] | None = None,
+    ask: Callable[[str], str] = input,
+    environment: Mapping[str, str] = os.environ,
+) -> int:
+    """Run one command; return the exit code.
+
+    Args:
+        arguments: the command line, that of the process when None.
+        ask: puts a question to a person.
+        environment: the variables of the shell, which must not lead to another place than AWS.
+
+    """
     options = _parser().parse_args(arguments)
     try:
         deployment = load(options.env)
+        check_endpoint(environment)
         session = boto3.Session(region_name=deployment.region)
         project = Project(session, deployment, say, with_environment=not options.skip_environment)
         project.preflight()

@@ -15,6 +15,7 @@ from local_stack import layout
 sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the library too
 
 from experiment import model_folder
+from experiment.account import Consent, RefusedError, use_local_account
 from experiment.comparison import render
 from experiment.overrides import SHORT_FORMS, OverrideError
 from experiment.progress import Progress
@@ -40,8 +41,9 @@ examples:
   python -m experiment --set algorithm=linear --data-version 4
   python -m experiment --set algorithm.svr.C=3 --propose
 
-The standard AWS variables say which account; for the local stack:
-eval "$(make env)". Nothing of production is changed: results lie below
+The local stack is used unless --account environment says otherwise; then the
+standard AWS variables say which account, and the command asks before it starts
+jobs that cost money. Nothing of production is changed: results lie below
 s3://BUCKET/MODEL/experiments/, and the same call again finds its jobs finished.
 More in docs/experiment.md.
 """
@@ -72,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--propose", action="store_true", help="afterwards write the change into model.yaml, and show it as a diff"
     )
+    made.add_argument(
+        "--account",
+        choices=("local", "environment"),
+        default="local",
+        help="local: the stack of 'make up'; environment: what AWS_* variables say (default: %(default)s)",
+    )
+    made.add_argument("--yes", action="store_true", help="start paid jobs on AWS without asking")
     made.add_argument("--json", action="store_true", help="print the outcome as JSON instead of tables")
     return made
 
@@ -84,9 +93,19 @@ def main(arguments: list[str] | None = None) -> int:
         made.error("--propose writes down what --set changes: give at least one --set")
     _quieten()
     progress = Progress()
+    if chosen.account == "local":
+        use_local_account()
     try:
         return _experiment(chosen, progress)
-    except (OverrideError, ProposalError, ConfigError, UnreachableError, LookupError, FileNotFoundError) as error:
+    except (
+        OverrideError,
+        ProposalError,
+        ConfigError,
+        UnreachableError,
+        RefusedError,
+        LookupError,
+        FileNotFoundError,
+    ) as error:
         return _failed(progress, error, 2)
     except (JobError, JudgementError) as error:
         return _failed(progress, error, 1)
@@ -114,7 +133,7 @@ def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
         propose(folder.text, experiment.overrides)  # before minutes of training
     interruption = Interruption()
     with interruption.listening():
-        outcome = experiment.run(chosen.data_version, progress, interruption)
+        outcome = experiment.run(chosen.data_version, progress, interruption, Consent(chosen.yes))
     change = _write_proposal(chosen) if chosen.propose else None
     if chosen.json:
         print(json.dumps({**outcome.as_dict(), "proposal": change}, indent=1, ensure_ascii=False))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.account import Consent
 from experiment.comparison import Change, Outcome
 from experiment.jobs import Interruption, JobRunner, Step
 from experiment.model_folder import ModelFolder
@@ -69,22 +70,24 @@ class Experiment:
             names = ", ".join(item.name for item in declared)
             raise OverrideError(f"there is no candidate {candidate!r}; model.yaml has {names}")
 
-    def run(self, version: int | None, progress: Progress, interruption: Interruption) -> Outcome:
+    def run(self, version: int | None, progress: Progress, interruption: Interruption, consent: Consent) -> Outcome:
         """Carry it out.
 
         Args:
             version: dataset version, None for the newest.
             progress: told what goes on.
             interruption: whose signals to hold while a job is created.
+            consent: asked before the first job, when the account is not this machine's.
 
         Raises:
+            RefusedError: the jobs may not be started.
             UnreachableError: there is no data platform.
             LookupError: there is no such dataset version, or no data.
             JobError: a job cannot be started or failed.
             JudgementError: the jobs do not give what the decision needs.
 
         """
-        found = self._look_around(version, progress)
+        found = self._look_around(version, progress, consent)
         owner, seconds = job_owner(self.config.name), found.platform.poll_seconds
         runner = JobRunner(self.folder.path, found.access, owner, seconds, progress, interruption)
         trained = runner.run([self._training(found, item) for item in self.candidates])
@@ -96,7 +99,7 @@ class Experiment:
         progress.clear()
         return outcome
 
-    def _look_around(self, version: int | None, progress: Progress) -> Surroundings:
+    def _look_around(self, version: int | None, progress: Progress, consent: Consent) -> Surroundings:
         """Read what production has, fix what the experiment works on, and write down the lists of its data."""
         config = self.config
         # An Airflow connection is Airflow's matter: here the standard AWS variables say where to.
@@ -110,6 +113,7 @@ class Experiment:
         plan = make_plan(config, state, code_digest(code_files(self.folder.path)), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")
+        consent.to(_account(platform))
         manifests = manifest_uris(data, plan, platform.bucket)
         for split, uri in manifests.items():
             put_json_once(s3, uri, data.manifests[split])

@@ -1,4 +1,8 @@
-"""Command line of the local stack: ``python -m local_stack up|down|status|demo|retrain|run|reset|history|env``."""
+"""Command line of the local stack: ``python -m local_stack up|down|status|check-model|demo|retrain|run|report|reset|env ...``.
+
+A call is checked before anything is imported or started, with the standard library alone. ``--only-check`` stops there, so that the
+Makefile answers a wrong call before it creates an environment.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 
 from local_stack import layout
 from local_stack.preflight import PreflightError
+from local_stack.verbs import calls
 from retraining.contract.plain_text import plain_lines
 
 
@@ -30,12 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--running", action="store_true", help="play it on a stack that runs already, and leave that running"
     )
     retrain = commands.add_parser("retrain", help="upload a CSV file as new data and follow the run that it starts")
-    retrain.add_argument("file", type=Path, help="CSV file in the columns of the data contract")
+    retrain.add_argument(
+        "files", metavar="FILES", help="CSV files in the columns of the data contract, separated by blanks"
+    )
     retrain.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
     run = commands.add_parser("run", help="start a DAG by hand and follow its run")
     run.add_argument("dag", help="id of the DAG, such as abalone_rollback")
-    run.add_argument("--params", type=json.loads, default={}, metavar="JSON", help="values for its form, a JSON object")
-    commands.add_parser("reset", help="stop, and delete local data and history; the environments stay")
+    run.add_argument("--params", default="{}", metavar="JSON", help="values for its form, a JSON object")
+    check_model = commands.add_parser(
+        "check-model", help="read the model folders and name every mistake by file and line"
+    )
+    check_model.add_argument("--model", help="only this one")
+    reset = commands.add_parser("reset", help="stop, and delete local data and history; the environments stay")
+    reset.add_argument("--model", help="only what this model left")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
     provision = commands.add_parser("provision", help="deploy the data platform of every model to a running local_aws")
     provision.add_argument("--data", action="store_true", help="also upload the original Abalone data")
     commands.add_parser("secrets", help="make the secrets of this stack, unless they exist")
@@ -46,11 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
     history.add_argument("--compare", metavar="FILE", help="an earlier output, - for the input; 1 if any of it is lost")
     env = commands.add_parser("env", help="print the variables that make aws and boto3 talk to this stack")
     env.add_argument("--airflow", action="store_true", help="also those of the airflow command, its secrets included")
+    parser.add_argument("--only-check", action="store_true", help="check the call, and do nothing")
     chosen = parser.parse_args(arguments)
     os.umask(0o077)  # state and logs hold what other users of this machine have no business with
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return _run(chosen)
+        _check(chosen)
+        return 0 if chosen.only_check else _run(chosen)
     except PreflightError as error:
         print(f"error: {plain_lines(error)}", file=sys.stderr)
         return 2
@@ -61,11 +76,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _check(chosen: argparse.Namespace) -> None:
+    """Look at the arguments; what they name has to exist."""
+    if chosen.command == "retrain":
+        calls.csv_files(chosen.files)
+    if chosen.command == "run":
+        calls.known_dag(chosen.dag)
+        calls.params(chosen.params)
+    if getattr(chosen, "model", None):
+        calls.known_model(chosen.model)
+
+
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import exports, write_credentials, write_passwords
-    from local_stack.progress import NothingToTrainError, follow
+    from local_stack.verbs import model_check, reset, runs
 
     if chosen.command == "up":
         stack.up(_say)
@@ -73,7 +99,14 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "down":
         stack.down(_say)
     elif chosen.command == "reset":
-        stack.reset(_say)
+        reset.confirm(chosen.model, None if chosen.yes or not sys.stdin.isatty() else input)
+        if chosen.model:
+            reset.one_model(chosen.model, model_check.endpoint_of(chosen.model), _say)
+        else:
+            reset.everything(_say)
+    elif chosen.command == "check-model":
+        folders = [model_check.read(chosen.model)] if chosen.model else model_check.read_all()
+        return model_check.report(folders, _say)
     elif chosen.command == "status":
         parts = stack.status()
         for part in parts:
@@ -82,28 +115,13 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "env":
         print("\n".join(exports(chosen.airflow)))
     elif chosen.command == "retrain":
-        body = chosen.file.read_bytes()
-        stack.up(_say)
-        session, api = stack.aws_session(), AirflowApi()
-        bucket = demo.data_bucket(session, chosen.model)
-        demo.wait_for_first_schedule(api, _say, demo.retraining_dag_id(chosen.model))
-        try:
-            result = demo.upload_and_follow(
-                session.client("s3"), api, bucket, body, chosen.file.name, _say, chosen.model
-            )
-        except NothingToTrainError as nothing:
-            _say(str(nothing))
-        else:
-            _say(f"{result['summary']['decision']}: {result['summary']['reason']}")
+        stack.up(_say, chosen.model)
+        runs.retrain(stack.aws_session(), AirflowApi(), calls.csv_files(chosen.files), chosen.model, _say)
     elif chosen.command == "run":
-        stack.up(_say)
-        api = AirflowApi()
-        run_id = api.trigger(chosen.dag, chosen.params)["dag_run_id"]
-        _say(f"started run {run_id} of {chosen.dag}")
-        follow(api, chosen.dag, run_id, demo.RUN_LIMIT_SECONDS)
-        _say(f"run {run_id} succeeded")
+        stack.up(_say, calls.model_of(chosen.dag))
+        runs.run(stack.aws_session(), AirflowApi(), chosen.dag, calls.params(chosen.params), _say)
     elif chosen.command == "provision":
-        stack.provision(_say)
+        stack.provision(_say, model_check.sound(_say))
         if chosen.data:
             demo.provide_original(_say)
     elif chosen.command == "secrets":
@@ -141,8 +159,9 @@ def _demo() -> int:
 
     attended = sys.stdout.isatty() and sys.stdin.isatty()
     before = {name for name in stack.ALL if processes.find(name)}
+    demo.check_before_start()
     try:
-        stack.up(_say)
+        stack.up(_say, demo.MODEL)
         summary = demo.play(_say)
         print(f"\n{demo.describe(summary)}\n{stack.log_in_hint()}")
         if attended:

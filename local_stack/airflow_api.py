@@ -40,6 +40,10 @@ class AirflowApi:
         """PATCH below ``/api/v2``."""
         return self._call("PATCH", path, json=body)
 
+    def put(self, path: str) -> None:
+        """PUT below ``/api/v2`` without a body; the answer is of no interest."""
+        self._answer("PUT", path)
+
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return the newest runs of a DAG, newest first."""
         return self.get(f"dags/{dag_id}/dagRuns", order_by="-run_after", limit=50)["dag_runs"]
@@ -57,11 +61,14 @@ class AirflowApi:
         return self.post(f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
+        return self._answer(method, path, **request).json()
+
+    def _answer(self, method: str, path: str, **request: Any) -> requests.Response:
         self._log_in()
         answer = self._session.request(method, f"{self._url}/api/v2/{path}", timeout=30, **request)
         if not answer.ok:
             raise RuntimeError(f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:300]}")
-        return answer.json()
+        return answer
 
     def _log_in(self) -> None:
         if time.monotonic() < self._until:

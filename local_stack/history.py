@@ -10,7 +10,8 @@ from typing import Any
 
 from local_stack import stack
 from local_stack.airflow_api import AirflowApi
-from local_stack.demo import MODEL, data_bucket, sample_prediction
+from local_stack.demo import MODEL, sample_prediction
+from local_stack.verbs.runs import data_bucket
 
 ENDED = ("success", "failed")
 KEPT = ("raw/", "new/", "dataset/log/", "dataset/data/", "runs/")  # below the model's prefix
@@ -31,7 +32,7 @@ def take(session: Any, api: AirflowApi) -> Note:
         f"{dag} {run['dag_run_id']}": run["state"] for dag in dags for run in api.runs(dag) if run["state"] in ENDED
     }
     s3, sagemaker = session.client("s3"), session.client("sagemaker")
-    bucket, listing = data_bucket(session), s3.get_paginator("list_objects_v2")
+    bucket, listing = data_bucket(session, MODEL), s3.get_paginator("list_objects_v2")
     objects = {
         item["Key"]: item["ETag"]
         for part in KEPT

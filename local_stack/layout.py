@@ -14,6 +14,7 @@ AIRFLOW_HOME = LOCAL / "airflow"
 AWS_DATA = LOCAL / "aws"
 SECRETS = LOCAL / "secrets.json"
 DEMO_JSON = LOCAL / "demo.json"
+REPORT = LOCAL / "report.html"
 
 AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))

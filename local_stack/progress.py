@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,13 @@ MARKS = {
 }
 
 
+BRANCHES = {
+    (branch, state): word
+    for branch in ("approved", "rejected")
+    for state, word in (("success", "branch taken"), ("skipped", "not taken"))
+}
+
+
 class RunFailedError(RuntimeError):
     """A run did not succeed, or did not end in time."""
 
@@ -39,7 +47,7 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
 
     """
     console = Console(file=sys.stdout, highlight=False)
-    order = [task["task_id"] for task in api.get(f"dags/{dag_id}/tasks")["tasks"]]
+    order = in_order(api.get(f"dags/{dag_id}/tasks")["tasks"])
     deadline = time.monotonic() + seconds
     shown: dict[Any, str] = {}
     live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
@@ -113,6 +121,25 @@ def seconds_of(item: dict[str, Any]) -> float | None:
     return (end - start).total_seconds()
 
 
+def in_order(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of a DAG's tasks in the order in which they run: each after all before it, names decide between equals.
+
+    Args:
+        tasks: Airflow's answer, in alphabetical order; each has ``task_id`` and ``downstream_task_ids``.
+
+    """
+    after = {task["task_id"]: set(task["downstream_task_ids"]) for task in tasks}
+    waits = {name: sum(name in others for others in after.values()) for name in after}
+    ordered: list[str] = []
+    while free := sorted(name for name, count in waits.items() if not count):
+        ordered += free
+        for name in free:
+            del waits[name]
+        for other in (other for name in free for other in after[name] if other in waits):
+            waits[other] -= 1
+    return [*ordered, *sorted(waits)]
+
+
 def _place(order: list[str], task: dict[str, Any]) -> tuple[int, int]:
     return (order.index(task["task_id"]) if task["task_id"] in order else len(order), task.get("map_index", -1))
 
@@ -130,9 +157,14 @@ def _table(tasks: list[dict[str, Any]]) -> Table:
     for task in tasks:
         seconds, state = seconds_of(task), task["state"] or ""
         table.add_row(
-            _label(task).replace("[", "\\["), MARKS.get(state, f"[dim]{state}[/]"), f"{seconds:.1f}" if seconds else ""
+            _label(task).replace("[", "\\["), _mark(task["task_id"], state), f"{seconds:.1f}" if seconds else ""
         )
     return table
+
+
+def _mark(task: str, state: str) -> str:
+    word = BRANCHES.get((task, state))
+    return f"[dim]{word}[/]" if word else MARKS.get(state, f"[dim]{state}[/]")
 
 
 def _print_changes(console: Console, tasks: list[dict[str, Any]], shown: dict[Any, str]) -> None:
@@ -140,4 +172,5 @@ def _print_changes(console: Console, tasks: list[dict[str, Any]], shown: dict[An
         key = (task["task_id"], task.get("map_index"))
         if task["state"] in ENDED and shown.get(key) != task["state"]:
             shown[key] = task["state"]
-            console.print(f"  {_label(task):<28} {task['state']:<10} {seconds_of(task) or 0:6.1f} s", markup=False)
+            state = BRANCHES.get((task["task_id"], task["state"]), task["state"])
+            console.print(f"  {_label(task):<28} {state:<12} {seconds_of(task) or 0:6.1f} s", markup=False)

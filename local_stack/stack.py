@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from local_stack.airflow_settings import (
     write_credentials,
 )
 from local_stack.preflight import check_disk, check_port, find_java
+from local_stack.verbs import dag_state, model_check
 
 AIRFLOW_PARTS = {
     "api-server": ["api-server"],
@@ -52,20 +52,22 @@ class Part:
     health: str
 
 
-def models() -> list[str]:
-    """Return the names of the model folders."""
-    return sorted(path.parent.name for path in (layout.ROOT / "dags" / "models").glob("*/model.yaml"))
-
-
-def up(say: Say) -> None:
+def up(say: Say, model: str | None = None) -> None:
     """Start what does not run yet and wait until all is healthy. When something fails, what this call started is stopped again.
 
+    A model whose files are wrong is told and left out; it stops neither the stack nor the other models.
+
+    Args:
+        say: takes one line of progress.
+        model: the model that the caller needs.
+
     Raises:
-        PreflightError: Java, disk or a port is missing; nothing was started.
+        PreflightError: Java, disk or a port is missing, or the needed model is broken; nothing was started.
         StackError: a process did not become healthy.
 
     """
     layout.LOCAL.chmod(0o700)
+    models = model_check.sound(say, model)
     running = {name for name in ALL if processes.find(name)}
     java = find_java()
     check_disk(layout.LOCAL, needed_gb=1)
@@ -76,10 +78,10 @@ def up(say: Say) -> None:
     try:
         with ThreadPoolExecutor(max_workers=2) as pool:
             database = pool.submit(_migrate, say)
-            _start_aws(java, say)
-            provision(say)
+            start_local_aws(say, java)
+            provision(say, models)
             database.result()
-        _start_airflow(say)
+        _start_airflow(say, models)
     except BaseException:
         for name in reversed(ALL):
             if name not in running:
@@ -87,25 +89,18 @@ def up(say: Say) -> None:
         raise
 
 
-def provision(say: Say) -> None:
-    """Deploy the data platform of every model."""
-    for model in models():
+def provision(say: Say, models: Sequence[str]) -> None:
+    """Deploy the data platforms of these models; what is up to date is not told."""
+    for model in models:
         change, _ = data_platform.deploy(aws_session(), model, LOCAL_TEMPLATE_SETTINGS, say)
-        say(f"data platform of {model}: {change}")
+        if change != "unchanged":
+            say(f"data platform of {model}: {change}")
 
 
 def down(say: Say) -> None:
     """Stop everything that runs; data and history stay."""
     stopped = [name for name in reversed(ALL) if processes.stop(name)]
     say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
-
-
-def reset(say: Say) -> None:
-    """Stop everything and delete local data and history; the environments stay."""
-    down(say)
-    for folder in (layout.AWS_DATA, layout.AIRFLOW_HOME, layout.LOGS, layout.RUN):
-        shutil.rmtree(folder, ignore_errors=True)
-    say(f"deleted local data and history below {layout.LOCAL}")
 
 
 def status() -> list[Part]:
@@ -132,14 +127,15 @@ def log_in_hint() -> str:
     return f"Airflow UI {layout.PUBLIC_URL}  user {ADMIN}  password {stack_secrets()['admin_password']}"
 
 
-def _start_aws(java: str, say: Say) -> None:
+def start_local_aws(say: Say, java: str | None = None) -> None:
+    """Start local_aws alone and wait until it answers."""
     if processes.find("local_aws") is None:
         say(f"starting local_aws on {layout.AWS_URL}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
     command += ["--credentials", write_credentials(layout.RUN / "aws_credentials")]
-    processes.start("local_aws", command, {**environment, "JAVA_HOME": java})
+    processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 
 
@@ -166,7 +162,7 @@ def _migrate(say: Say) -> None:
     marker.write_text(digest)
 
 
-def _start_airflow(say: Say) -> None:
+def _start_airflow(say: Say, models: Sequence[str]) -> None:
     environment = airflow_environment()
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
         say(f"starting Airflow on {layout.AIRFLOW_URL}")
@@ -175,8 +171,7 @@ def _start_airflow(say: Say) -> None:
     api = AirflowApi()
     for name in AIRFLOW_PARTS:
         _wait(name, functools.partial(_is_healthy, api, name), 180)
-    wanted = {f"{model.replace('-', '_')}_retraining" for model in models()}
-    _wait("dag-processor", lambda: wanted <= {dag["dag_id"] for dag in api.get("dags", limit=100)["dags"]}, 120)
+    dag_state.wait_for_import(api, models, say)
 
 
 def _is_healthy(api: AirflowApi, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -145,7 +146,10 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
         if data.platform:
             model_cache.fetch(client("s3", config.aws), data.platform.bucket, prefix, model)
     if options.method == "replay":
-        inputs += ["--known", data.known, "--held-back", original.parent]
+        held_back = output / "held_back"
+        held_back.mkdir()
+        shutil.copy(original, held_back)  # alone: beside it lie surveys that are made up
+        inputs += ["--known", data.known, "--held-back", held_back]
     if code := run_generator(options.method, inputs):
         return code
     if options.method == "ctgan" and data.platform and chosen.upload:

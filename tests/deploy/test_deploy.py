@@ -151,17 +151,26 @@ def test_no_credentials_is_said_before_anything_is_changed(monkeypatch, tmp_path
     assert "AWS does not accept the credentials" in capsys.readouterr().err
 
 
+def test_a_shell_that_talks_to_the_local_stack_deploys_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(command.boto3, "Session", lambda **_: pytest.fail("AWS was asked"))
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        assert command.main(["up", "--env", "prod", "--plan"], environment={name: "http://127.0.0.1:4566"}) == 2
+        said = capsys.readouterr().err
+        assert f"this shell talks to http://127.0.0.1:4566 ({name}), not to AWS" in said
+        assert "Open another shell" in said
+
+
 def test_an_unknown_deployment_names_the_known_ones(capsys):
     assert command.main(["up", "--env", "nowhere"]) == 2
     assert "known: prod" in capsys.readouterr().err
 
 
 def test_the_command_line_plans_deploys_and_is_then_up_to_date(session, first, capsys):
-    assert command.main(["up", "--env", "prod", "--skip-environment", "--plan"]) == 0
+    assert command.main(["up", "--env", "prod", "--skip-environment", "--plan"], environment={}) == 0
     assert "nothing was changed" in capsys.readouterr().out
-    assert command.main(["up", "--env", "prod", "--skip-environment"]) == 0
+    assert command.main(["up", "--env", "prod", "--skip-environment"], environment={}) == 0
     capsys.readouterr()
-    assert command.main(["up", "--env", "prod", "--skip-environment"]) == 0
+    assert command.main(["up", "--env", "prod", "--skip-environment"], environment={}) == 0
     assert capsys.readouterr().out.endswith("done: everything was up to date\n")
 
 
@@ -180,10 +189,10 @@ def test_a_wrong_deployment_file_is_refused(tmp_path, text, reason):
 
 
 def test_destroy_needs_the_name_and_keeps_the_data(session, project, first, capsys):
-    assert command.main(["destroy", "--env", "prod", "--skip-environment"], ask=lambda _: "yes") == 2
+    assert command.main(["destroy", "--env", "prod", "--skip-environment"], ask=lambda _: "yes", environment={}) == 2
     name = "retraining-prod-abalone-access"
     assert stacks.describe(session, name)
-    assert command.main(["destroy", "--env", "prod"], ask=lambda _: "prod") == 0
+    assert command.main(["destroy", "--env", "prod"], ask=lambda _: "prod", environment={}) == 0
     said = capsys.readouterr().out
     assert "kept: stack retraining-abalone with the data in s3://retraining-abalone-000000000000-us-east-1" in said
     assert stacks.describe(session, name) is None

@@ -155,7 +155,7 @@ class Production:
 def command(account: Account, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m experiment`` in the environment with the SDK."""
     return subprocess.run(
-        [SDK_PYTHON, "-m", "experiment", *arguments],
+        [SDK_PYTHON, "-m", "experiment", "--account", "environment", *arguments],
         cwd=ROOT,
         env=environment(account) | changes,
         stdin=subprocess.DEVNULL,

@@ -1,0 +1,148 @@
+"""The verbs that bring a run about and follow it to its end: ``make retrain`` uploads files, ``make run`` starts a DAG by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_stack import layout
+from local_stack.airflow_api import AirflowApi
+from local_stack.progress import RunFailedError, ended, follow, seconds_of
+from local_stack.verbs import calls, dag_state, ending, model_check
+
+RUN_LIMIT_SECONDS = 600
+EVENT_SECONDS = 120
+FIRST_SCHEDULE_SECONDS = 20
+Say = Callable[[str], None]
+
+
+def retrain(session: Any, api: AirflowApi, files: Sequence[Path], model: str, say: Say) -> None:
+    """Upload files as new data of a model, follow the run that their event starts, and say what it came to.
+
+    Raises:
+        DagError: the model's DAG is paused or cannot be read; nothing was uploaded.
+        RunFailedError: no run began, or it failed.
+
+    """
+    dag = calls.dag_of(model)
+    dag_state.runnable(api, dag, sources(model, dag))
+    wait_for_first_schedule(api, say, dag)
+    bucket = data_bucket(session, model)
+    followed = upload_and_follow(
+        session.client("s3"), api, bucket, {path.name: path.read_bytes() for path in files}, say, model
+    )
+    tell(session, api, dag, followed["run_id"], model, say)
+
+
+def run(session: Any, api: AirflowApi, dag: str, params: Mapping[str, Any], say: Say) -> None:
+    """Start a DAG by hand, follow its run, and say what it came to.
+
+    Raises:
+        DagError: the DAG is paused, or has no such parameter; nothing was started.
+        RunFailedError: the run failed.
+
+    """
+    model = calls.model_of(dag)
+    dag_state.runnable(api, dag, sources(model, dag))
+    if wrong := calls.unknown_params(dag, list(params), list(dag_state.params(api, dag))):
+        raise calls.CallError(wrong)
+    run_id = api.trigger(dag, dict(params))["dag_run_id"]
+    say(f"started run {run_id} of {dag}")
+    follow(api, dag, run_id, RUN_LIMIT_SECONDS)
+    if model:
+        tell(session, api, dag, run_id, model, say)
+    else:
+        say(f"run {run_id} succeeded")
+
+
+def tell(session: Any, api: AirflowApi, dag: str, run_id: str, model: str, say: Say) -> None:
+    """Say what a run came to: verdict, rows, what serves, report, next step."""
+    endpoint = model_check.endpoint_of(model)
+    for line in ending.of_run(session, api, dag, run_id, model, endpoint, data_bucket(session, model)).lines():
+        say(line)
+
+
+def sources(model: str | None, dag: str) -> list[Path]:
+    """Return the files and folders that a DAG is made of."""
+    folder = [layout.ROOT / "dags" / "models" / model] if model else []
+    return [layout.ROOT / "dags" / f"{dag}.py", *folder]
+
+
+def data_bucket(session: Any, model: str) -> str:
+    """Return the model's data bucket from the platform parameter."""
+    value = session.client("ssm").get_parameter(Name=f"/retraining/{model}/platform")["Parameter"]["Value"]
+    return str(json.loads(value)["bucket"])
+
+
+def upload_and_follow(
+    s3: Any, api: AirflowApi, bucket: str, files: Mapping[str, bytes], say: Say, model: str
+) -> dict[str, Any]:
+    """Upload files by name into a model's landing zone, wait for the run that the event starts, and follow that run.
+
+    Raises:
+        RunFailedError: no run began, or it failed.
+
+    """
+    dag_id = calls.dag_of(model)
+    known = {run["dag_run_id"] for run in api.runs(dag_id)}
+    wait_until_idle(api, say, dag_id)
+    uploaded_at = datetime.now(UTC)
+    for name, body in files.items():
+        s3.put_object(Bucket=bucket, Key=f"{model}/new/{name}", Body=body)
+        say(f"uploaded s3://{bucket}/{model}/new/{name}")
+    run = _run_of_event(api, known, dag_id)
+    created = (datetime.fromisoformat(run["queued_at"]) - uploaded_at).total_seconds()
+    say(f"{created:.1f} s later the event has started run {run['dag_run_id']}")
+    done = follow(api, dag_id, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    finished = datetime.fromisoformat(done["end_date"])
+    return {
+        "run_id": run["dag_run_id"],
+        "state": done["state"],
+        "seconds": seconds_of(done),
+        "event_to_run_seconds": round(created, 2),
+        "upload_to_end_seconds": round((finished - uploaded_at).total_seconds(), 1),
+        "tasks": task_seconds(api, run["dag_run_id"], dag_id),
+    }
+
+
+def task_seconds(api: AirflowApi, run_id: str, dag_id: str) -> dict[str, float]:
+    """Return how long each task of a run took."""
+    return {
+        task["task_id"]: round(seconds_of(task) or 0.0, 1)
+        for task in api.tasks(dag_id, run_id)
+        if task["state"] == "success"
+    }
+
+
+def wait_until_idle(api: AirflowApi, say: Say, dag_id: str) -> None:
+    """Wait for the end of the runs that are under way, so that the next one is the one that the caller starts."""
+    while busy := [run for run in api.runs(dag_id) if run["state"] in ("running", "queued")]:
+        run_id = busy[-1]["dag_run_id"]
+        why = "the daily schedule started" if run_id.startswith("scheduled__") else "under way is"
+        say(f"{why} run {run_id}; a model has one run at a time, waiting for its end")
+        ended(api, dag_id, run_id, RUN_LIMIT_SECONDS)
+
+
+def wait_for_first_schedule(api: AirflowApi, say: Say, dag_id: str, seconds: float = FIRST_SCHEDULE_SECONDS) -> None:
+    """Let the run end that the daily schedule starts as soon as a new Airflow sees the DAG; it finds nothing to do."""
+    deadline = time.monotonic() + seconds
+    while not api.runs(dag_id) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    wait_until_idle(api, say, dag_id)
+
+
+def _run_of_event(api: AirflowApi, known: set[str], dag_id: str, seconds: float = EVENT_SECONDS) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        fresh = [run for run in api.runs(dag_id) if run["dag_run_id"] not in known]
+        if fresh:
+            return fresh[-1]
+        time.sleep(0.2)
+    raise RunFailedError(
+        f"no run began within {seconds:.0f} s of the upload; see .local/logs/triggerer.log. The file is not lost: "
+        f"make run DAG={dag_id}"
+    )
