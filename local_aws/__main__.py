@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import configparser
+import contextlib
 import errno
 import logging
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from local_aws.gateway.ministack import Backend, configure_environment
 from local_aws.gateway.signatures import read_or_make_keys
+from local_aws.shared.processes import NOT_ISOLATED, can_isolate
 from local_aws.shared.settings import Settings
 
 _EXIT_USAGE = 2
@@ -124,7 +126,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         remove_leftovers(settings.jobs_dir)
     sagemaker.recover()
     glue.recover()
-    application: Application = Gateway(settings, backend, sagemaker, glue, clients.internal_token)
+    application: Application = Gateway(settings, backend, sagemaker, glue, clients)
     if settings.access_log:
         application = AccessLog(application, settings.access_log)
     config = Config()
@@ -175,12 +177,18 @@ def main() -> int:
         )
         return _EXIT_USAGE
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # a volume may belong to somebody else
+        settings.data_dir.chmod(0o700)
     if settings.credentials is not None:
         try:
             settings = replace(settings, keys=read_or_make_keys(settings.credentials))
         except (OSError, ValueError, configparser.Error) as error:
             sys.stderr.write(f"local_aws cannot use the keys of {settings.credentials}: {error}\n")
             return _EXIT_USAGE
+    isolated = can_isolate(settings.data_dir / "probe")
+    if not isolated:
+        logging.getLogger(__name__).warning("%s", NOT_ISOLATED)
+    settings = replace(settings, isolated=isolated)
     configure_environment(settings)
     serve(settings, listener)
     return 0

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_aws.shared.clients import SECRET_KEY
+from local_aws.shared.clients import FUNCTION_SECRET
 from local_aws.shared.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def configure_environment(settings: Settings) -> None:
             "LOG_LEVEL": "WARNING",
             "PYTHONDONTWRITEBYTECODE": "1",
             # What a Lambda function signs with; its access key is the account's number.
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SECRET_ACCESS_KEY": FUNCTION_SECRET,
             # No file of the user's may redirect the clients of this process or of a function.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -115,6 +115,12 @@ class Backend:
     def service_of(self, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]) -> str:
         """Return MiniStack's name of the service that a request is for."""
         return str(self._app.detect_service(method, path, headers, query))
+
+    def service_of_target(self, target: str) -> str | None:
+        """Return the name of the service that an ``X-Amz-Target`` is for, None for one that MiniStack does not know."""
+        found = self._app.detect_service("POST", "/", {"x-amz-target": target}, {})
+        prefixes = importlib.import_module("ministack.core.router").SERVICE_PATTERNS.get(found, {})
+        return found if target.startswith(tuple(prefixes.get("target_prefixes", ()))) else None
 
     def session_secret(self, access_key: str) -> str | None:
         """Return the secret key of temporary credentials that STS gave out."""

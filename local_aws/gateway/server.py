@@ -12,15 +12,14 @@ from datetime import datetime
 from email.utils import formatdate
 from html import escape
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from local_aws import __version__
+from local_aws.gateway.admission import INVOCATION_BYTES, OTHER_REQUEST_BYTES, Admission, DigestCheck, read, replay
 from local_aws.gateway.ministack import SERVICES, Backend
-from local_aws.gateway.signatures import Signed
-from local_aws.gateway.signatures import refusal as signature_refusal
 from local_aws.glue.service import Glue
 from local_aws.sagemaker.service import SageMaker
-from local_aws.shared.clients import ACCESS_KEY, INTERNAL_HEADER, SECRET_KEY
+from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
 from local_aws.shared.errors import ServiceError, describe_exception
 from local_aws.shared.settings import Settings
 from local_aws.shared.validation import check_request, unavailable
@@ -35,20 +34,20 @@ Send = Callable[[Message], Awaitable[None]]
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
 _OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
-_MAX_INVOCATION_BYTES = 25 * 1024 * 1024
 
 
 class Gateway:
     """The ASGI application."""
 
     def __init__(
-        self, settings: Settings, backend: Backend, sagemaker: SageMaker, glue: Glue, internal_token: str
+        self, settings: Settings, backend: Backend, sagemaker: SageMaker, glue: Glue, clients: Clients
     ) -> None:
         self._settings = settings
         self._backend = backend
         self._sagemaker = sagemaker
         self._glue = glue
-        self._internal_token = internal_token
+        self._clients = clients
+        self._admission = Admission(settings, self._secret_of, self._service_of_target)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -57,7 +56,7 @@ class Gateway:
             return
         send = _dated(send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(headers)
+        refusal = self._admission.page_refusal(headers)
         if scope["type"] == "websocket":
             # Nothing that MiniStack serves here speaks WebSocket.
             await send({"type": "websocket.close", "code": 1008})
@@ -67,20 +66,25 @@ class Gateway:
             return
         path: str = scope["path"]
         if self._settings.keys is not None and path not in _OPEN_PATHS:
-            signed = Signed(headers, scope.get("query_string", b"").decode("latin-1"))
-            body = b""
-            if signed.needs_body and self._secret_of(signed.access_key):
-                body = await _read(receive)
-                receive = _replay(body)
-            raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
-            if wrong := signature_refusal(signed, self._secret_of, scope["method"], raw_path, body):
-                await _refuse(send, headers, ServiceError(*wrong, status=403))
+            try:
+                scope, receive = await self._admission.admit(scope, headers, receive)
+            except ServiceError as error:
+                await _refuse(send, headers, error)
                 return
-            if signed.presigned:
-                # MiniStack would check it again, with keys of its own.
-                scope = {**scope, "query_string": signed.query.encode("latin-1")}
-                scope["headers"] = [*scope["headers"], (b"authorization", signed.authorization.encode("latin-1"))]
-                headers["authorization"] = signed.authorization
+        if isinstance(receive, DigestCheck):
+            await self._answer_checked(scope, path, headers, receive, send)
+        else:
+            await self._answer(scope, path, headers, receive, send)
+
+    async def _answer_checked(
+        self, scope: Scope, path: str, headers: dict[str, str], receive: DigestCheck, send: Send
+    ) -> None:
+        await self._answer(scope, path, headers, receive, send)
+        if receive.differs:
+            message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+            await _refuse(send, headers, ServiceError("XAmzContentSHA256Mismatch", message))
+
+    async def _answer(self, scope: Scope, path: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
         if path == "/_local_aws/health":
             await _answer(send, 200, {}, self._health())
             return
@@ -99,6 +103,12 @@ class Gateway:
             send = _with_aws_code(send, service, headers["x-amz-target"].rpartition(".")[2])
         await self._pass_on(scope, path, headers, receive, send)
 
+    def _service_of_target(self, target: str) -> str | None:
+        """Return the service that an ``X-Amz-Target`` names, as request signatures name it."""
+        if target.startswith("SageMaker."):
+            return "sagemaker"
+        return self._backend.service_of_target(target)
+
     def _health(self) -> dict[str, Any]:
         return {
             "status": "ok",
@@ -110,38 +120,15 @@ class Gateway:
             },
         }
 
-    # -- guards ----------------------------------------------------------------------------------------------------
-
-    def _refusal(self, headers: dict[str, str]) -> str | None:
-        """Return why a request is refused: another Host (DNS rebinding) or a page of another site (CSRF)."""
-        host = headers.get("host", "")
-        if not self._is_allowed(_host_name(host)):
-            return (
-                f"The Host header {host!r} is not this machine's. Use localhost or 127.0.0.1, "
-                "or start local_aws with --allow-host NAME."
-            )
-        if headers.get("sec-fetch-site") == "cross-site":
-            return "Requests from pages of other sites are refused."
-        origin = headers.get("origin")
-        if origin and not self._is_allowed(urlsplit(origin).hostname or ""):
-            return f"Requests from pages of {origin} are refused."
-        return None
-
-    def _secret_of(self, access_key: str | None) -> str | None:
+    def _secret_of(self, access_key: str) -> str | None:
         """Return the secret key of those who may call: users, this process, its jobs and functions, holders of a session."""
-        if access_key is None:
-            return None
-        if access_key in (ACCESS_KEY, self._settings.account) or self._glue.is_job_key(access_key):
-            return SECRET_KEY
-        return (self._settings.keys or {}).get(access_key) or self._backend.session_secret(access_key)
-
-    def _is_allowed(self, name: str) -> bool:
-        name = name.lower().rstrip(".")
-        if name in ("localhost", "127.0.0.1", "::1"):
-            return True
-        names = {"localhost", *self._settings.allowed_hosts}
-        # bucket.localhost is how S3 clients address a bucket by host name; *.localhost never leaves the machine.
-        return any(name == allowed or name.endswith(f".{allowed}") for allowed in names)
+        known = {self._clients.access_key: self._clients.secret_key, self._settings.account: FUNCTION_SECRET}
+        return (
+            known.get(access_key)
+            or self._clients.job_keys.secret_of(access_key)
+            or (self._settings.keys or {}).get(access_key)
+            or self._backend.session_secret(access_key)
+        )
 
     # -- the services of this package ------------------------------------------------------------------------------
 
@@ -150,11 +137,11 @@ class Gateway:
         target, _, operation = headers.get("x-amz-target", "").partition(".")
         signed_for = _signing_service(headers)
         if target == "SageMaker":
-            body = await _read(receive)
+            body = await read(receive, headers, OTHER_REQUEST_BYTES)
             await self._call(send, "sagemaker", operation, body, self._sagemaker.call)
             return True
-        if target == "AWSGlue" and headers.get(INTERNAL_HEADER) != self._internal_token:
-            body = await _read(receive)
+        if target == "AWSGlue" and headers.get(INTERNAL_HEADER) != self._clients.internal_token:
+            body = await read(receive, headers, OTHER_REQUEST_BYTES)
             if operation in self._glue.operations:
                 await self._call(send, "glue", operation, body, self._glue.call)
                 return True
@@ -203,13 +190,11 @@ class Gateway:
         except ServiceError as error:
             await _answer_error(send, error)
             return
-        await self._pass_on(scope, path, headers, _replay(body), _with_aws_code(send, "glue", operation))
+        await self._pass_on(scope, path, headers, replay(body), _with_aws_code(send, "glue", operation))
 
     async def _invoke(self, name: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        body = await _read(receive)
         try:
-            if len(body) > _MAX_INVOCATION_BYTES:
-                raise ServiceError("ValidationError", "The body is larger than 25 MB.", status=413)
+            body = await read(receive, headers, INVOCATION_BYTES)
             status, answer_headers, answer = await asyncio.to_thread(
                 self._sagemaker.endpoints.invoke, name, headers, body
             )
@@ -254,10 +239,6 @@ class Gateway:
         self._backend.changed(service, scope["method"], operation)
 
 
-def _host_name(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
-
-
 def _signing_service(headers: dict[str, str]) -> str | None:
     match = _CREDENTIAL.search(headers.get("authorization", ""))
     return match.group(2) if match else None
@@ -273,22 +254,6 @@ def _query_action(query: dict[str, list[str]], body: bytes) -> str:
         return query["Action"][0]
     match = re.search(rb"(?:^|&)Action=([A-Za-z]+)", body)
     return match.group(1).decode() if match else ""
-
-
-async def _read(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _replay(body: bytes) -> Receive:
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
 
 
 def _encode(value: Any) -> Any:

@@ -7,6 +7,7 @@ signature is made again by botocore's own signer from what arrived, and compared
 from __future__ import annotations
 
 import configparser
+import hashlib
 import hmac
 import os
 import re
@@ -29,6 +30,9 @@ _SIGNING = tuple(
     f"X-Amz-{name}=" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Security-Token")
 )
 _UNSIGNED = "UNSIGNED-PAYLOAD"
+_VERSION_2 = re.compile(r"(^|&)AWSAccessKeyId=[^&]+(&.*)?&Signature=")
+_SKEW = timedelta(minutes=15)
+_LONGEST_SECONDS = 7 * 24 * 3600
 REMEDY = (
     "'make env' prints the variables of the local stack; a local_aws of your own keeps its keys in DATA_DIR/credentials"
 )
@@ -68,20 +72,39 @@ class Signed:
         return self._parts["key"] if self._parts else None
 
     @property
-    def needs_body(self) -> bool:
-        """Return whether the signature covers the body itself; S3 clients send its digest in a header."""
-        return not self.presigned and "x-amz-content-sha256" not in self.headers
+    def service(self) -> str:
+        """Return the service that the signature is for, empty when the request is not signed."""
+        return self._parts["service"] if self._parts else ""
 
     @property
-    def expired(self) -> bool:
-        """Return whether the time of a presigned URL is over."""
-        if not self.presigned:
-            return False
+    def version_2(self) -> bool:
+        """Return whether this is a URL presigned in the old way, which boto3 makes unless it is told otherwise."""
+        return bool(_VERSION_2.search(self._query))
+
+    @property
+    def uncovered(self) -> list[str]:
+        """Return the headers that change what is asked for and are not under the signature."""
+        covered = set(self._parts["headers"].split(";")) if self._parts else set()
+        return sorted(
+            name for name in self.headers if (name == "host" or name.startswith("x-amz-")) and name not in covered
+        )
+
+    def out_of_time(self, now: datetime) -> str | None:
+        """Return what is wrong with the time of the signature at the moment `now`, None when nothing is."""
         try:
             begun = datetime.strptime(self._date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            return datetime.now(UTC) > begun + timedelta(seconds=int(self._expires))
+            seconds = int(self._expires) if self.presigned else 0
         except ValueError:
-            return True
+            return "The request has no valid X-Amz-Date or X-Amz-Expires."
+        if self._parts is None or self._parts["date"] != self._date[:8]:
+            return "The date of the credential is not the date of the request."
+        if self.presigned:
+            if not 0 <= seconds <= _LONGEST_SECONDS:
+                return "X-Amz-Expires must be between 0 and 604800 seconds."
+            return "Request has expired." if now > begun + timedelta(seconds=seconds) else None
+        if abs(now - begun) > _SKEW:
+            return "The difference between the request time and the current time is too large."
+        return None
 
     def is_by(self, secret_key: str, method: str, path: str, body: bytes = b"") -> bool:
         """Return whether the holder of `secret_key` signed this request; `path` as it came, percent-encoded."""
@@ -108,23 +131,55 @@ class Signed:
         return hmac.compare_digest(expected, self._parts["signature"])
 
     def _payload(self, signer: Any, request: AWSRequest) -> str:
+        """Return the digest that the signature must have been made with: S3's is in a header, others are of the body itself."""
+        announced = self.headers.get("x-amz-content-sha256")
         if self.presigned:
-            return self.headers.get("x-amz-content-sha256", _UNSIGNED)
-        return self.headers.get("x-amz-content-sha256") or str(signer.payload(request))
+            return announced or _UNSIGNED
+        if self._parts and self._parts["service"] == "s3":
+            return announced or str(signer.payload(request))
+        digest = hashlib.sha256(request.data or b"").hexdigest()
+        return digest if announced in (None, digest) else "the digest is not the body's"
 
 
 def refusal(
-    signed: Signed, secret_of: Callable[[str], str | None], method: str, path: str, body: bytes = b""
+    signed: Signed,
+    secret_of: Callable[[str], str | None],
+    method: str,
+    path: str,
+    body: bytes = b"",
+    target_service: str | None = None,
 ) -> tuple[str, str] | None:
-    """Return error code and message for a request that is not by a holder of the account's keys, None for one that is."""
+    """Return error code and message for a request that is not by a holder of the account's keys, None for one that is.
+
+    Args:
+        signed: the signature.
+        secret_of: returns the secret of an access key, None for a key of nobody.
+        method: HTTP method.
+        path: as it came, percent-encoded.
+        body: what the signature covers; empty for S3, whose bodies have their digest in a header.
+        target_service: the service that the header ``X-Amz-Target`` names.
+
+    """
     key = signed.access_key
+    if key is None and signed.version_2:
+        return "InvalidRequest", (
+            "The URL is presigned with Signature Version 2; make it with Version 4: "
+            "boto3.client('s3', config=Config(signature_version='s3v4'))."
+        )
     if key is None:
         return "MissingAuthenticationToken", f"The request is not signed (AWS4-HMAC-SHA256): {REMEDY}."
     secret = secret_of(key)
     if secret is None:
         return "InvalidClientTokenId", f"The access key {key[:32]} is none of this account's: {REMEDY}."
-    if signed.expired:
-        return "AccessDenied", "Request has expired."
+    if signed.presigned and signed.service != "s3":
+        return "AccessDenied", "Presigned URLs are for S3 only."
+    if target_service not in (None, signed.service):
+        return "SignatureDoesNotMatch", f"Credential should be scoped to correct service: '{target_service}'."
+    if uncovered := signed.uncovered:
+        listed = ", ".join(uncovered)[:200]
+        return "AccessDenied", f"There were headers present in the request which were not signed: {listed}."
+    if wrong := signed.out_of_time(datetime.now(UTC)):
+        return "AccessDenied" if signed.presigned else "RequestTimeTooSkewed", wrong
     if not signed.is_by(secret, method, path, body):
         return "SignatureDoesNotMatch", f"The request was not signed with the secret key of {key[:32]}: {REMEDY}."
     return None

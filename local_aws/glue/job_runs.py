@@ -15,9 +15,10 @@ from local_aws.glue.spark import spark_environment
 from local_aws.glue.staging import Staging
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
+from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import page_of
 from local_aws.shared.logs import LogShipper, exception_line
-from local_aws.shared.processes import ManagedProcess, Outcome, job_environment
+from local_aws.shared.processes import ManagedProcess, Outcome, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, parse_s3_uri, safe_join
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
@@ -36,8 +37,8 @@ INTERRUPTED = "InternalServiceException: local_aws stopped while the job was run
 class ActiveRun:
     """Handle of a run in progress."""
 
-    def __init__(self, access_key: str) -> None:
-        self.access_key = access_key
+    def __init__(self, key: JobKey) -> None:
+        self.key = key
         self.staging: Staging | None = None
         self.stop_requested = False
         self.aborted = False
@@ -121,10 +122,10 @@ class JobRuns:
                     "ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}: at most {limit} at a time"
                 )
             self._store.put("glue-run", run_id, run)
-        active = ActiveRun(access_key=f"glue-{secrets.token_hex(8)}")
+        active = ActiveRun(self._clients.job_keys.issue("glue"))
         with self._lock:
             self._active[run_id] = active
-            self._by_key[active.access_key] = active
+            self._by_key[active.key.access_key] = active
         active.thread = threading.Thread(
             target=self._execute, args=(job, run, active), name=f"glue-{run_id[:12]}", daemon=True
         )
@@ -258,7 +259,8 @@ class JobRuns:
         self._finish(run_id, state, message)
         with self._lock:
             self._active.pop(run_id, None)
-            self._by_key.pop(active.access_key, None)
+            self._by_key.pop(active.key.access_key, None)
+        self._clients.job_keys.revoke(active.key)
         if not self._settings.keep_job_folders:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -278,7 +280,7 @@ class JobRuns:
         files.download_uri(location, script)
         extra_path = self._extra_files(files, arguments.get("--extra-py-files", ""), work / "script")
         spark = job["Command"]["Name"] == "glueetl"
-        env = job_environment(self._settings, python, work, active.access_key, {})
+        env = job_environment(self._settings, python, work, active.key, {})
         env["PYTHONPATH"] = ":".join([str(_GLUE_LIBRARIES), *extra_path])
         if spark:
             staging = Staging(self._settings, self._clients.s3, work / "s3", _buckets([location, *arguments.values()]))
@@ -300,7 +302,8 @@ class JobRuns:
             argv += [name, *([str(value)] if value != "" else [])]
         now = time.time()
         self._change_to_running(run["Id"], now)
-        process = ManagedProcess(argv, env, cwd=work, stdout=output, stderr=error_log, grace_seconds=5.0)
+        view = view_of_job(self._settings, work, work / "tmp", str(work))
+        process = ManagedProcess(argv, env, work, output, error_log, grace_seconds=5.0, view=view)
         outcome = active.run(process, run["Timeout"] * 60)
         if active.aborted:
             return "FAILED", INTERRUPTED

@@ -20,6 +20,8 @@ _BIGINT = re.compile(r"[+-]?\d{1,18}")
 _DOUBLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NAME = re.compile(r"[^\W\d][\w $./-]*", re.UNICODE)
 _MAX_HEADER_LENGTH = 150
+#: A line of more columns is none of a table, and a cell this long is none of a row.
+MAX_COLUMNS = 1_000
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ def infer_csv(data: bytes, *, truncated: bool, classifier: CsvClassifier | None 
         text = text[: text.rindex("\n")]
     if "\0" in text or not text.strip():
         return None
-    delimiter = classifier.delimiter or _delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=classifier.quote or '"')
     try:
+        delimiter = classifier.delimiter or _delimiter(text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=classifier.quote or '"')
         rows = [row for _, row in zip(range(SAMPLE_ROWS), (row for row in reader if row), strict=False)]
     except csv.Error:
         return None
@@ -93,6 +95,8 @@ def infer_csv(data: bytes, *, truncated: bool, classifier: CsvClassifier | None 
     body = rows[1:] if has_header else rows
     # A few broken lines do not make the table: it is as wide as its header, or as most of its lines.
     width = len(rows[0]) if has_header else Counter(len(row) for row in rows).most_common(1)[0][0]
+    if width > MAX_COLUMNS:
+        return None
     types = [_column_type([row[index] for row in body if index < len(row)]) for index in range(width)]
     names = list(classifier.header) or (list(rows[0]) if has_header else [])
     names = _column_names(names, width)
@@ -160,14 +164,14 @@ def merge_types(kinds: set[str]) -> str:
 
 def _column_names(names: Sequence[str], width: int) -> list[str]:
     """Return one legal, unique, lower-case name for each column; ``colN`` where there is none."""
-    result: list[str] = []
+    result: dict[str, None] = {}
     for index in range(width):
         name = names[index].strip().lower() if index < len(names) else ""
         name = name or f"col{index}"
         while name in result:
             name = f"{name}_{index}"
-        result.append(name)
-    return result
+        result[name] = None
+    return list(result)
 
 
 def merge_schemas(schemas: Sequence[FileSchema]) -> tuple[Column, ...]:

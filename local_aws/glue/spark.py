@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from local_aws.shared.job_keys import JobKeys
 from local_aws.shared.processes import job_environment
 from local_aws.shared.settings import Settings
 
@@ -73,8 +74,11 @@ def spark_environment(
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": f"{_QUICK_START} {java_options}".strip(),
+        "spark.driver.extraJavaOptions": f"{_QUICK_START} -Djava.io.tmpdir={work / 'tmp'} {java_options}".strip(),
         "spark.sql.shuffle.partitions": "4",
+        # Other users of this machine reach the ports of the driver: without a secret it would read their objects.
+        "spark.authenticate": "true",
+        "spark.network.crypto.enabled": "true",
         "spark.sql.warehouse.dir": (work / "warehouse").as_uri(),
         # Plain files: no checksum files beside them.
         "spark.hadoop.fs.file.impl": _RAW,
@@ -124,7 +128,7 @@ def record_classes(settings: Settings) -> Path:
         bucket = work / "bucket"
         bucket.mkdir()
         partial = archive.with_suffix(".partial")
-        env = job_environment(settings, python, work, "local-aws", {})
+        env = job_environment(settings, python, work, JobKeys().issue("recording"), {})
         options = f"-XX:ArchiveClassesAtExit={partial} -Xlog:disable -Xlog:all=error:stderr"
         env |= spark_environment(settings, work, {"bucket": bucket}, java_options=options)
         env.pop("PYSPARK_SUBMIT_ARGS")

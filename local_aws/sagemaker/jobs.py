@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_aws.shared.clients import ACCESS_KEY, Clients
+from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
+from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper
-from local_aws.shared.processes import ManagedProcess, Outcome, job_environment
+from local_aws.shared.processes import ManagedProcess, Outcome, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
@@ -45,7 +46,8 @@ class StoppedEarly(Exception):
 class ActiveJob:
     """Handle of a running job: where a Stop request reaches it."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: JobKey) -> None:
+        self.key = key
         self._lock = threading.Lock()
         self._process: ManagedProcess | None = None
         self.stop_requested = False
@@ -127,7 +129,7 @@ class JobService(ABC):
                 f"and a {self.title.lower()} with this name already exists ({arn})",
             )
         self.store.put("tags", arn, {"Arn": arn, "Tags": params.get("Tags", [])})
-        job = ActiveJob()
+        job = ActiveJob(self.clients.job_keys.issue(self.kind.removesuffix("-job")))
         with self._lock:
             self.active[name] = job
         job.thread = threading.Thread(target=self._execute, args=(name, job), name=f"{self.kind}-{name}", daemon=True)
@@ -200,7 +202,7 @@ class JobService(ABC):
 
     def _execute(self, name: str, job: ActiveJob) -> None:
         folder = self.folder(name)
-        sandbox = Sandbox(folder / "container")
+        sandbox = Sandbox(folder / "container", self.settings.isolated)
         # What an earlier life of this data folder left under the name is not this job's.
         shutil.rmtree(folder, ignore_errors=True)
         sandbox.ml.mkdir(parents=True)
@@ -221,6 +223,7 @@ class JobService(ABC):
             self._fail(name, log, f"InternalServerError: {describe_exception(error)}")
         finally:
             job.shipper.close()
+            self.clients.job_keys.revoke(job.key)
             with self._lock:
                 self.active.pop(name, None)
             if not self.settings.keep_job_folders:
@@ -257,12 +260,22 @@ class JobService(ABC):
 
         self.store.update(self.kind, name, apply)
 
-    def environment(self, python: Path, sandbox: Sandbox, extra: dict[str, str]) -> dict[str, str]:
+    def environment(self, python: Path, sandbox: Sandbox, job: ActiveJob, extra: dict[str, str]) -> dict[str, str]:
         """Return the environment of the job's process; /opt/ml in the request's variables is mapped."""
         mapped = {key: sandbox.map_text(value) for key, value in extra.items()}
         home = sandbox.root / "home"
         home.mkdir(exist_ok=True)
-        return job_environment(self.settings, python, home, ACCESS_KEY, mapped)
+        return job_environment(self.settings, python, home, job.key, mapped)
+
+    def process(
+        self, argv: list[str], env: dict[str, str], sandbox: Sandbox, cwd: Path, log: Path, network: bool = True
+    ) -> ManagedProcess:
+        """Return the process of a job, which sees its own /opt/ml and /tmp."""
+        tmp = sandbox.root / "home" / "tmp"
+        view = view_of_job(self.settings, sandbox.root, tmp, str(sandbox.seen(cwd)), sandbox.ml, network)
+        if view is None:
+            refuse_literal_paths(sandbox)
+        return ManagedProcess(argv, env, cwd=cwd, stdout=log, view=view)
 
     @property
     def files(self) -> S3Files:
@@ -306,6 +319,26 @@ def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:
         path = Path(part)
         if path.suffix == ".sh" and path.is_relative_to(sandbox.ml) and path.is_file():
             sandbox.map_script(path)
+
+
+def refuse_literal_paths(sandbox: Sandbox) -> None:
+    """Refuse scripts that name /opt/ml where that is no folder of the job but one of this machine that they could write to.
+
+    Raises:
+        JobError: one does; it says where.
+
+    """
+    nearest = next(path for path in (Path("/opt/ml"), Path("/opt"), Path("/")) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        return
+    for folder in (sandbox.ml / "code", sandbox.ml / "processing" / "input" / "code"):
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else []:
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+                if "/opt/ml" in line and not line.lstrip().startswith("#"):
+                    raise JobError(
+                        f"{path.name} line {number} names /opt/ml: this kernel gives jobs no mount namespace, so that would be this "
+                        "machine's own folder; take paths from the SM_* variables or the arguments"
+                    )
 
 
 def refuse_installation(sandbox: Sandbox, env: dict[str, str]) -> None:

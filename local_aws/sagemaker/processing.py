@@ -16,7 +16,6 @@ from local_aws.sagemaker.jobs import (
 )
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
-from local_aws.shared.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox
 
 #: What a container finds in /opt/ml/config/processingjobconfig.json.
@@ -79,18 +78,18 @@ class ProcessingJobs(JobService):
         command = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", [])]
         argv = argv_in_sandbox(command, python, sandbox)
         map_shell_scripts(argv, sandbox)
-        env = self.environment(python, sandbox, document.get("Environment", {}))
+        env = self.environment(python, sandbox, job, document.get("Environment", {}))
         refuse_installation(sandbox, env)
         env["PROCESSING_JOB_NAME"] = name
         self.change(name, ProcessingStartTime=time.time())
         log = self.log_file(name)
-        outcome = job.run(ManagedProcess(argv, env, cwd=sandbox.ml, stdout=log), self.limit_seconds(document))
-        message = tail(sandbox.ml / "output" / "message", 1_024)
+        outcome = job.run(self.process(argv, env, sandbox, sandbox.ml, log), self.limit_seconds(document))
+        message = tail(sandbox.output(sandbox.ml / "output" / "message"), 1_024)
         fields = {"ExitMessage": message} if message else {}
         # As on SageMaker, outputs are uploaded whatever the exit code: a failed job's files explain the failure.
         for output in outputs:
             target = output["S3Output"]
-            self.files.upload_folder(sandbox.local(target["LocalPath"]), target["S3Uri"])
+            self.files.upload_folder(sandbox.output(sandbox.local(target["LocalPath"])), target["S3Uri"])
         if outcome.stopped or outcome.timed_out:
             self.finish(name, "Stopped", **fields)
         elif outcome.exit_code:

@@ -20,7 +20,6 @@ from local_aws.sagemaker.training_toolkit import (
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
-from local_aws.shared.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox, pack_folder, parse_s3_uri
 
 #: The channel in which the SageMaker SDK's ModelTrainer sends its own start scripts; they name /opt/ml literally.
@@ -83,18 +82,18 @@ class TrainingJobs(JobService):
         self._step(name, "Downloading", "Downloading input data", TrainingStartTime=time.time())
         channels = self._download(document, sandbox, job)
         decoded = decode_hyperparameters(document.get("HyperParameters", {}))
-        argv, env = self._command(document, sandbox, python, decoded, channels)
+        argv, env = self._command(document, sandbox, python, job, decoded, channels)
         job.check()
         self._step(name, "Training", "Training image download completed. Training in progress.")
         log = self.log_file(name)
         code = sandbox.ml / "code"
-        process = ManagedProcess(argv, env, cwd=code if code.is_dir() else sandbox.ml, stdout=log)
+        process = self.process(argv, env, sandbox, code if code.is_dir() else sandbox.ml, log)
         outcome = job.run(process, self.limit_seconds(document))
         self.change(name, FinalMetricDataList=_final_metrics(log, algorithm.get("MetricDefinitions", [])))
         ended_early = outcome.stopped or outcome.timed_out
         if not ended_early and outcome.exit_code != 0:
             self._upload_output(document, sandbox)
-            failure = tail(sandbox.ml / "output" / "failure", 900)
+            failure = tail(sandbox.output(sandbox.ml / "output" / "failure"), 900)
             reason = algorithm_error(outcome.exit_code, argv, failure, tail(log, 700))
             self.finish(name, "Failed", reason=reason)
             return
@@ -138,7 +137,13 @@ class TrainingJobs(JobService):
         return channels
 
     def _command(
-        self, document: Document, sandbox: Sandbox, python: Path, decoded: Document, channels: list[str]
+        self,
+        document: Document,
+        sandbox: Sandbox,
+        python: Path,
+        job: ActiveJob,
+        decoded: Document,
+        channels: list[str],
     ) -> tuple[list[str], dict[str, str]]:
         ml = sandbox.ml
         for folder in ("model", "output/data", "output/intermediate", "input/config", "input/data", "checkpoints"):
@@ -150,7 +155,8 @@ class TrainingJobs(JobService):
             argv = argv_in_sandbox(command, python, sandbox)
         elif "sagemaker_program" in decoded:
             self._unpack_code(decoded, sandbox)
-            argv = [str(python), str(script_path(decoded, ml / "code")), *script_arguments(decoded)]
+            program = sandbox.seen(script_path(decoded, ml / "code"))
+            argv = [str(python), str(program), *script_arguments(decoded)]
         else:
             raise JobError(
                 "there is nothing to run: give the hyperparameters sagemaker_program and sagemaker_submit_directory "
@@ -166,8 +172,8 @@ class TrainingJobs(JobService):
             instance_type=document.get("ResourceConfig", {}).get("InstanceType", ""),
         )
         if (ml / "code").is_dir():
-            variables["PYTHONPATH"] = str(ml / "code")
-        env = self.environment(python, sandbox, document.get("Environment", {})) | variables
+            variables["PYTHONPATH"] = str(sandbox.seen(ml / "code"))
+        env = self.environment(python, sandbox, job, document.get("Environment", {})) | variables
         refuse_installation(sandbox, env)
         return argv, env
 
@@ -178,7 +184,7 @@ class TrainingJobs(JobService):
         if source.startswith("/opt/ml/"):
             extracted = sandbox.local(source)
             if extracted.is_dir():
-                (sandbox.ml / "code").symlink_to(extracted)
+                (sandbox.ml / "code").symlink_to(extracted.relative_to(sandbox.ml))
                 return
             raise JobError(f"sagemaker_submit_directory {source} is not in any channel")
         archive = sandbox.root / "sourcedir.tar.gz"
@@ -188,7 +194,7 @@ class TrainingJobs(JobService):
     def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
         base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
-        folder = sandbox.ml / "model"
+        folder = sandbox.output(sandbox.ml / "model")
         if any(folder.iterdir()):
             archive = sandbox.root / "model.tar.gz"
             pack_folder(folder, archive)
@@ -196,7 +202,7 @@ class TrainingJobs(JobService):
         return uri
 
     def _upload_output(self, document: Document, sandbox: Sandbox) -> None:
-        folder = sandbox.ml / "output" / "data"
+        folder = sandbox.output(sandbox.ml / "output" / "data")
         if folder.is_dir() and any(folder.iterdir()):
             base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
             archive = sandbox.root / "output.tar.gz"

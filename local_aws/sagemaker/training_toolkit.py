@@ -62,8 +62,8 @@ def training_variables(
     channels: list[str],
     instance_type: str,
 ) -> dict[str, str]:
-    """Return the SM_* variables that a training script reads; paths are those of this machine."""
-    ml = sandbox.ml
+    """Return the SM_* variables that a training script reads; paths are as the script sees them."""
+    ml, config = sandbox.seen(sandbox.ml), sandbox.ml / "input" / "config"
     user = {name: value for name, value in decoded.items() if not name.startswith(_OWN_PARAMETERS)}
     program = str(decoded.get("sagemaker_program", ""))
     arguments = script_arguments(decoded)
@@ -88,8 +88,8 @@ def training_variables(
         "SM_NUM_NEURONS": "0",
         "SM_NETWORK_INTERFACE_NAME": "lo",
         "SM_LOG_LEVEL": str(decoded.get("sagemaker_container_log_level", 20)),
-        "SM_INPUT_DATA_CONFIG": (ml / "input" / "config" / "inputdataconfig.json").read_text(),
-        "SM_RESOURCE_CONFIG": (ml / "input" / "config" / "resourceconfig.json").read_text(),
+        "SM_INPUT_DATA_CONFIG": (config / "inputdataconfig.json").read_text(),
+        "SM_RESOURCE_CONFIG": (config / "resourceconfig.json").read_text(),
         "SAGEMAKER_REGION": region,
         "TRAINING_JOB_NAME": job_name,
         "TRAINING_JOB_ARN": job_arn,

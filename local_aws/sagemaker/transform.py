@@ -50,7 +50,7 @@ class TransformJobs(JobService):
         container = self.container_by_model(document["ModelName"])
         container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
         log = self.log_file(name)
-        server = ModelServer(self.settings, self.files, container, sandbox.root / "server", log)
+        server = ModelServer(self.settings, self.clients, container, sandbox.root / "server", log)
         try:
             server.prepare()
             server.start()

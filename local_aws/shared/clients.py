@@ -10,24 +10,27 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from local_aws.shared.job_keys import JobKeys
 from local_aws.shared.settings import Settings
 
 #: Requests with this header (and this process's token) go to MiniStack even where a service of this package answers.
 INTERNAL_HEADER = "x-local-aws-internal"
 
-#: Keys of the account's own requests and of its jobs, which live as long as this process. A 12-digit key would select another account.
-ACCESS_KEY = "local-aws"
-SECRET_KEY = secrets.token_urlsafe(30)
+#: What Lambda functions sign with, under the account's number as access key id; it lives as long as this process.
+FUNCTION_SECRET = secrets.token_urlsafe(30)
 
 
 class Clients:
-    """Thread-safe boto3 clients, made at first use."""
+    """Thread-safe boto3 clients, made at first use, and the keys that this process and its jobs sign with."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        # A 12-digit key would select another account.
+        self.access_key, self.secret_key = f"own-{secrets.token_hex(8)}", secrets.token_urlsafe(30)
+        self.job_keys = JobKeys()
         self._session = boto3.session.Session(
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=settings.region
+            aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, region_name=settings.region
         )
         self.internal_token = secrets.token_hex(16)
 

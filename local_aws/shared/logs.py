@@ -17,6 +17,9 @@ _BATCH_LINES = 2_000
 _BATCH_BYTES = 900_000
 _LINE_BYTES = 200_000
 _INTERVAL_SECONDS = 1.0
+#: Of one stream; the account keeps its logs in memory. The file in the jobs folder goes on.
+STREAM_BYTES = 16 * 1024 * 1024
+_READ_BYTES = 4 * 1024 * 1024
 
 
 class LogShipper:
@@ -31,6 +34,7 @@ class LogShipper:
         self._rest = b""
         self._waiting: deque[bytes] = deque()
         self._created = False
+        self._room = STREAM_BYTES
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"logs-{stream}"[:60], daemon=True)
 
@@ -59,7 +63,27 @@ class LogShipper:
     def _ship(self, last: bool) -> None:
         if not self._created:  # at once: of two containers, the one that started last has the newer stream
             self._create()
-        self._waiting += self._new_lines(last)
+        more = True
+        while more and self._room > 0:
+            lines, more = self._new_lines(last)
+            self._waiting += self._within_room(lines)
+            self._put()
+
+    def _within_room(self, lines: list[bytes]) -> list[bytes]:
+        """Return the lines that the stream still takes, and a last word when it takes no more."""
+        kept: list[bytes] = []
+        for line in lines:
+            if self._room <= 0:
+                break
+            self._room -= len(line) + 26
+            kept.append(line)
+            if self._room <= 0:
+                kept.append(
+                    f"The log is longer than {STREAM_BYTES // 2**20} MiB: the rest is only in {self._path}".encode()
+                )
+        return kept
+
+    def _put(self) -> None:
         while self._waiting:
             batch: list[dict[str, Any]] = []
             size = 0
@@ -72,19 +96,21 @@ class LogShipper:
             for _ in batch:
                 self._waiting.popleft()
 
-    def _new_lines(self, last: bool) -> list[bytes]:
+    def _new_lines(self, last: bool) -> tuple[list[bytes], bool]:
+        """Return the lines of the next piece of the file, and whether there is more to read at once."""
         if not self._path.exists():
-            return []
+            return [], False
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            data = file.read()
+            data = file.read(_READ_BYTES)
         self._offset += len(data)
+        more = len(data) == _READ_BYTES
         lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if last and self._rest:
+        self._rest = lines.pop()[:_LINE_BYTES]
+        if last and not more and self._rest:
             lines.append(self._rest)
             self._rest = b""
-        return [line.rstrip(b"\r")[:_LINE_BYTES] for line in lines]
+        return [line.rstrip(b"\r")[:_LINE_BYTES] for line in lines], more
 
     def _create(self) -> None:
         for create, names in (

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_aws.shared.clients import SECRET_KEY
+from local_aws.shared.job_keys import JobKey
 from local_aws.shared.settings import Settings
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_ISOLATION = Path(__file__).with_name("isolation.py")
+
+NOT_ISOLATED = (
+    "This kernel gives jobs no mount namespace: /opt/ml is found through SM_* variables and the request's own paths only, "
+    "and a job can read what this user can read."
+)
 
 #: The numeric libraries of two jobs at once share the machine: neither takes all cores.
 _THREADS = "2"
@@ -35,6 +43,59 @@ _REDIRECTING = (
 )
 
 
+@dataclass(frozen=True)
+class View:
+    """What a job sees of this machine, see ``isolation.py``: folders of its own, and nothing of the account's but `kept`."""
+
+    tmp: Path
+    cwd: str
+    hidden: Path
+    kept: tuple[Path, ...]
+    ml: Path | None = None
+    network: bool = True
+
+    def command(self) -> list[str]:
+        """Return what goes before the job's own command."""
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        specification = {
+            "ml": str(self.ml) if self.ml else None,
+            "tmp": str(self.tmp),
+            "hidden": str(self.hidden),
+            "kept": [str(path) for path in self.kept],
+            "cwd": self.cwd,
+            "network": self.network,
+        }
+        return [sys.executable, "-I", "-S", str(_ISOLATION), json.dumps(specification)]
+
+
+def view_of_job(
+    settings: Settings, root: Path, tmp: Path, cwd: str, ml: Path | None = None, network: bool = True
+) -> View | None:
+    """Return the view of a job whose files lie below `root`, None where jobs cannot be isolated."""
+    if not settings.isolated:
+        return None
+    program = Path(__file__).resolve().parents[1]
+    java = [Path(settings.java_home)] if settings.java_home else []
+    interpreters = {Path(sys.executable), *settings.environments.glob("*/bin/python")}
+    bases = [Path(sys.base_prefix), *(path.resolve().parents[1] for path in interpreters)]
+    kept = (root, settings.environments, program, *java, *bases)
+    return View(tmp=tmp, cwd=cwd, hidden=settings.data_dir, kept=kept, ml=ml, network=network)
+
+
+def can_isolate(scratch: Path) -> bool:
+    """Return whether this kernel lets a process of ours have a mount namespace with an /opt/ml of its own."""
+    ml = scratch / "ml"
+    ml.mkdir(parents=True, exist_ok=True)
+    try:
+        view = View(tmp=scratch / "tmp", cwd="/opt/ml", hidden=scratch, kept=(ml,), ml=ml)
+        done = subprocess.run([*view.command(), "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
+        return done.returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 @dataclass
 class Outcome:
     """How a process ended."""
@@ -54,6 +115,7 @@ class ManagedProcess:
     stdout: Path
     stderr: Path | None = None
     grace_seconds: float = 10.0
+    view: View | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _stopped: bool = False
@@ -61,7 +123,8 @@ class ManagedProcess:
 
     def start(self) -> None:
         """Start the command; its output is appended to the log files."""
-        command = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(self.grace_seconds), *self.argv]
+        command = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(self.grace_seconds)]
+        command += [*(self.view.command() if self.view else []), *self.argv]
         with self.stdout.open("ab") as out:
             err = self.stderr.open("ab") if self.stderr else None
             try:
@@ -128,9 +191,7 @@ class ManagedProcess:
         return Outcome(exit_code=code, stopped=self._stopped, timed_out=self._timed_out and not self._stopped)
 
 
-def job_environment(
-    settings: Settings, python: Path, home: Path, access_key: str, extra: dict[str, str]
-) -> dict[str, str]:
+def job_environment(settings: Settings, python: Path, home: Path, key: JobKey, extra: dict[str, str]) -> dict[str, str]:
     """Return the environment of a job: what the service would give it, and nothing of this process's own.
 
     `home` holds HOME and TMPDIR; `extra` (the request's own variables) is added but cannot send the job's AWS calls elsewhere.
@@ -151,8 +212,8 @@ def job_environment(
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "AWS_ENDPOINT_URL": settings.endpoint_url,
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ACCESS_KEY_ID": key.access_key,
+        "AWS_SECRET_ACCESS_KEY": key.secret_key,
         "AWS_REGION": settings.region,
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_EC2_METADATA_DISABLED": "true",

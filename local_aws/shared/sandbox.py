@@ -43,10 +43,18 @@ def safe_join(root: Path, relative: str) -> Path:
 
 
 class Sandbox:
-    """The folder that one job sees as its container: `/opt/ml` lives at ``root/opt/ml``."""
+    """The folder that one job sees as its container: `/opt/ml` lives at ``root/opt/ml``.
 
-    def __init__(self, root: Path) -> None:
+    A job that is `isolated` sees it at /opt/ml; for others the paths are mapped in what a request says.
+    """
+
+    def __init__(self, root: Path, isolated: bool = False) -> None:
         self.root = root
+        self.isolated = isolated
+
+    def seen(self, path: Path) -> Path:
+        """Return where the job sees a path below its /opt/ml."""
+        return Path("/opt/ml") / path.relative_to(self.ml) if self.isolated else path
 
     @property
     def ml(self) -> Path:
@@ -60,7 +68,7 @@ class Sandbox:
         return safe_join(self.ml, container_path.removeprefix("/opt/ml").lstrip("/"))
 
     def map_text(self, text: str) -> str:
-        """Return `text` with every /opt/ml in it replaced by the folder on this machine.
+        """Return `text` with every /opt/ml in it replaced by the folder at which the job sees it.
 
         JobError when a path in it climbs out of /opt/ml: here it would not end in the container but in the user's files.
         """
@@ -70,12 +78,23 @@ class Sandbox:
                 depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
                 if depth < 0:
                     raise JobError(f"the path {match.group(0)} leaves /opt/ml, the only folder that local_aws maps")
-        return _CONTAINER_ROOT.sub(str(self.ml), text)
+        return text if self.isolated else _CONTAINER_ROOT.sub(str(self.ml), text)
 
     def map_script(self, path: Path) -> None:
         """Replace /opt/ml in a text file of the container, which a shell or an interpreter is about to run as it stands."""
         text = path.read_bytes().decode(errors="surrogateescape")
         path.write_bytes(self.map_text(text).encode(errors="surrogateescape"))
+
+    def output(self, path: Path) -> Path:
+        """Return a path that the job left; JobError when the job put a link in its place or above it: it leads to files of this machine."""
+        for part in (path, *path.parents):
+            if part == self.root:
+                return path
+            if part.is_symlink():
+                raise JobError(
+                    f"{path.relative_to(self.root)} is a link, or lies behind one; local_aws uploads no links"
+                )
+        raise JobError(f"{path} lies outside of the job's folder")
 
     def remove(self) -> None:
         """Delete the container's folders."""

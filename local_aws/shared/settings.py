@@ -25,6 +25,8 @@ class Settings:
     account: str = "000000000000"
     keep_job_folders: bool = False
     access_log: Path | None = None
+    isolated: bool = False
+    """Whether each job gets a mount namespace, in which /opt/ml is its own."""
 
     @property
     def endpoint_url(self) -> str:

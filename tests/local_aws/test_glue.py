@@ -183,3 +183,31 @@ def test_crawlers_refuse_what_does_not_fit_their_state(account: Account) -> None
     glue.delete_crawler(Name="idle")
     with pytest.raises(ClientError, match="EntityNotFoundException"):
         glue.get_crawler(Name="idle")
+
+
+@pytest.mark.spark
+def test_spark_s_driver_answers_only_to_those_who_know_its_secret(account: Account) -> None:
+    """Another user of this machine reaches its ports: without authentication Java reads whatever object is sent."""
+    script = """
+import os, socket, struct
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+port = int(spark.conf.get("spark.driver.port"))
+body = b"\\xac\\xed\\x00\\x05"
+frame = struct.pack(">qBqi", 8 + 1 + 8 + 4 + len(body), 3, 1, len(body)) + body
+with socket.create_connection(("127.0.0.1", port), timeout=10) as stranger:
+    stranger.sendall(frame)
+    stranger.settimeout(10)
+    answer = stranger.recv(4096)
+print("SETTING", spark.conf.get("spark.authenticate"), spark.conf.get("spark.network.crypto.enabled"))
+print("ANSWER", answer[:600])
+print("TMP", spark._jvm.java.lang.System.getProperty("java.io.tmpdir").startswith(os.getcwd()))
+"""
+    define(account, "stranger", script)
+    run = account.glue.start_job_run(JobName="stranger")["JobRunId"]
+    ended = run_end(account, "stranger", run)
+    log = (account.data_dir / f"jobs/glue/stranger/{run}/output.txt").read_text()
+    assert ended["JobRunState"] == "SUCCEEDED", ended
+    assert "SETTING true true" in log
+    assert "TMP True" in log
+    assert "Sasl" in log or "AuthRpcHandler" in log, log

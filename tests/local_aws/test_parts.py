@@ -4,12 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from local_account import wait_for
 
 from local_aws.glue.schema import (
+    MAX_COLUMNS,
     Column,
     CsvClassifier,
     FileSchema,
@@ -22,7 +24,7 @@ from local_aws.sagemaker.images import python_for_image, repository
 from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.listing import list_page
-from local_aws.shared.logs import LogShipper, exception_line, tail
+from local_aws.shared.logs import STREAM_BYTES, LogShipper, exception_line, tail
 from local_aws.shared.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
 from local_aws.shared.settings import Settings
@@ -277,3 +279,58 @@ def test_lines_that_could_not_be_put_are_put_with_the_next_ones(tmp_path) -> Non
         file.write("second")
     shipper.close()
     assert client.lines == ["first", "second"]
+
+
+def test_a_talkative_job_fills_the_account_s_logs_to_a_limit_and_says_so(tmp_path: Path) -> None:
+    log, client = tmp_path / "log.txt", CountingClient()
+    line = b"x" * 1000 + b"\n"
+    log.write_bytes(line * (STREAM_BYTES // 1000 * 2))
+    LogShipper(client, log, "group", "stream").start().close()
+    assert STREAM_BYTES * 0.9 < client.size < STREAM_BYTES * 1.1
+    assert client.last.startswith("The log is longer than 16 MiB: the rest is only in ")
+
+
+def test_a_line_without_an_end_is_shipped_cut(tmp_path: Path) -> None:
+    log, client = tmp_path / "log.txt", CountingClient()
+    log.write_bytes(b"y" * 9_000_000)
+    LogShipper(client, log, "group", "stream").start().close()
+    assert (client.size, set(client.last)) == (200_000, {"y"})
+
+
+class CountingClient:
+    """CloudWatch Logs that only counts."""
+
+    size, last = 0, ""
+
+    def create_log_group(self, **_: Any) -> None: ...
+
+    def create_log_stream(self, **_: Any) -> None: ...
+
+    def put_log_events(self, logEvents: list[dict[str, Any]], **_: Any) -> None:
+        self.size += sum(len(event["message"]) for event in logEvents)
+        self.last = logEvents[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    "text", ["," * 100_000 + "\n1\n", "a" * 140_000 + ",b\n1,2\n", '"' * 200_001, "a,b\n" + ",".join("1" * 3_000)]
+)
+def test_a_hostile_header_is_no_known_format_or_a_table_at_once(text: str) -> None:
+    """What it takes grows with the length of the text, not with its square: 100,000 columns would take minutes otherwise."""
+    schema = infer_csv(text.encode(), truncated=False)
+    assert schema is None or len(schema.columns) <= MAX_COLUMNS
+
+
+def test_a_link_in_place_of_an_output_is_not_followed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "credentials").write_text("secret")
+    box = Sandbox(tmp_path / "container")
+    (box.ml / "output").mkdir(parents=True)
+    (box.ml / "model").symlink_to(home)
+    (box.ml / "output" / "failure").symlink_to(home / "credentials")
+    for path in (box.ml / "model", box.ml / "model" / "deeper", box.ml / "output" / "failure"):
+        with pytest.raises(JobError, match="uploads no links"):
+            box.output(path)
+    assert box.output(box.ml / "output") == box.ml / "output"
+    with pytest.raises(JobError, match="outside"):
+        box.output(home)

@@ -1,18 +1,26 @@
 """Nobody calls the account without its keys, unless it was opened: other users and pages in a browser reach the port too."""
 
+import contextlib
+import hashlib
 import io
 import json
+import re
+import socket
 import stat
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from local_account import BUCKET, ROLE, Account
 
@@ -188,14 +196,152 @@ def test_keys_are_made_at_the_first_start_for_their_owner_only(tmp_path: Path) -
         account.stop()
 
 
-def test_a_job_s_own_keys_end_with_the_process(own_account: Account) -> None:
-    """What a job printed into its log is of no use after the next start."""
-    job = own_account.train("prints", "import os; print('KEY', os.environ['AWS_SECRET_ACCESS_KEY'])")
-    assert job["TrainingJobStatus"] == "Completed"
-    log = (own_account.data_dir / "jobs/training-job/prints/log.txt").read_text()
-    secret = log.split("KEY ")[1].split()[0]
-    assert client(own_account, "s3", "local-aws", secret).list_buckets()["Buckets"]
-    own_account.stop()
-    own_account.start()
-    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-        client(own_account, "s3", "local-aws", secret).list_buckets()
+PRINTS_KEY = "import os; print('KEY', os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_SECRET_ACCESS_KEY'])"
+
+
+def test_a_job_s_own_keys_end_with_it(account: Account) -> None:
+    """What a job printed into its log is of no use afterwards, and opens no other job's way."""
+    seen = []
+    for name in ("prints-1", "prints-2"):
+        script = PRINTS_KEY + "; import boto3; print('SEES', len(boto3.client('s3').list_buckets()['Buckets']))"
+        assert account.train(name, script)["TrainingJobStatus"] == "Completed"
+        log = (account.data_dir / f"jobs/training-job/{name}/log.txt").read_text()
+        assert "SEES" in log
+        key, secret = log.split("KEY ")[1].split()[:2]
+        seen.append((key, secret))
+        with pytest.raises(ClientError, match="InvalidClientTokenId"):
+            client(account, "s3", key, secret).list_buckets()
+    assert len({part for pair in seen for part in pair}) == 4
+
+
+def test_a_model_server_s_keys_end_with_it(account: Account) -> None:
+    tells = (
+        "import json, os\ndef model_fn(d):\n    return 1\n"
+        "def transform_fn(m, b, c, a):\n    return json.dumps([os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_SECRET_ACCESS_KEY']]), c"
+    )
+    account.model("tells-key", tells)
+    account.sagemaker.create_endpoint(EndpointName="tells-key", EndpointConfigName="tells-key")
+    account.endpoint_settled("tells-key")
+    key, secret = json.loads(account.invoke("tells-key", "1"))
+    assert client(account, "s3", key, secret).list_buckets()["Buckets"]
+    account.sagemaker.delete_endpoint(EndpointName="tells-key")
+    waiter = account.sagemaker.get_waiter("endpoint_deleted")
+    waiter.wait(EndpointName="tells-key", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        client(account, "s3", key, secret).list_buckets()
+
+
+# -- what a signature covers ------------------------------------------------------------------------------------------
+
+
+def signed(
+    account: Account,
+    service: str,
+    method: str,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    date: str | None = None,
+) -> dict[str, str]:
+    """Return the headers of a request signed for a service; `date` in the form of X-Amz-Date replaces the clock's."""
+    request = AWSRequest(method=method, url=f"{account.url}{path}", data=body, headers=headers)
+    signer = (S3SigV4Auth if service == "s3" else SigV4Auth)(
+        Credentials(account.access_key, account.secret_key), service, "us-east-1"
+    )
+    if date is None:
+        signer.add_auth(request)
+    else:
+        request.context["timestamp"] = date
+        signer._modify_request_before_signing(request)
+        canonical = signer.canonical_request(request)
+        signer._inject_signature_to_request(
+            request, signer.signature(signer.string_to_sign(request, canonical), request)
+        )
+    return dict(request.headers.items())
+
+
+LIST_JOBS = {"X-Amz-Target": "SageMaker.ListTrainingJobs", "Content-Type": "application/x-amz-json-1.1"}
+
+
+def test_a_link_to_an_object_opens_no_other_door(account: Account) -> None:
+    account.put("linked/report.html", "report")
+    made = boto3.client(
+        "s3", endpoint_url=account.url, region_name="us-east-1", aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key, config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )  # fmt: skip
+    link = made.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "linked/report.html"})
+    path = link.removeprefix(account.url)
+    assert unsigned(account, "GET", path) == (200, b"report")
+    for target in (
+        "SageMaker.ListTrainingJobs",
+        "AWSGlue.GetDatabases",
+        "AmazonSSM.DescribeParameters",
+        "AmazonSQS.ListQueues",
+    ):
+        status, body = unsigned(account, "GET", path, b"{}", **{"X-Amz-Target": target})
+        assert (status, b"not signed" in body or b"scoped" in body) == (403, True), target
+    status, _ = unsigned(account, "GET", path, **{"x-amz-copy-source": "/other/secret"})
+    assert status == 403
+    old = boto3.client(
+        "s3", endpoint_url=account.url, region_name="us-east-1", aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key, config=Config(signature_version="s3"),
+    ).generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "linked/report.html"})  # fmt: skip
+    status, body = unsigned(account, "GET", old.removeprefix(account.url))
+    assert (status, b"s3v4" in body) == (403, True)
+
+
+def test_a_signature_is_for_one_service(account: Account) -> None:
+    right = signed(account, "sagemaker", "POST", "/", b"{}", LIST_JOBS)
+    assert unsigned(account, "POST", "/", b"{}", **right)[0] == 200
+    for service in ("s3", "sqs", "glue"):
+        status, body = unsigned(account, "POST", "/", b"{}", **signed(account, service, "POST", "/", b"{}", LIST_JOBS))
+        assert (status, b"correct service: 'sagemaker'" in body) == (403, True), service
+    later = signed(account, "sagemaker", "POST", "/", b"{}", {})
+    assert unsigned(account, "POST", "/", b"{}", **later, **LIST_JOBS)[0] == 403
+
+
+def test_a_signature_is_of_its_time(account: Account) -> None:
+    now = datetime.now(UTC)
+    for minutes, status in ((-10, 200), (10, 200), (-20, 403), (20, 403), (-60 * 24 * 365 * 6, 403)):
+        date = (now + timedelta(minutes=minutes)).strftime("%Y%m%dT%H%M%SZ")
+        made = signed(account, "sagemaker", "POST", "/", b"{}", LIST_JOBS | {"X-Amz-Date": date}, date)
+        assert unsigned(account, "POST", "/", b"{}", **made)[0] == status, minutes
+
+
+def test_a_body_is_the_one_that_was_signed(account: Account) -> None:
+    path = f"/{BUCKET}/signed-body"
+    made = signed(account, "s3", "PUT", path, b"hello", {})
+    status, body = unsigned(account, "PUT", path, b"HACKED", **made)
+    assert (status, b"XAmzContentSHA256Mismatch" in body) == (400, True)
+    assert account.keys("signed-body") == []
+    assert unsigned(account, "PUT", path, b"hello", **signed(account, "s3", "PUT", path, b"hello", {}))[0] == 200
+    digest = {"x-amz-content-sha256": hashlib.sha256(b"{}").hexdigest()}
+    made = signed(account, "sagemaker", "POST", "/", b"{}", LIST_JOBS | digest)
+    assert unsigned(account, "POST", "/", b"{}", **made)[0] == 200
+    assert unsigned(account, "POST", "/", b'{"MaxResults": 1}', **made)[0] == 403
+
+
+def test_a_stranger_cannot_fill_the_memory(own_account: Account) -> None:
+    """Whoever knows an access key id, which is no secret, sends bodies without an end under a signature of zeros."""
+    process = Path(f"/proc/{own_account.process.pid}/status")
+
+    def resident() -> int:
+        return int(re.search(r"VmRSS:\s+(\d+)", process.read_text())[1]) // 1024
+
+    scope = f"{own_account.access_key}/20260101/us-east-1/sqs/aws4_request"
+    head = (
+        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{own_account.port}\r\nX-Amz-Date: 20260101T000000Z\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", own_account.port), timeout=20) as announced:
+        announced.sendall(f"{head}Content-Length: 300000000\r\n\r\n".encode())
+        assert b" 413 " in announced.recv(4096).split(b"\r\n")[0]
+    before = resident()
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", own_account.port), timeout=20) as endless:
+        endless.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                endless.sendall(piece)
+    assert resident() - before < 64
+    assert unsigned(own_account, "GET", "/_local_aws/health")[0] == 200

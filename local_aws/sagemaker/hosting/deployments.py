@@ -14,7 +14,6 @@ from local_aws.sagemaker.models import ModelRegistry, Models
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.logs import LogShipper, exception_line
-from local_aws.shared.sandbox import S3Files
 from local_aws.shared.settings import Settings
 
 _HEALTH_SECONDS = 30
@@ -150,7 +149,7 @@ class Launcher:
         instance_log = log.with_name(f"{log.stem}-{instance}.txt")
         instance_log.touch()
         folder = self._settings.jobs_dir / "endpoint" / name / f"container-{instance}"
-        server = ModelServer(self._settings, S3Files(self._clients.s3), container, folder, instance_log)
+        server = ModelServer(self._settings, self._clients, container, folder, instance_log)
         shipper = LogShipper(
             self._clients.logs,
             instance_log,

@@ -12,9 +12,9 @@ import urllib3
 
 from local_aws.sagemaker.images import python_for_image
 from local_aws.shared.archives import extract_archive
-from local_aws.shared.clients import ACCESS_KEY
+from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
-from local_aws.shared.processes import ManagedProcess, job_environment
+from local_aws.shared.processes import ManagedProcess, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox, parse_s3_uri, safe_join
 from local_aws.shared.settings import Settings
 
@@ -27,12 +27,14 @@ Document = dict[str, Any]
 class ModelServer:
     """A model unpacked into its own folder, served by a process on a free port of the loopback."""
 
-    def __init__(self, settings: Settings, files: S3Files, container: Document, folder: Path, log: Path) -> None:
+    def __init__(self, settings: Settings, clients: Clients, container: Document, folder: Path, log: Path) -> None:
         """`container` is a ContainerDefinition with an Image and its model data."""
         self._settings = settings
-        self._files = files
+        self._files = S3Files(clients.s3)
+        self._keys = clients.job_keys
+        self._key = self._keys.issue("endpoint")
         self._container = container
-        self._sandbox = Sandbox(folder)
+        self._sandbox = Sandbox(folder, settings.isolated)
         self.log = log
         self._process: ManagedProcess | None = None
         self._port = 0
@@ -62,15 +64,24 @@ class ModelServer:
         }
         home = self._sandbox.root / "home"
         home.mkdir(parents=True, exist_ok=True)
-        env = job_environment(self._settings, python, home, ACCESS_KEY, variables)
+        env = job_environment(self._settings, python, home, self._key, variables)
         port_file = self._sandbox.root / "port"
         port_file.unlink(missing_ok=True)
         program = self._container.get("Environment", {}).get("SAGEMAKER_PROGRAM", "inference.py")
         safe_join(self._sandbox.root, program)
-        command = [str(python), str(_PROGRAM), "--model-dir", str(self._sandbox.ml / "model"), "--program", program]
-        command += ["--code", str(self._code()), "--port-file", str(port_file)]
+        command = [
+            str(python),
+            str(_PROGRAM),
+            "--model-dir",
+            str(self._sandbox.seen(self._sandbox.ml / "model")),
+            "--program",
+            program,
+        ]
+        command += ["--code", str(self._sandbox.seen(self._code())), "--port-file", str(port_file)]
         self._port = 0
-        self._process = ManagedProcess(command, env, cwd=self._sandbox.ml, stdout=self.log, grace_seconds=2.0)
+        ml = self._sandbox.ml
+        view = view_of_job(self._settings, self._sandbox.root, home / "tmp", str(self._sandbox.seen(ml)), ml)
+        self._process = ManagedProcess(command, env, cwd=ml, stdout=self.log, grace_seconds=2.0, view=view)
         self._process.start()
 
     def _code(self) -> Path:
@@ -127,11 +138,12 @@ class ModelServer:
         return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
 
     def stop(self) -> None:
-        """Stop the process and remove its folder."""
+        """Stop the process, end its key and remove its folder."""
         if self._process:
             self._process.stop()
             if self._process.running:
                 self._process.wait()
+        self._keys.revoke(self._key)
         self._pool.clear()
         self._sandbox.remove()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +10,18 @@ from retraining.settings.access import AwsAccess
 
 POOL = 64
 """Connections that one client keeps: all triggers of an environment share it."""
+_owners: dict[str, str] = {}
+
+
+def expect_owner(bucket: str, account: str) -> None:
+    """Let every S3 call of this process that names `bucket` say whose it is: AWS refuses it when another account has the name."""
+    _owners[bucket] = account
+
+
+def _say_owner(params: MutableMapping[str, Any], model: Any, **_: object) -> None:
+    owner = _owners.get(str(params.get("Bucket")))
+    if owner and "ExpectedBucketOwner" in model.input_shape.members:
+        params.setdefault("ExpectedBucketOwner", owner)
 
 
 @lru_cache(maxsize=64)
@@ -41,12 +54,18 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
             verify=access.verify,
             config=config,
         )
-        return hook.conn
+        return _guarded(hook.conn)
     from boto3.session import Session
 
-    return Session(region_name=access.region).client(
+    made = Session(region_name=access.region).client(
         service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
     )
+    return _guarded(made)
+
+
+def _guarded(made: Any) -> Any:
+    made.meta.events.register("provide-client-params.s3", _say_owner)
+    return made
 
 
 def standard_variables(access: AwsAccess) -> dict[str, str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from retraining.aws.clients import client
+from retraining.aws.clients import client, expect_owner
 from retraining.settings.access import AwsAccess
 from retraining.settings.platform import Platform
 
@@ -23,7 +23,7 @@ class UnreachableError(RuntimeError):
 
 
 def read_platform(parameter: str, access: AwsAccess) -> Platform:
-    """Read the platform of a model.
+    """Read the platform of a model. From then on this process's calls to its bucket are refused when another account owns it.
 
     Raises:
         PlatformError: the parameter does not exist or does not have the expected fields.
@@ -38,11 +38,13 @@ def read_platform(parameter: str, access: AwsAccess) -> Platform:
             "(make up locally, make deploy on AWS)"
         ) from error
     try:
-        return Platform.model_validate(json.loads(value))
+        platform = Platform.model_validate(json.loads(value))
     except (ValidationError, ValueError) as error:
         raise PlatformError(
             f"SSM parameter {parameter} is malformed, deploy infra/data_platform.yaml again: {error}"
         ) from error
+    expect_owner(platform.bucket, platform.account)
+    return platform
 
 
 def reach_platform(parameter: str, access: AwsAccess) -> Platform:

@@ -25,6 +25,7 @@ from retraining.dag.triggers import NewDataTrigger
 from retraining.judging.candidates import LONGEST_ANALYSIS
 from retraining.sdk.context import SDK_FILE
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
+from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
 
 SHORT = timedelta(minutes=10)
 SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
@@ -278,6 +279,7 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             type="object",
             title="Hyperparameters",
             description='Added to every candidate\'s own, for example {"seed": 1}.',
+            **HYPERPARAMETERS_SCHEMA,
         ),
         "dataset_version": Param(
             None,

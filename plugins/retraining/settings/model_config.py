@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import known_direction
+from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
@@ -75,6 +76,12 @@ class Candidate(Strict):
     name: Name
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     image: str | None = None
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _its_own(cls, value: dict[str, Any]) -> dict[str, Any]:
+        check_hyperparameters(value)
+        return value
 
 
 class Training(Instances):

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import read_platform
 from retraining.dataset.log import (
@@ -15,6 +17,7 @@ from retraining.dataset.log import (
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
+from retraining.settings.run_parameters import check_run_parameters
 from retraining.telling.outcomes import Outcomes
 
 
@@ -61,6 +64,13 @@ class TaskBodies:
     def notify_failure(self, context: Any) -> None:
         """Tell the topic that a run failed or refused its data; the DAG's failure callback."""
         self.outcomes.tell_failure(context)
+
+    def _check_parameters(self, params: Mapping[str, Any]) -> None:
+        """Fail for good when the run was given what its form does not have."""
+        try:
+            check_run_parameters(params)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from error
 
     def _policy(self, params: Mapping[str, Any]) -> Any:
         threshold = params.get("rmse_threshold")

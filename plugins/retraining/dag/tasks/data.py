@@ -41,6 +41,7 @@ class DataTasks(TaskBodies):
 
     def look_for_work(self, context: Any) -> tuple[str | None, float | None]:
         """Return the reason to run, if any, and how many seconds unsettled files still need."""
+        self._check_parameters(context["params"])
         state, landed = self._dataset.read(), self._landed()
         settle = self.platform.settle_seconds
         known = state.known_files()
@@ -61,6 +62,7 @@ class DataTasks(TaskBodies):
 
     def claim_new_data(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Fix what this run does: files, code, dataset version, champion. Uploads the code and the merge's manifest."""
+        self._check_parameters(params)
         config, bucket = self.config, self.platform.bucket
         dataset = self._dataset
         state = dataset.read()
