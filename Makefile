@@ -14,7 +14,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -129,6 +129,9 @@ bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with p
 
 bench-etl: setup-dev  ## merge time against history, the published method and DuckDB
 	$(DEV)/python benchmarks/bench_etl.py $(ARGS)
+
+bench-landing: setup  ## what 10 new files cost to sense and crawl over landing zones of 10, 1,000 and 20,000 files
+	$(VENVS)/airflow/bin/python benchmarks/bench_landing.py $(ARGS)
 
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
 	$(DEV)/python benchmarks/bench_lambda.py $(ARGS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.dataset.log import LogState, manifest_entries
+from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs.plan import Champion, RunPlan, work_digest
 from retraining.sdk.context import SdkContext
 from retraining.settings.model_config import Candidate, ModelConfig

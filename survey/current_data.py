@@ -12,7 +12,8 @@ from local_stack.surveys import split_surveys
 from retraining.aws.clients import client
 from retraining.aws.naming import digest
 from retraining.aws.platform_parameter import UnreachableError, reach_platform
-from retraining.dataset.log import DatasetLog, LogState
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.state import LogState
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from survey.generator.contract import Contract, csv_cells

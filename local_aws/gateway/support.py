@@ -47,7 +47,7 @@ OWN: dict[str, dict[str, Support]] = {
             StartCrawler StopCrawler GetCrawler GetCrawlers GetCrawlerMetrics
             StartJobRun GetJobRun GetJobRuns BatchStopJobRun
         """,
-        recorded="ListCrawlers DeleteCrawler ListJobs",
+        recorded="ListCrawlers UpdateCrawler DeleteCrawler ListJobs",
     ),
 }
 
@@ -65,7 +65,7 @@ MINISTACK: dict[str, dict[str, Support]] = {
             CreateDatabase GetDatabases DeleteDatabase
             CreateTable GetTable GetTables UpdateTable DeleteTable
             BatchCreatePartition GetPartitions
-            CreateJob GetJob GetJobs DeleteJob CreateCrawler UpdateCrawler
+            CreateJob GetJob GetJobs DeleteJob CreateCrawler
         """,
     ),
     "iam": _table(recorded="SimulatePrincipalPolicy"),

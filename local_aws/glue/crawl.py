@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 from botocore.exceptions import ClientError
 
-from local_aws.glue.crawl_tables import columns_of, table_input, tables_of
+from local_aws.glue.crawl_tables import TABLE_INPUT, columns_of, is_below, name_of_namesake, table_input, tables_of
 from local_aws.glue.schema import SAMPLE_BYTES, Column, CsvClassifier, FileSchema, decompress, infer_csv
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
@@ -60,14 +61,37 @@ class Crawl:
             raise JobError("the crawler names no database")
         classifier = self._classifier(crawler.get("Classifiers", []))
         counts = {"TablesCreated": 0, "TablesUpdated": 0}
-        for target in targets:
-            uri = target["Path"] if "://" in target["Path"] else f"s3://{target['Path']}"
+        written: set[str] = set()
+        uris = [target["Path"] if "://" in target["Path"] else f"s3://{target['Path']}" for target in targets]
+        for uri, target in zip(uris, targets, strict=True):
             files = self._sample(uri, target.get("Exclusions", []), classifier, stop)
             for name, members, is_only in tables_of(uri, files):
-                action = self._write_table(crawler, database, uri, name, members, is_only)
+                full_name, action = self._write_table(crawler, database, uri, name, members, is_only)
+                written.add(full_name)
                 if action:
                     counts[action] += 1
-        return counts
+        return counts | {"TablesDeleted": self._retire(crawler, database, uris, written)}
+
+    def _retire(self, crawler: Document, database: str, uris: Sequence[str], written: set[str]) -> int:
+        """Mark, delete or leave the crawler's tables below the targets whose files are gone; return how many were deleted."""
+        behaviour = crawler.get("SchemaChangePolicy", {}).get("DeleteBehavior", "DEPRECATE_IN_DATABASE")
+        if behaviour == "LOG":
+            return 0
+        deleted = 0
+        for table in self._clients.catalog.get_tables(DatabaseName=database)["TableList"]:
+            parameters = table.get("Parameters", {})
+            location = table["StorageDescriptor"].get("Location", "")
+            mine = parameters.get("UPDATED_BY_CRAWLER") == crawler["Name"] and table["Name"] not in written
+            if not mine or not any(is_below(location, uri) for uri in uris):
+                continue
+            if behaviour == "DELETE_FROM_DATABASE":
+                self._clients.catalog.delete_table(DatabaseName=database, Name=table["Name"])
+                deleted += 1
+            elif "DEPRECATED_BY_CRAWLER" not in parameters:
+                marked = {key: value for key, value in table.items() if key in TABLE_INPUT}
+                marked["Parameters"] = {**parameters, "DEPRECATED_BY_CRAWLER": str(int(time.time() * 1000))}
+                self._clients.catalog.update_table(DatabaseName=database, TableInput=marked)
+        return deleted
 
     def _classifier(self, names: Sequence[str]) -> CsvClassifier | None:
         for name in names:
@@ -96,6 +120,7 @@ class Crawl:
 
     def _sampled_objects(self, bucket: str, prefix: str, exclusions: Sequence[str]) -> list[Document]:
         items = S3Files(self._clients.s3).keys(bucket, prefix)
+        items = [item for item in items if item["Key"] == prefix] or items  # a target may be a single file
         chosen = [
             item
             for item in items
@@ -132,28 +157,35 @@ class Crawl:
         name: str,
         members: list[tuple[Document, FileSchema]],
         only: bool,
-    ) -> str | None:
-        """Create or update one catalog table; return which count that adds to."""
-        full_name = crawler.get("TablePrefix", "") + name
+    ) -> tuple[str, str | None]:
+        """Create or update one catalog table; return its name and which count that adds to."""
         bucket, prefix = parse_s3_uri(uri)
         location = uri if only else f"s3://{bucket}/{members[0][0]['Key']}"
+        full_name = crawler.get("TablePrefix", "") + name
+        catalog, existing = self._clients.catalog, self._table(database, full_name)
+        if existing is not None and existing["StorageDescriptor"].get("Location") != location:
+            full_name = name_of_namesake(full_name, location)
+            existing = self._table(database, full_name)
         table = table_input(full_name, location, prefix, crawler["Name"], members)
-        catalog = self._clients.catalog
-        try:
-            existing = catalog.get_table(DatabaseName=database, Name=full_name)["Table"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "EntityNotFoundException":
-                raise
+        if existing is None:
             try:
                 catalog.create_table(DatabaseName=database, TableInput=table)
             except ClientError as problem:
                 raise JobError(f"table {database}.{full_name}: {problem.response['Error']['Message']}") from problem
-            return "TablesCreated"
+            return full_name, "TablesCreated"
         if crawler.get("SchemaChangePolicy", {}).get("UpdateBehavior") == "LOG":
-            return None
+            return full_name, None
         changed = columns_of(existing) != columns_of(table) or existing.get("PartitionKeys") != table["PartitionKeys"]
         catalog.update_table(DatabaseName=database, TableInput=table)
-        return "TablesUpdated" if changed else None
+        return full_name, "TablesUpdated" if changed else None
+
+    def _table(self, database: str, name: str) -> Document | None:
+        try:
+            return dict(self._clients.catalog.get_table(DatabaseName=database, Name=name)["Table"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "EntityNotFoundException":
+                raise
+            return None
 
 
 def _parquet_schema(body: bytes, key: str) -> FileSchema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,25 @@ from local_aws.shared.sandbox import parse_s3_uri
 
 Document = dict[str, Any]
 
+TABLE_INPUT = frozenset(
+    {"Name", "Description", "Owner", "Retention", "StorageDescriptor", "PartitionKeys", "TableType", "Parameters"}
+)
+"""Members of a table that UpdateTable takes back."""
+
 
 def columns_of(table: Document) -> list[tuple[str, str]]:
     """Return (name, type) of each column of a table."""
     return [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]]
+
+
+def is_below(location: str, target: str) -> bool:
+    """Return whether a table's location is a crawler's target or lies below it."""
+    return location.rstrip("/") == target.rstrip("/") or location.startswith(target.rstrip("/") + "/")
+
+
+def name_of_namesake(name: str, location: str) -> str:
+    """Return the name of a table whose own name another location has: a digest of the location makes it unique, as in Glue."""
+    return f"{name}_{hashlib.md5(location.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def tables_of(

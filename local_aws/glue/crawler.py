@@ -79,6 +79,15 @@ class Crawlers:
         names = [crawler["Name"] for crawler in self._clients.catalog.get_crawlers()["Crawlers"]]
         return page_of(names, params, "CrawlerNames", default_size=100)
 
+    def update(self, params: Document) -> Document:
+        """Change the definition of a crawler that does not run."""
+        crawler = self._definition(params["Name"])
+        with self._lock:
+            if self._state(crawler).get("State", "READY") != "READY":
+                raise ServiceError("CrawlerRunningException", f"Crawler with name {params['Name']} is running")
+            self._clients.catalog.update_crawler(**params)
+        return {}
+
     def delete(self, params: Document) -> Document:
         """Remove a crawler that does not run."""
         crawler = self._definition(params["Name"])
@@ -107,7 +116,7 @@ class Crawlers:
                     "MedianRuntimeSeconds": runtimes[len(runtimes) // 2] if runtimes else 0.0,
                     "TablesCreated": state.get("TablesCreated", 0),
                     "TablesUpdated": state.get("TablesUpdated", 0),
-                    "TablesDeleted": 0,
+                    "TablesDeleted": state.get("TablesDeleted", 0),
                 }
             )
         return page_of(metrics, params, "CrawlerMetricsList", default_size=100)

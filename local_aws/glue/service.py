@@ -31,6 +31,7 @@ class Glue:
             "GetCrawler": self.crawlers.get,
             "GetCrawlers": self.crawlers.get_all,
             "ListCrawlers": self.crawlers.list_names,
+            "UpdateCrawler": self.crawlers.update,
             "DeleteCrawler": self.crawlers.delete,
             "GetCrawlerMetrics": self.crawlers.metrics,
             "ListJobs": self.runs.list_jobs,

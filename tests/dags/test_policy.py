@@ -116,9 +116,20 @@ def test_a_job_may_wait_longer_than_the_job_itself_may_run(dags):
 def test_the_ids_of_the_published_workflow_are_kept_in_order(dags):
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
     assert set(PUBLISHED_IDS) <= set(dag.task_ids)
-    spine = [task_id for task_id in PUBLISHED_IDS if task_id not in ("approved", "rejected")]
-    for earlier, later in itertools.pairwise(spine):
-        assert earlier in dag.get_task(later).get_flat_relative_ids(upstream=True), (earlier, later)
+    for merge in ("crawl_data", "preprocess_data"):  # side by side
+        spine = [
+            name for name in PUBLISHED_IDS if name not in {"crawl_data", "preprocess_data", "approved", "rejected"}
+        ]
+        spine.insert(1, merge)
+        for earlier, later in itertools.pairwise(spine):
+            assert earlier in dag.get_task(later).get_flat_relative_ids(upstream=True), (earlier, later)
+
+
+def test_no_end_of_the_crawl_holds_up_the_run(dags):
+    for dag in (dag for dag in dags if dag.dag_id.endswith("_retraining")):
+        assert dag.get_task("crawl_data").downstream_task_ids == {"after_crawl"}
+        assert dag.get_task("after_crawl").trigger_rule == "all_done"
+        assert dag.get_task("check_data_quality").upstream_task_ids == {"after_crawl", "preprocess_data"}
 
 
 def test_a_run_without_new_data_is_skipped_to_its_end_and_both_branches_meet(dags):

@@ -16,7 +16,9 @@ from local_account import ENVIRONMENTS, Account, wait_for
 from deploy import data_platform
 from retraining.aws.documents import put_json
 from retraining.aws.platform_parameter import read_platform
-from retraining.dataset.log import DatasetLog, FileRecord, LogState, Output, Version, manifest_entries
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.records import FileRecord, Output, Version
+from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
 from retraining.jobs.kinds import JOB_KINDS

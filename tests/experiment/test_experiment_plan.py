@@ -14,7 +14,8 @@ from experiment.plan import (
     manifest_uris,
 )
 from retraining.aws.naming import job_name
-from retraining.dataset.log import LogState, Output, Version
+from retraining.dataset.records import Output, Version
+from retraining.dataset.state import LogState
 from retraining.jobs.plan import Champion
 from retraining.sdk.context import training_context
 from retraining.settings.model_config import Name, load_model_config

@@ -9,7 +9,7 @@ from typing import Any
 
 from local_account import BUCKET, IMAGE, ROLE, TIMES, archive, s3_output, variant
 
-from retraining.dataset.log import FileRecord, Output, Version
+from retraining.dataset.records import FileRecord, Output, Version
 from retraining.sdk.context import SdkContext
 
 SDK_JOBS = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone" / "sdk_jobs.py"

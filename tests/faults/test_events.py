@@ -11,7 +11,7 @@ from task_runs import Run, rebuilt, wait_until
 
 from retraining.dag.triggers import NewDataTrigger
 from retraining.dataset.landing_zone import LandedFile, age_in_seconds, split_settled
-from retraining.dataset.log import FileRecord
+from retraining.dataset.records import FileRecord
 
 pytestmark = pytest.mark.faults_fast
 

@@ -12,7 +12,8 @@ from task_runs import deferral_of, event_of, job_operator, rebuilt, run_operator
 
 from retraining.aws.clients import client
 from retraining.dag.triggers import JobTrigger
-from retraining.dataset.log import DatasetLog, FileRecord
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.records import FileRecord
 from retraining.jobs import leftovers
 from retraining.jobs.glue_job_run import GlueJobRun
 from retraining.jobs.job import Asker, JobStatus, Submitted

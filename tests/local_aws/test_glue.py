@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from botocore.exceptions import ClientError
@@ -160,6 +161,42 @@ def test_a_crawl_writes_the_schema_of_the_files(account: Account) -> None:
     }
     metrics = account.glue.get_crawler_metrics(CrawlerNameList=["survey"])["CrawlerMetricsList"][0]
     assert (metrics["TablesCreated"], metrics["TablesUpdated"]) == (1, 1)
+
+
+def test_a_target_may_be_a_single_file_and_namesakes_get_tables_of_their_own(account: Account) -> None:
+    account.put("single/a.csv", "x,y\n1,2\n")
+    account.put("single/a.csv.bak", "p,q\n1,2\n")
+    account.put("single/2/a.csv", "u,v\n1,2\n")
+    crawl(account, "single", f"s3://{BUCKET}/single/a.csv")
+    assert tables(account, "single") == {"a_csv": [("x", "bigint"), ("y", "bigint")]}
+    account.glue.update_crawler(Name="single", Targets={"S3Targets": [{"Path": f"s3://{BUCKET}/single/2/a.csv"}]})
+    recrawl(account, "single")
+    found = tables(account, "single")
+    assert found.pop("a_csv")
+    [(name, columns)] = found.items()
+    assert re.fullmatch(r"a_csv_[0-9a-f]{32}", name)
+    assert columns == [("u", "bigint"), ("v", "bigint")]
+
+
+@pytest.mark.parametrize("behaviour", ["DEPRECATE_IN_DATABASE", "DELETE_FROM_DATABASE", "LOG"])
+def test_what_becomes_of_the_table_of_a_vanished_file(account: Account, behaviour: str) -> None:
+    name = f"vanished_{behaviour.lower()}"
+    policy = {"UpdateBehavior": "UPDATE_IN_DATABASE", "DeleteBehavior": behaviour}
+    account.put(f"{name}/new/a.csv", "x,y\n1,2\n")
+    account.put(f"{name}/new/odd.csv", "0.1,0.2,0.3\n0.3,0.4,0.5\n")
+    crawl(account, name, f"s3://{BUCKET}/{name}/new/", SchemaChangePolicy=policy)
+    assert set(tables(account, name)) == {"new", "new_odd_csv"}
+    account.s3.delete_object(Bucket=BUCKET, Key=f"{name}/new/odd.csv")
+    recrawl(account, name)
+    found = account.glue.get_tables(DatabaseName=name)["TableList"]
+    marked = {table["Name"]: "DEPRECATED_BY_CRAWLER" in table["Parameters"] for table in found}
+    expected = {"DEPRECATE_IN_DATABASE": {"new": False, "new_odd_csv": True}, "DELETE_FROM_DATABASE": {"new": False}}
+    assert marked == expected.get(behaviour, {"new": False, "new_odd_csv": False})
+    if behaviour == "DEPRECATE_IN_DATABASE":
+        account.put(f"{name}/new/odd.csv", "0.1,0.2,0.3\n0.3,0.4,0.5\n")
+        recrawl(account, name)
+        back = account.glue.get_table(DatabaseName=name, Name="new_odd_csv")["Table"]
+        assert "DEPRECATED_BY_CRAWLER" not in back["Parameters"]
 
 
 def test_a_crawl_without_its_database_fails_with_the_reason(account: Account) -> None:

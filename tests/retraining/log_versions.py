@@ -1,6 +1,6 @@
 """Versions of a dataset log for tests."""
 
-from retraining.dataset.log import FileRecord, Output, Version
+from retraining.dataset.records import FileRecord, Output, Version
 
 
 def make_version(number: int, *, rows: int = 10, files: tuple[FileRecord, ...] = ()) -> Version:

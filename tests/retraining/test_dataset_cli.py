@@ -4,9 +4,13 @@ import uuid
 
 import pytest
 
-from retraining.command.dataset import version_details, version_table
-from retraining.dataset.log import DatasetLog, FileRecord, LogState, Output, TrainedNote, Version
+from retraining.command.dataset_views import version_details, version_table
+from retraining.dataset.landing_zone import with_versions
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.records import FileRecord, Output, TrainedNote, Version
+from retraining.dataset.state import LogState
 from retraining.dataset.verify import verify
+from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed
 
 LINES = {"train": [b"9,M,0.5", b"7,F,0.4"], "validation": [b"8,I,0.3"], "test": [b"6,I,0.2"]}
 
@@ -15,8 +19,8 @@ LINES = {"train": [b"9,M,0.5", b"7,F,0.4"], "validation": [b"8,I,0.3"], "test": 
 def dataset(account, bucket):
     """A log with one version whose objects are all there; returns the prefix."""
     prefix = f"model-{uuid.uuid4().hex[:8]}/"
-    put(account, bucket, f"{prefix}new/a.csv", b"landed")
-    commit(account, bucket, prefix, 1, LINES, f"{prefix}new/a.csv")
+    landed = put(account, bucket, f"{prefix}new/a.csv", b"landed")
+    commit(account, bucket, prefix, 1, LINES, landed)
     return prefix
 
 
@@ -25,7 +29,7 @@ def put(account, bucket, key, body):
     return Output(key=key, size=len(body), etag=tag)
 
 
-def commit(account, bucket, prefix, number, lines, landed):
+def commit(account, bucket, prefix, number, lines, landed, version_id=None):
     root = f"{prefix}dataset/training/batch=b{number}/"
     training = {
         split: (put(account, bucket, f"{root}split={split}/part-00000.csv", b"\n".join(rows) + b"\n"),)
@@ -37,7 +41,7 @@ def commit(account, bucket, prefix, number, lines, landed):
         version=number,
         batch=f"b{number}",
         created_at="2026-01-01T00:00:00+00:00",
-        files=(FileRecord(key=landed, etag="e", size=6),),
+        files=(FileRecord(key=landed.key, etag=landed.etag, size=6, version_id=version_id),),
         rows={"rows_new": count + 1, "rows_accepted": count, "rows_duplicate": 1, "rows_quarantined": 0},
         rows_by_split={split: len(rows) for split, rows in lines.items()},
         training=training,
@@ -63,6 +67,7 @@ def test_a_whole_dataset_has_no_mismatch(account, bucket, dataset):
         ("dataset/training/batch=b1/split=test/part-00000.csv", b"6,I,0.3\n", "has other content"),
         ("dataset/training/batch=b1/split=test/part-00000.csv", b"6,I,0.2\n7,I,0.1\n", "split test holds 2 rows"),
         ("new/a.csv", None, "gone from the landing zone"),
+        ("new/a.csv", b"other rows", "was overwritten in the landing zone"),
     ],
 )
 def test_what_was_changed_behind_the_logs_back_is_found(account, bucket, dataset, name, body, words):
@@ -73,8 +78,34 @@ def test_what_was_changed_behind_the_logs_back_is_found(account, bucket, dataset
     assert any(words in line for line in problems(account, bucket, dataset))
 
 
+def test_an_overwritten_file_whose_version_is_on_record_is_no_mismatch(account):
+    bucket, prefix = f"versioned-{uuid.uuid4().hex[:8]}", "m/"
+    account.s3.create_bucket(Bucket=bucket)
+    account.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    landed = put(account, bucket, "m/new/a.csv", b"landed")
+    [known] = with_versions(account.s3, bucket, [FileRecord(key=landed.key, etag=landed.etag, size=6)])
+    commit(account, bucket, prefix, 1, LINES, landed, known.version_id)
+    account.s3.put_object(Bucket=bucket, Key="m/new/a.csv", Body=b"other rows")
+    assert problems(account, bucket, prefix) == []
+    [entry] = as_landed(account.s3, bucket, [known.model_dump()], "m/rebuilt/landed/")
+    assert entry["key"] == f"m/rebuilt/landed/{known.version_id}/m/new/a.csv"
+    assert account.s3.get_object(Bucket=bucket, Key=entry["key"])["Body"].read() == b"landed"
+    account.s3.delete_object(Bucket=bucket, Key="m/new/a.csv", VersionId=known.version_id)
+    assert ["no version of it" in line for line in problems(account, bucket, prefix)] == [True]
+    with pytest.raises(MergeAgainError, match="upload it again"):
+        as_landed(account.s3, bucket, [known.model_dump()], "m/rebuilt/landed/")
+
+
+def test_a_file_that_changed_since_it_was_listed_waits(account, bucket):
+    old = put(account, bucket, "m/new/changing.csv", b"a")
+    put(account, bucket, "m/new/changing.csv", b"b")
+    listed = [FileRecord(key=old.key, etag=old.etag, size=1), FileRecord(key="m/new/gone.csv", etag="e", size=1)]
+    assert with_versions(account.s3, bucket, listed) == []
+
+
 def test_a_row_in_two_versions_or_splits_is_found(account, bucket, dataset):
-    commit(account, bucket, dataset, 2, {"train": [b"6,I,0.2"], "validation": [], "test": []}, f"{dataset}new/a.csv")
+    landed = put(account, bucket, f"{dataset}new/b.csv", b"landed again")
+    commit(account, bucket, dataset, 2, {"train": [b"6,I,0.2"], "validation": [], "test": []}, landed)
     [line] = problems(account, bucket, dataset)
     assert "split=test/part-00000.csv already: 6,I,0.2" in line
 
@@ -91,7 +122,7 @@ def test_the_table_tells_rows_per_split_and_who_trained(account, bucket, dataset
     log = DatasetLog(account.s3, bucket, dataset)
     log.note_trained(TrainedNote(version=1, run_key="v1-key", decision="approved", model_package="arn:p/1"))
     head, row, footer = version_table(log.read(), log.trained_notes()).splitlines()
-    cells = dict(zip(head.split(), row.split(maxsplit=12), strict=True))
+    cells = dict(zip(head.split(), row.split(maxsplit=13), strict=True))
     assert (cells["train"], cells["valid"], cells["test"], cells["duplicate"]) == ("2", "1", "1", "1")
     assert cells["judged"] == "v1-key approved"
     assert footer == "rows in all: train 2, validation 1, test 1"

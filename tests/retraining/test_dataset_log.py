@@ -1,5 +1,6 @@
 """The dataset log against real S3 semantics: conditional puts of a running local_aws."""
 
+import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,18 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_versions import make_version
 
-from retraining.dataset.log import (
-    CHECKPOINT_EVERY,
-    DatasetLog,
-    FileRecord,
-    LogState,
-    Refusal,
-    TrainedNote,
-    VersionConflictError,
-    batch_digest,
-    manifest_entries,
-    new_files,
-)
+from retraining.dataset.log import CHECKPOINT_EVERY, DatasetLog, VersionConflictError
+from retraining.dataset.records import IGNORED, REFUSED, FileRecord, FileVerdict, Judgement, TrainedNote
+from retraining.dataset.state import LogState, batch_digest, manifest_entries, new_files
 
 RECORDS = st.lists(
     st.builds(
@@ -88,17 +80,90 @@ def test_a_gap_in_the_log_is_never_read_over(log):
         log.read()
 
 
+BAD = FileVerdict(key="m/new/bad.csv", etag="e", size=1, outcome=REFUSED, reason="tabs", rows=9, quarantined=9)
+AS_LANDED = FileRecord(key=BAD.key, etag=BAD.etag, size=BAD.size)
+
+
+def refused_again(log, file):
+    """Judge a released file as the next run would, with the same result; returns its batch."""
+    batch = batch_digest([file], {}, {}, [])
+    verdict = BAD.model_copy(update={"attempt": file.attempt, "beyond_budget": file.beyond_budget})
+    log.judge(Judgement(batch=batch, created_at="later", files=(verdict,)))
+    return batch
+
+
 def test_refused_files_are_not_new_until_they_are_released(log):
-    file = FileRecord(key="m/new/bad.csv", etag="e", size=1)
-    log.refuse(Refusal(batch="b1", created_at="now", files=(file,), rows={}, reason="too many bad rows"))
-    assert new_files([file], log.read()) == []
-    log.release("b1", who="operator", why="the contract was wrong")
-    assert new_files([file], log.read()) == [file]
+    log.judge(Judgement(batch="b1", created_at="now", files=(BAD,)))
+    assert new_files([AS_LANDED], log.read()) == []
+    [lifted] = log.release("b1", who="operator", why="the contract was wrong")
+    assert (lifted.batch, lifted.file) == ("b1", BAD)
+    [again] = new_files([AS_LANDED], log.read())
+    assert (again.identity, again.attempt, again.beyond_budget) == (AS_LANDED.identity, 1, False)
 
 
-def test_releasing_what_was_not_refused_is_an_error(log):
-    with pytest.raises(LookupError, match="not among the refused"):
+def test_a_file_that_is_refused_again_is_listed_again_and_can_be_released_again(log):
+    log.judge(Judgement(batch="b1", created_at="now", files=(BAD,)))
+    for attempt, accept in ((1, False), (2, True)):
+        log.release(BAD.key, who="operator", why="a try", accept=accept)
+        state = log.read()
+        assert state.refused_files == []
+        [again] = new_files([AS_LANDED], state)
+        assert (again.attempt, again.beyond_budget) == (attempt, accept)
+        batch = refused_again(log, again)
+        assert [judged.batch for judged in log.read().refused_files] == [batch]
+        assert new_files([AS_LANDED], log.read()) == []
+    assert [(release.who, release.why, release.accept) for release in log.read().releases] == [
+        ("operator", "a try", False),
+        ("operator", "a try", True),
+    ]
+
+
+def test_a_release_names_a_file_with_or_without_the_models_prefix(account, bucket):
+    log = DatasetLog(account.s3, bucket, "m/")
+    other = BAD.model_copy(update={"key": "m/new/other.csv"})
+    log.judge(Judgement(batch="b2", created_at="now", files=(BAD, other)))
+    log.release("new/bad.csv", who="operator", why="")
+    assert [judged.file.key for judged in log.read().refused_files] == ["m/new/other.csv"]
+
+
+def test_refused_and_ignored_files_of_a_version_are_known_and_no_rows_of_it(log):
+    marker = BAD.model_copy(update={"key": "m/new/_SUCCESS", "outcome": IGNORED})
+    version = make_version(1)
+    log.commit(version.model_copy(update={"left_out": (BAD, marker)}))
+    state = log.read()
+    assert {BAD.identity, marker.identity} < state.known_files()
+    assert [judged.file.key for judged in state.refused_files] == [BAD.key]
+    assert state.versions[0].files == version.files
+
+
+def test_releasing_what_was_not_refused_is_an_error_that_names_what_is(log):
+    with pytest.raises(LookupError, match="no file is refused"):
         log.release("b1", who="operator", why="")
+    log.judge(Judgement(batch="b1", created_at="now", files=(BAD,)))
+    with pytest.raises(LookupError, match=r"refused are m/new/bad\.csv"):
+        log.release("b2", who="operator", why="")
+
+
+def test_what_a_newer_library_wrote_is_read(account, bucket):
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    document = {**make_version(1).model_dump(mode="json"), "schema_version": 2, "moon": "full"}
+    document["files"][0]["colour"] = "blue"
+    account.s3.put_object(Bucket=bucket, Key=f"{prefix}dataset/log/000001.json", Body=json.dumps(document).encode())
+    log = DatasetLog(account.s3, bucket, prefix)
+    assert (log.read().latest, log.read().versions[0].schema_version) == (1, 2)
+
+
+def test_a_version_that_starts_anew_leaves_the_batches_before_it_to_earlier_versions(log):
+    for number in (1, 2, 3, 4):
+        log.commit(make_version(number, rows=number).model_copy(update={"starts_anew": number == 3}))
+    state = log.read()
+    assert state.batches == tuple(make_version(number).batch for number in (3, 4))
+    assert state.rows_by_split()["train"] == 7
+    assert state.at(2).batches == tuple(make_version(number).batch for number in (1, 2))
+    assert [output.key for output in state.at(2).training_objects("train")] == [
+        make_version(number).training["train"][0].key for number in (1, 2)
+    ]
+    assert make_version(1).files[0].identity not in state.known_files()
 
 
 def test_a_version_asks_for_training_until_a_run_has_judged_it(log):
@@ -141,12 +206,14 @@ def test_the_address_of_a_batch_depends_on_all_that_makes_its_rows():
         batch_digest([file], {"target": "rings"}, {}, []),
         batch_digest([file], {}, {"test": 5}, []),
         batch_digest([file], {}, {}, ["earlier"]),
+        batch_digest([file.model_copy(update={"attempt": 1})], {}, {}, []),
+        batch_digest([file.model_copy(update={"beyond_budget": True})], {}, {}, []),
     ]
     assert len(set(addresses)) == len(addresses)
 
 
 def test_an_earlier_state_is_the_log_as_it_was():
-    state = LogState(tuple(make_version(number) for number in range(1, 4)), (), frozenset({1, 3}))
+    state = LogState(tuple(make_version(number) for number in range(1, 4)), trained=frozenset({1, 3}))
     assert state.at(2).batches == state.batches[:2]
     assert state.at(2).trained == {1}
     with pytest.raises(LookupError, match="versions 1 to 3"):

@@ -5,10 +5,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from serving_stage import Run, Stage
 
-from retraining.dag.tasks.data import DataRefusedError
+from retraining.dag.tasks.commit import DataRefusedError
 from retraining.serving import registry
 from retraining.telling.outcomes import Outcome, body, subject
 
@@ -95,26 +95,68 @@ def test_a_cleared_run_tells_again_and_not_with_the_old_reason(stage):
     assert "the first reason" not in second["Message"]
 
 
+BATCH = "b" * 16
+
+
+def merged_batch(stage: Stage, **outcomes: str) -> dict:
+    """A plan whose batch was merged; its files a.csv, b.csv and so on came to these outcomes."""
+    root, prefix = f"s3://{stage.bucket}/{stage.name}/", f"{stage.name}/new/"
+    files = [{"key": f"{prefix}{name}.csv", "etag": "e", "size": 1, "version_id": None} for name in outcomes]
+    manifest = {"files": files, "report": f"{root}batches/{BATCH}/etl_report.json", "quarantine": f"{root}quarantine/"}
+    stage.put(f"batches/{BATCH}/manifest.json", {**manifest, "contract": {"columns": []}, "split": {}})
+    told = [
+        {
+            "key": file["key"],
+            "etag": "e",
+            "outcome": outcome,
+            "rows": 100,
+            "accepted": 0,
+            "duplicate": 80,
+            "quarantined": 20,
+            "reasons": {"height: not above 0": 20},
+            "reason": "20 of 100 rows break the contract, height: not above 0 (20)" if outcome == "refused" else None,
+            "remedy": "Look at the unit." if outcome == "refused" else None,
+        }
+        for file, outcome in zip(files, outcomes.values(), strict=True)
+    ]
+    rows = {"rows_new": 100, "rows_accepted": 0, "rows_duplicate": 80, "rows_quarantined": 20}
+    splits = {"train": 0, "validation": 0, "test": 0}
+    stage.put(f"batches/{BATCH}/etl_report.json", {**rows, "rows_by_split": splits, "files": told, "reasons": {}})
+    return stage.plan("v1") | {"batch": BATCH, "files": len(files)}
+
+
 @pytest.mark.local_aws
 def test_refused_data_is_one_message_and_not_also_a_failure(stage):
-    batch = "b" * 16
-    plan = stage.plan("v1") | {"batch": batch, "files": 1}
-    root = f"s3://{stage.bucket}/{stage.name}/"
-    file = {"key": f"{stage.name}/new/a.csv", "etag": "e", "size": 1, "version_id": None, "source": "survey"}
-    stage.put(
-        f"batches/{batch}/manifest.json",
-        {"files": [file], "report": f"{root}batches/{batch}/etl_report.json", "quarantine": f"{root}quarantine/"},
-    )
-    rows = {"rows_new": 100, "rows_accepted": 80, "rows_duplicate": 0, "rows_quarantined": 20}
-    stage.put(f"batches/{batch}/etl_report.json", {**rows, "over_budget": True, "reasons": {"height: not above 0": 20}})
+    plan = merged_batch(stage, a="refused", b="ignored")
     with pytest.raises(DataRefusedError) as caught:
-        stage.steps.check_data_quality(plan, {})
+        stage.steps.check_data_quality(plan, {}, RUN)
     assert stage.mail() == []
     failed(stage, caught.value, task="check_data_quality")
     [letter] = stage.mail()
     assert letter["Subject"] == f"{stage.name}: data refused"
-    for words in ("20 of 100 rows (20.0%)", "height: not above 0 (20)", f"quarantine/batch={batch}/"):
+    for words in ("1 file is refused", "20 of 100 rows", "Look at the unit.", f"quarantine/batch={BATCH}/", "--why"):
         assert words in letter["Message"], words
+    assert [judged.file.key for judged in stage.steps._dataset.read().refused_files] == [f"{stage.name}/new/a.csv"]
+
+
+@pytest.mark.local_aws
+def test_files_that_are_all_ignored_refuse_nothing(stage):
+    with pytest.raises(AirflowSkipException, match="markers and leftovers"):
+        stage.steps.check_data_quality(merged_batch(stage, a="ignored"), {}, RUN)
+    assert (f"{stage.name}/new/a.csv", "e") in stage.steps._dataset.read().known_files()
+
+
+@pytest.mark.local_aws
+def test_a_refused_file_beside_good_ones_that_add_no_row_is_told(stage):
+    plan = merged_batch(stage, a="refused", b="merged")
+    with pytest.raises(AirflowSkipException, match="add no row"):
+        stage.steps.check_data_quality(plan, {}, RUN)
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: no new rows"
+    assert f"Refused: {stage.name}/new/a.csv: 20 of 100 rows" in letter["Message"]
+    [version] = stage.steps._dataset.read().versions
+    assert [file.key for file in version.files] == [f"{stage.name}/new/b.csv"]
+    assert [file.key for file in version.left_out] == [f"{stage.name}/new/a.csv"]
 
 
 ROWS = "row,truth,challenger,champion,group\n1,8.0,9.0,10.0,M\n2,9.0,9.5,,F\n"
@@ -144,11 +186,18 @@ def publish(stage: Stage, run: Run = RUN, promote: bool = True, verified: bool =
     served = {"endpoint": stage.name, "config": "c1", "smoke": {}, "pruned": []}
     return stage.steps.publish_report(
         plan=stage.plan("v1"),
-        dataset={"version": 1, "rows": rows, "rows_by_split": {"train": 80, "validation": 15, "test": 5}},
+        dataset={
+            "version": 1,
+            "rows": rows,
+            "rows_by_split": {"train": 80, "validation": 15, "test": 5},
+            "refused": ["m/new/a.csv: tabs"],
+            "files_refused": 1,
+        },
         trained=trained,
         evaluated={"name": "evaluate-1"},
         analysis=analysis,
         decision=decision,
+        crawled={"warning": "the crawler is away"},
         params=params,
         registered=package if verified else None,
         rejected=None if promote else package,
@@ -163,9 +212,11 @@ def test_a_promoted_model_is_reported_and_told_once(stage):
     publish(stage)  # the task, retried
     [letter] = stage.mail()
     assert letter["Subject"] == f"{stage.name}: promoted"
-    for words in ("So it is.", "0.7900", summary["report"], "console.aws.amazon.com/s3/object", "/endpoints/"):
+    refusal = "Refused: m/new/a.csv: tabs\nSo it is."
+    for words in (refusal, "0.7900", summary["report"], "console.aws.amazon.com/s3/object", "/endpoints/"):
         assert words in letter["Message"], words
     page = stage.account.read(summary["report"]).decode()
+    assert page.index("m/new/a.csv: tabs") < page.index("RMSE of the challenger")
     assert summary["report"].endswith("/runs/v1/report.html")
     assert "train-v1" in page
     assert stage.account.s3.head_object(Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/report.html")[

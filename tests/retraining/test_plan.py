@@ -1,8 +1,9 @@
 import pytest
 from log_versions import make_version
 
-from retraining.dataset.log import FileRecord, LogState
-from retraining.jobs.plan import Champion, make_plan, merge_manifest
+from retraining.dataset.records import FileRecord, FileVerdict
+from retraining.dataset.state import LogState
+from retraining.jobs.plan import Champion, batch_manifest, make_plan
 
 STATE = LogState((make_version(1),))
 CHAMPION = Champion(
@@ -65,19 +66,28 @@ def test_no_data_at_all_says_where_to_put_it():
 
 
 def test_the_manifest_tells_the_merge_everything(config):
-    plan = plan_of()
-    file = FileRecord(key="abalone/new/a.csv", etag="e", size=3, source="synthetic")
-    manifest = merge_manifest(
-        plan=plan,
+    file = FileRecord(key="abalone/new/a.csv", etag="e", size=3, source="synthetic", version_id="v", attempt=1)
+    manifest = batch_manifest(
+        model="abalone",
+        batch="b2",
         bucket="b",
-        files=[file],
+        files=[file.model_dump(mode="json")],
+        ignored=[FileVerdict(key="abalone/new/_SUCCESS", etag="e", size=0, outcome="ignored")],
         contract=config.contract.model_dump(mode="json"),
         split={"train": 80},
         history=["b1"],
     )
-    assert manifest["files"] == [
-        {"key": "abalone/new/a.csv", "etag": "e", "size": 3, "version_id": None, "source": "synthetic"}
-    ]
+    [entry] = manifest["files"]
+    assert entry == {
+        "key": "abalone/new/a.csv",
+        "etag": "e",
+        "size": 3,
+        "version_id": "v",
+        "source": "synthetic",
+        "attempt": 1,
+        "beyond_budget": False,
+    }
+    assert [record["key"] for record in manifest["ignored"]] == ["abalone/new/_SUCCESS"]
     assert manifest["output"] == "s3://b/abalone/dataset/"
     assert manifest["report"] == "s3://b/abalone/batches/b2/etl_report.json"
     assert manifest["history"] == ["b1"]

@@ -99,7 +99,9 @@ def facts(**changes):
                     "accepted": 891,
                     "duplicate": 4,
                     "quarantined": 20,
-                    "refused": None,
+                    "outcome": "merged",
+                    "reason": None,
+                    "remedy": None,
                 },
                 {
                     "key": "abalone/new/a.csv",
@@ -107,7 +109,9 @@ def facts(**changes):
                     "accepted": 0,
                     "duplicate": 0,
                     "quarantined": 0,
-                    "refused": "no header",
+                    "outcome": "refused",
+                    "reason": "no header",
+                    "remedy": "Write one.",
                 },
             ],
         },
@@ -117,6 +121,20 @@ def facts(**changes):
         "created_at": "2026-05-04T03:02:01+00:00",
         **changes,
     }
+
+
+def test_refused_files_come_first_and_the_crawl_is_a_note():
+    summary = facts()["summary"] | {
+        "refused": ["abalone/new/a.csv: no header. Write one."],
+        "files_refused": 12,
+        "crawl": {"notes": ["a.csv: no column rings"]},
+    }
+    text = Outline(render(**facts(summary=summary))).text
+    order = [text.index(words) for words in ("12 refused files", "RMSE of the challenger", "a.csv: no column rings")]
+    assert order == sorted(order)
+    assert text.index("refused: no header") < text.index("b.csv")
+    failed = Outline(render(**facts(summary=summary | {"crawl": {"warning": "it was away"}}))).text
+    assert "the crawl failed: it was away" in failed
 
 
 def test_the_page_says_all_that_is_asked_of_it():
@@ -131,7 +149,7 @@ def test_the_page_says_all_that_is_asked_of_it():
         "What data was added",
         "Lineage",
         "height: not above 0",
-        "refused: no header",
+        "refused: no header Write one.",
         "b.csv",
         "abalone-train-1",
         "Largest errors",
@@ -180,7 +198,7 @@ def test_everything_from_outside_is_escaped():
     document["summary"] |= {"model": NASTY, "run_key": NASTY, "decision": NASTY, "dataset_version": NASTY}
     document["decision"]["reason"] = NASTY
     document["merge"]["reasons"] = {NASTY: 1}
-    document["merge"]["files"][0] |= {"key": NASTY, "refused": NASTY}
+    document["merge"]["files"][0] |= {"key": NASTY, "outcome": "refused", "reason": NASTY}
     document["merge"]["rows_by_split"] = {NASTY: 1}
     document["summary"]["rows_by_split"] = {NASTY: 1}
     document["lineage"] = [(NASTY, NASTY, "javascript:alert(1)"), ("a", "b", 'https://x"onclick="y')]

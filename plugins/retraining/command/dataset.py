@@ -1,4 +1,4 @@
-"""Command line of the dataset log: ``python -m retraining.command.dataset versions|show|verify|release|rebuild``."""
+"""Command line of the dataset log: what it holds, and what a person may change in it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import PlatformError, read_platform
+from retraining.command.dataset_views import quarantine_text, refused_text, version_details, version_table
 from retraining.contract.plain_text import plain_lines
-from retraining.dataset.log import DatasetLog, LogState, TrainedNote
+from retraining.dataset.landing_zone import landed_files
+from retraining.dataset.log import DatasetLog
 from retraining.dataset.verify import verify
-from retraining.jobs.rebuild import rebuild
+from retraining.jobs.remerge.migrate import migrate, plan_migration
+from retraining.jobs.remerge.rebuild import rebuild
 from retraining.settings.access import AwsAccess
+from retraining.settings.model_config import ConfigError, Landing, ModelConfig, load_model_config
+from retraining.settings.platform import Platform
 
 Say = Callable[[str], None]
+MODELS = Path("dags") / "models"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a mismatch or failure with its reason."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return _run(chosen, _print)
+    except (ConfigError, PlatformError, LookupError, RuntimeError) as error:
+        print(f"error: {plain_lines(error)}", file=sys.stderr)  # noqa: T201 a command line's error
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retraining.command.dataset", description="The dataset log of a model."
     )
@@ -28,52 +44,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, words in (
         ("versions", "list the versions: rows per split, files, sizes, who trained on each"),
         ("verify", "read everything again and report every mismatch"),
-        ("refused", "list the refused batches and why"),
+        ("refused", "list the refused files, why, and how to release each"),
     ):
         commands.add_parser(name, help=words).add_argument("model", nargs="?", default="abalone")
     show = commands.add_parser("show", help="show one version with its files and objects")
     show.add_argument("model")
     show.add_argument("version", type=int)
-    release = commands.add_parser("release", help="let the files of a refused batch count as new again")
+    quarantine = commands.add_parser("quarantine", help="say why rows were rejected, and show the first of them")
+    quarantine.add_argument("model")
+    quarantine.add_argument("version", help="a version's number, or a batch")
+    quarantine.add_argument("--lines", type=int, default=10, help="how many rejected rows to show (default: 10)")
+    release = commands.add_parser("release", help="let a refused file, or all of a batch, count as new again")
     release.add_argument("model")
-    release.add_argument("batch")
+    release.add_argument("what", help="a file's key, or a batch for all its refused files")
+    release.add_argument("--accept", action="store_true", help="merge them even beyond the budget of bad rows")
     release.add_argument("--why", required=True, help="goes on record")
     rebuild_command = commands.add_parser(
         "rebuild", help="merge all batches again into another prefix and compare every byte"
     )
     rebuild_command.add_argument("model")
     rebuild_command.add_argument("--into", default="rebuilt/", help="prefix below the model's own (default: rebuilt/)")
-    chosen = parser.parse_args(arguments)
-    try:
-        return _run(chosen, _print)
-    except (PlatformError, LookupError, RuntimeError) as error:
-        print(f"error: {plain_lines(error)}", file=sys.stderr)  # noqa: T201 a command line's error
-        return 1
+    migrate_command = commands.add_parser(
+        "migrate", help="merge all landed files again under the contract that model.yaml has now, as the next version"
+    )
+    migrate_command.add_argument("model")
+    migrate_command.add_argument("--plan", action="store_true", help="only say what would change")
+    migrate_command.add_argument("--folder", type=Path, help="the model's folder (default: dags/models/MODEL)")
+    return parser
 
 
 def _run(chosen: argparse.Namespace, say: Say) -> int:
     access = AwsAccess()
     platform = read_platform(f"/retraining/{chosen.model}/platform", access)
-    s3 = client("s3", access)
-    log = DatasetLog(s3, platform.bucket, f"{chosen.model}/")
+    s3, prefix = client("s3", access), f"{chosen.model}/"
+    log = DatasetLog(s3, platform.bucket, prefix)
     if chosen.command == "versions":
         say(version_table(log.read(), log.trained_notes()))
     elif chosen.command == "refused":
-        refusals = log.read().refusals
-        for refusal in refusals:
-            say(f"{refusal.batch}  {refusal.created_at}  {len(refusal.files)} file(s)  {refusal.reason}")
-        if not refusals:
-            say("no batch is refused")
+        landed = {file.record.identity for file in landed_files(s3, platform.bucket, prefix, Landing())}
+        say(refused_text(chosen.model, log.read(), landed))
     elif chosen.command == "show":
         say(version_details(log.read().at(chosen.version), log.trained_notes()))
+    elif chosen.command == "quarantine":
+        named = chosen.version
+        batch = log.read().at(int(named)).versions[-1].batch if named.isdecimal() and len(named) < 16 else named
+        say(quarantine_text(s3, platform.bucket, prefix, batch, chosen.lines))
     elif chosen.command == "release":
-        log.release(chosen.batch, who=getpass.getuser(), why=chosen.why)
-        say(f"the files of batch {chosen.batch} count as new again; the next run takes them")
+        lifted = log.release(chosen.what, who=getpass.getuser(), why=chosen.why, accept=chosen.accept)
+        for judged in lifted:
+            say(f"{judged.file.key} counts as new again; the next run takes it")
     elif chosen.command == "rebuild":
         count = rebuild(access, platform, chosen.model, chosen.into, say)
         say(f"rebuilt {count} version(s) below s3://{platform.bucket}/{chosen.model}/{chosen.into}")
+    elif chosen.command == "migrate":
+        config = load_model_config((chosen.folder or MODELS / chosen.model) / "model.yaml")
+        _migrate(access, platform, config, log, chosen.plan, say)
     elif chosen.command == "verify":
-        problems = verify(s3, platform.bucket, f"{chosen.model}/", log.read(), say)
+        problems = verify(s3, platform.bucket, prefix, log.read(), say)
         for problem in problems:
             say(f"MISMATCH {problem}")
         say(f"{len(problems)} mismatch(es)" if problems else "everything is as the log says")
@@ -81,74 +108,29 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
     return 0
 
 
-def version_table(state: LogState, notes: Sequence[TrainedNote]) -> str:
-    """Return the versions as a table."""
-    if not state.versions:
-        return "the dataset log is empty: upload the original data below MODEL/raw/ or files below MODEL/new/"
-    head = (
-        "version",
-        "batch",
-        "committed",
-        "files",
-        "new",
-        "accepted",
-        "duplicate",
-        "bad",
-        "train",
-        "valid",
-        "test",
-        "KiB",
-        "judged",
+def _migrate(access: AwsAccess, platform: Platform, config: ModelConfig, log: DatasetLog, plan: bool, say: Say) -> None:
+    """Say what a migration changes, and make it unless only the plan is asked for."""
+    state = log.read()
+    planned = plan_migration(config, state)
+    if planned.done:
+        say(f"dataset version {state.latest} is under this contract already")
+        return
+    for change in planned.changes:
+        say(f"{'changes' if change.compatible else 'needs the migration'}: {change.words}")
+    if not planned.changes:
+        say("the contract is the one of the newest version: the migration would make the same rows again")
+    say(
+        f"{len(planned.files)} landed file(s) become version {planned.version}; versions up to {state.latest} stay as they are"
     )
-    rows: list[tuple[str, ...]] = []
-    for version in state.versions:
-        size = sum(output.size for output in version.data) + sum(
-            o.size for items in version.training.values() for o in items
+    if plan:
+        return
+    version = migrate(access, platform, config, say)
+    if version is not None:
+        rows = version.rows
+        say(
+            f"version {version.version}: {rows['rows_accepted']} rows accepted, {rows['rows_duplicate']} duplicate, "
+            f"{rows['rows_quarantined']} quarantined; the next run trains on it"
         )
-        judged = ", ".join(f"{note.run_key} {note.decision}" for note in notes if note.version == version.version)
-        counts = [version.rows.get(f"rows_{kind}", 0) for kind in ("new", "accepted", "duplicate", "quarantined")]
-        splits = [version.rows_by_split.get(split, 0) for split in ("train", "validation", "test")]
-        rows.append(
-            (
-                str(version.version),
-                version.batch,
-                version.created_at[:19],
-                str(len(version.files)),
-                *(str(number) for number in (*counts, *splits)),
-                f"{size / 1024:.0f}",
-                judged or "-",
-            )
-        )
-    total = state.rows_by_split()
-    footer = f"rows in all: {', '.join(f'{split} {total.get(split, 0)}' for split in ('train', 'validation', 'test'))}"
-    return f"{_aligned([head, *rows])}\n{footer}"
-
-
-def version_details(state: LogState, notes: Sequence[TrainedNote]) -> str:
-    """Return the newest version of ``state`` with its files and objects."""
-    version = state.versions[-1]
-    lines = [
-        f"version {version.version}, batch {version.batch}, committed {version.created_at} by run {version.run_key}"
-    ]
-    lines += [
-        f"  file    {record.key}  {record.size} bytes  {record.source}  etag {record.etag}" for record in version.files
-    ]
-    for split, outputs in version.training.items():
-        lines += [f"  {split:<10} {output.key}  {output.size} bytes" for output in outputs]
-    lines += [f"  data    {output.key}  {output.size} bytes" for output in version.data]
-    lines += [
-        f"  judged  {note.run_key}: {note.decision} {note.model_package or ''}"
-        for note in notes
-        if note.version == version.version
-    ]
-    return "\n".join(lines)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def _print(line: Any) -> None:

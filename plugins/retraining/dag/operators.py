@@ -32,6 +32,7 @@ from retraining.settings.access import AwsAccess
 LONGEST_WAIT = timedelta(hours=6)
 """How long a job waits for the service to have room, or for other work of its name to end, before its task fails."""
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 900.0
+LONGEST_WARNING = 1000
 
 
 class JobOperator(PythonOperator):
@@ -211,3 +212,30 @@ class AwsJobOperator(JobOperator):
                     f"AWS refused the request of step {self.step} of model {self.model}: {plain_lines(error)}"
                 ) from error
             raise
+
+
+class ObservingJobOperator(AwsJobOperator):
+    """Run a job that only looks: whatever goes wrong with it is a warning in the task's result, ``{"warning": why}``, and no failure."""
+
+    def execute(self, context: Any) -> Any:
+        """Create or adopt the job, and defer until it has ended."""
+        return self._warned(lambda: super(ObservingJobOperator, self).execute(context))
+
+    def start_again(self, context: Any, event: dict[str, Any], since: float, pauses: int) -> Any:
+        """Try to start the job after a pause."""
+        return self._warned(lambda: super(ObservingJobOperator, self).start_again(context, event, since, pauses))
+
+    def resume(
+        self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool, since: float = 0.0, pauses: int = 0
+    ) -> Any:
+        """Look at what the job came to."""
+        return self._warned(
+            lambda: super(ObservingJobOperator, self).resume(context, event, handle, adopted, since, pauses)
+        )
+
+    def _warned(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as error:
+            self.log.warning("%s: %s", self.task_id, error)
+            return {"warning": plain(error, LONGEST_WARNING)}

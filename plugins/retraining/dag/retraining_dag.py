@@ -16,7 +16,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
 
-from retraining.dag.operators import AwsJobOperator, JobOperator
+from retraining.dag.operators import AwsJobOperator, JobOperator, ObservingJobOperator
 from retraining.dag.sdk_operator import SdkJobOperator
 from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
@@ -28,6 +28,7 @@ from retraining.settings.model_config import ConfigError, Form, ModelConfig, Ste
 from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
 
 SHORT = timedelta(minutes=10)
+CRAWL_LIMIT = timedelta(minutes=10)
 SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
 ANY_BRANCH = "none_failed_min_one_success"
 
@@ -104,15 +105,18 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         start = EmptyOperator(task_id="start")
         sense_new_data = NewDataSensor(task_id="sense_new_data", look=steps.look_for_work)
         claim_new_data = PythonOperator(task_id="claim_new_data", python_callable=steps.claim_new_data)
-        crawl_data = AwsJobOperator(
+        crawl_data = ObservingJobOperator(
             task_id="crawl_data",
             kind="glue_crawler",
             step="crawl",
             python_callable=with_results(steps.crawl_request, plan=PLAN),
-            max_wait=timedelta(minutes=30),
-            on_success=steps.check_schema,
+            max_wait=CRAWL_LIMIT,
+            patience=CRAWL_LIMIT,
+            on_success=steps.crawl_note,
+            on_failure_callback=None,
             **job,
         )
+        after_crawl = EmptyOperator(task_id="after_crawl", trigger_rule="all_done")  # also of a crawl that was killed
         preprocess_data = AwsJobOperator(
             task_id="preprocess_data",
             kind="glue_job",
@@ -205,6 +209,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                 evaluated=EVALUATED,
                 analysis=ANALYSIS,
                 decision=DECISION,
+                crawled=Result("crawl_data"),
                 registered=Result("register_model"),
                 rejected=Result("rejected"),
                 verified=Result("verify_endpoint"),
@@ -213,7 +218,8 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         end = EmptyOperator(task_id="end")
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
-        chain(start, sense_new_data, claim_new_data, crawl_data, preprocess_data, check_data_quality)
+        chain(start, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
+        chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
         chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
         chain(
             approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end, stop_leftovers

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from retraining.dataset.log import FileRecord
+from retraining.contract.names import ignored_reason
+from retraining.dataset.records import IGNORED, FileRecord, FileVerdict
+from retraining.dataset.state import LogState
 from retraining.settings.model_config import Landing
+
+READERS = 16  # parallel HEADs of new files
 
 
 @dataclass(frozen=True)
@@ -21,16 +26,13 @@ class LandedFile:
 
 
 def landed_files(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[LandedFile]:
-    """List the raw and new files of a model, with paging; folder markers are not files."""
+    """List all objects in the raw and new folders of a model, with paging."""
     found = []
     for folder in (landing.raw, landing.new):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + folder):
             now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
             for item in page.get("Contents", []):
-                if not item["Key"].endswith("/"):
-                    found.append(
-                        LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now))
-                    )
+                found.append(LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now)))
     return found
 
 
@@ -38,6 +40,43 @@ def to_record(item: dict[str, Any], prefix: str, landing: Landing) -> FileRecord
     """Turn an entry of an S3 listing into a record; the prefix tells synthetic files from surveyed ones."""
     source = "synthetic" if item["Key"].startswith(prefix + landing.synthetic) else "survey"
     return FileRecord(key=item["Key"], etag=item["ETag"].strip('"'), size=item["Size"], source=source)
+
+
+def unseen(landed: Iterable[LandedFile], state: LogState) -> tuple[list[LandedFile], list[FileVerdict]]:
+    """Return the files that a run has to look at, and the objects that are no data by name or size and not on record as such."""
+    known = state.known_files()
+    files: list[LandedFile] = []
+    ignored: list[FileVerdict] = []
+    for file in landed:
+        if file.record.identity in known:
+            continue
+        if reason := ignored_reason(file.record.key, file.record.size):
+            ignored.append(FileVerdict(**file.record.model_dump(), outcome=IGNORED, reason=reason))
+        else:
+            files.append(file)
+    return files, ignored
+
+
+def with_versions(s3: Any, bucket: str, records: Sequence[FileRecord]) -> list[FileRecord]:
+    """Return the records with the S3 version of each object, without those that changed or went since they were listed."""
+
+    def looked_at(record: FileRecord) -> FileRecord | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            head = s3.head_object(Bucket=bucket, Key=record.key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return None
+            raise
+        if head["ETag"].strip('"') != record.etag:
+            return None
+        return record.model_copy(update={"version_id": head.get("VersionId")})
+
+    if not records:
+        return []
+    with ThreadPoolExecutor(max_workers=min(READERS, len(records))) as pool:
+        return [record for record in pool.map(looked_at, records) if record is not None]
 
 
 def age_in_seconds(last_modified: datetime, now: datetime) -> float:

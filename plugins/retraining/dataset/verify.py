@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from retraining.dataset.log import LogState, Output, Version
+from retraining.dataset.records import FileRecord, Output, Version
+from retraining.dataset.state import LogState
 
 
 def verify(s3: Any, bucket: str, prefix: str, state: LogState, say: Callable[[str], None]) -> list[str]:
     """Check every version of a log against S3.
 
     Checked are: the arithmetic of row counts; that every object is there with its size and entity tag; that the training objects hold as
-    many rows as the log says; that no row stands twice in the data set, and so in no two splits; that every landed file is still there.
+    many rows as the log says; that no row stands twice in the data set, and so in no two splits; that every landed file can still be read
+    as it was merged.
 
     Args:
         s3: a boto3 S3 client.
@@ -34,11 +36,13 @@ def verify(s3: Any, bucket: str, prefix: str, state: LogState, say: Callable[[st
     }
     seen: dict[bytes, str] = {}
     for version in state.versions:
+        if version.starts_anew:
+            seen.clear()
         found = [
             *_counts(version),
             *_objects(version, listed),
             *_rows(s3, bucket, version, listed, seen),
-            *_landed(version, listed),
+            *_landed(s3, bucket, version, listed),
         ]
         say(f"version {version.version}: {version.rows['rows_accepted']} rows, {len(found)} mismatch(es)")
         problems += found
@@ -81,10 +85,29 @@ def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: 
             yield f"version {version.version}: split {split} holds {count} rows, the log says {version.rows_by_split.get(split, 0)}"
 
 
-def _landed(version: Version, listed: dict[str, Any]) -> Iterator[str]:
+def _landed(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
     for record in version.files:
-        if record.key not in listed:
-            yield f"version {version.version}: its file {record.key} is gone from the landing zone"
+        item = listed.get(record.key)
+        if item is not None and item["ETag"].strip('"') == record.etag:
+            continue
+        what = "is gone from the landing zone" if item is None else "was overwritten in the landing zone"
+        if not _is_kept(s3, bucket, record):
+            yield f"version {version.version}: its file {record.key} {what}, and S3 keeps no version of it: a rebuild cannot read it"
+
+
+def _is_kept(s3: Any, bucket: str, record: FileRecord) -> bool:
+    """Tell whether S3 has the very version that was merged."""
+    from botocore.exceptions import ClientError
+
+    if not record.version_id:
+        return False
+    try:
+        head = s3.head_object(Bucket=bucket, Key=record.key, VersionId=record.version_id)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or "AccessDenied" in str(error):
+            raise
+        return False
+    return bool(head["ETag"].strip('"') == record.etag)
 
 
 def _outputs(version: Version) -> Iterator[Output]:

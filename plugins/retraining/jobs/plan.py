@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.dataset.log import FileRecord, LogState
-from retraining.settings.strict import Strict
+from retraining.dataset.records import FileVerdict, Record
+from retraining.dataset.state import LogState
 
 
-class Champion(Strict):
+class Champion(Record):
     """The approved model that serves: its package, artifact and the work that made it."""
 
     package_arn: str
@@ -23,7 +23,7 @@ class Champion(Strict):
     run_key: str = ""
 
 
-class RunPlan(Strict):
+class RunPlan(Record):
     """Everything that later tasks need to know; small enough for XCom."""
 
     model: str
@@ -104,6 +104,7 @@ def make_plan(
     if version is not None:
         state, batch, files = state.at(version), None, 0
     batches = [*state.batches, *([batch] if batch else [])]
+    number = state.latest + (1 if batch else 0)
     if not batches:
         raise LookupError(
             f"model {model} has no data: upload the original data set below {model}/raw/ or files below {model}/new/"
@@ -112,14 +113,12 @@ def make_plan(
     if champion and champion.work_digest == work:
         run_key = champion.run_key
     else:
-        run_key = (
-            f"v{len(batches)}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
-        )
+        run_key = f"v{number}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
     return RunPlan(
         model=model,
         run_key=run_key,
         work_digest=work,
-        version=len(batches),
+        version=number,
         batch=batch,
         files=files,
         code_digest=code_digest,
@@ -129,28 +128,34 @@ def make_plan(
     )
 
 
-def merge_manifest(
+def batch_manifest(
     *,
-    plan: RunPlan,
+    model: str,
+    batch: str,
     bucket: str,
-    files: Sequence[FileRecord],
+    files: Sequence[Mapping[str, Any]],
+    ignored: Sequence[FileVerdict] = (),
     contract: Mapping[str, Any],
     split: Mapping[str, int],
     history: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the document that tells the Glue script what to merge and where to write."""
-    root = f"s3://{bucket}/{plan.prefix}"
+    """Return the document that tells the Glue script what to merge and where to write.
+
+    ``files`` are ``FileRecord`` as JSON. ``ignored`` is for the log alone: what landed and is no data by its name.
+    """
+    root = f"s3://{bucket}/{model}/"
     return {
         "schema_version": 1,
-        "model": plan.model,
-        "batch": plan.batch,
+        "model": model,
+        "batch": batch,
         "bucket": bucket,
-        "prefix": plan.prefix,
-        "files": [record.model_dump(mode="json") for record in files],
+        "prefix": f"{model}/",
+        "files": [dict(entry) for entry in files],
+        "ignored": [record.model_dump(mode="json") for record in ignored],
         "contract": dict(contract),
         "split": dict(split),
         "history": list(history),
         "output": f"{root}dataset/",
         "quarantine": f"{root}quarantine/",
-        "report": f"{root}batches/{plan.batch}/etl_report.json",
+        "report": f"{root}batches/{batch}/etl_report.json",
     }

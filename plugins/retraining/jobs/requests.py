@@ -7,7 +7,7 @@ digest becomes the job's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.aws.image_uris import image_uri
@@ -16,6 +16,7 @@ from retraining.settings.model_config import Candidate, ModelConfig
 from retraining.settings.platform import Platform
 
 PROCESSING = "/opt/ml/processing"
+CRAWLED_FILES = 100  # each is a target of the crawler and becomes a table
 
 
 def hyperparameter(value: Any) -> str:
@@ -36,6 +37,12 @@ def glue_job_request(config: ModelConfig, platform: Platform, plan: RunPlan) -> 
         "NumberOfWorkers": config.etl.number_of_workers,
         "Timeout": config.etl.max_runtime_minutes,
     }
+
+
+def crawl_request(platform: Platform, keys: Sequence[str]) -> dict[str, Any]:
+    """UpdateCrawler, so that the next crawl looks at these objects of the data bucket alone; of many at the last ``CRAWLED_FILES``."""
+    targets = [{"Path": f"s3://{platform.bucket}/{key}"} for key in keys[-CRAWLED_FILES:]]
+    return {"Name": platform.glue_crawler, "Targets": {"S3Targets": targets}}
 
 
 def manifest_channel(uri: str) -> dict[str, Any]:

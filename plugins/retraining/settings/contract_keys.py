@@ -1,28 +1,17 @@
 """The data contract: what a row must look like to be merged, as declared in ``model.yaml``.
 
 The same structure travels as JSON to the merge; ``retraining.contract`` says what it means for a row. This module checks that the
-contract itself makes sense and compares it with what the crawler saw.
+contract itself makes sense.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from retraining.contract.rules import Contract as Rules
 from retraining.settings.strict import Strict
-
-# Types of the Glue Data Catalog that can hold each contract type without loss.
-CATALOG_TYPES: dict[str, frozenset[str]] = {
-    "string": frozenset({"string", "char", "varchar"}),
-    "double": frozenset({"double", "float", "decimal", "bigint", "int", "smallint", "tinyint"}),
-    "int": frozenset({"bigint", "int", "smallint", "tinyint"}),
-    "boolean": frozenset({"boolean"}),
-    "date": frozenset({"date"}),
-    "timestamp": frozenset({"timestamp"}),
-}
 
 
 class Column(Strict):
@@ -140,38 +129,3 @@ class Contract(Strict):
     def feature_columns(self) -> tuple[str, ...]:
         """Columns of an inference request: the contract's order without the target."""
         return self.training_columns[1:]
-
-
-def schema_differences(contract: Contract, catalog_columns: Sequence[tuple[str, str]]) -> list[str]:
-    """Compare the contract with the columns of a Glue catalog table.
-
-    Args:
-        contract: the contract of the model.
-        catalog_columns: (name, type) pairs as the crawler wrote them. A crawler that sees no header calls the columns ``col0``,
-            ``col1`` and so on; those are compared by position. A column that a crawler typed as ``string`` although the
-            contract says a number is let through: one bad value is enough for that, and the merge quarantines the row.
-
-    Returns:
-        One readable line per difference; empty when rows can be merged.
-
-    """
-    if not catalog_columns:
-        return []
-    expected = contract.columns
-    anonymous = all(name == f"col{position}" for position, (name, _) in enumerate(catalog_columns))
-    if anonymous:
-        if len(catalog_columns) != len(expected):
-            return [f"files without a header have {len(catalog_columns)} columns, the contract has {len(expected)}"]
-        seen = {column.name: kind for column, (_, kind) in zip(expected, catalog_columns, strict=True)}
-    else:
-        seen = dict(catalog_columns)
-    differences = []
-    for column in expected:
-        kind = seen.get(column.name)
-        if kind is None:
-            differences.append(f"- {column.name} {column.type}: missing in the new data")
-        elif kind.split("(")[0] not in CATALOG_TYPES[column.type] | {"string"}:
-            differences.append(f"~ {column.name}: the contract says {column.type}, the new data has {kind}")
-    known = {column.name for column in expected}
-    differences += [f"+ {name} {kind}: not in the contract" for name, kind in seen.items() if name not in known]
-    return differences

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from retraining.aws.image_uris import image_uri
 from retraining.aws.naming import digest, file_digest
-from retraining.dataset.log import LogState, manifest_entries
+from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs.requests import PROCESSING, processing_input
 from retraining.settings.model_config import Instances, ModelConfig
 from retraining.settings.platform import Platform

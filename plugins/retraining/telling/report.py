@@ -16,13 +16,13 @@ from typing import Any
 
 from retraining.contract.plain_text import plain
 from retraining.telling.gate_table import NONE, confidence, guards, measures, number
-from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot, share_bar
+from retraining.telling.report_data import data_section, refused_section
+from retraining.telling.report_html import STYLE, as_text, section_of, table_of
+from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot
 
 SAMPLE_ROWS = 2000
 WORST_ROWS = 8
-LISTED = 25
 MAX_GROUPS = 40
-LONGEST_TEXT = 300
 REASON_LENGTH = 2000
 #: Nothing is loaded and no script runs, whatever text found its way into the page.
 POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -118,11 +118,12 @@ def render(
     title = f"{summary['model']}: {summary['decision']} ({summary['run_key']})"
     sections = [
         _header(summary, decision, created_at),
+        refused_section(summary),
         _figures(summary, analysis, decision),
         _comparison(analysis, decision),
         _predictions(rows, target),
         _groups(rows, analysis, decision, group),
-        _data(merge, summary),
+        data_section(merge, summary),
         _worst(rows, target, group),
         _lineage(lineage),
     ]
@@ -132,12 +133,8 @@ def render(
         f"{POLICY}\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{as_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-
-
-def _text(value: Any) -> str:
-    return escape(plain(value, LONGEST_TEXT))
 
 
 def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at: str) -> str:
@@ -145,9 +142,9 @@ def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at:
     kind = "good" if word == "approved" else "warn" if word.startswith("approved") else "bad"
     mark = {"good": "✓", "warn": "○", "bad": "✕"}[kind]
     return (
-        f'<header><p class="over">Retraining of <b>{_text(summary["model"])}</b> · dataset version {_text(summary["dataset_version"])}'
-        f" · run {_text(summary['run_key'])} · {_text(created_at)}</p>"
-        f'<h1><span class="badge {kind}">{mark} {_text(word)}</span></h1>'
+        f'<header><p class="over">Retraining of <b>{as_text(summary["model"])}</b> · dataset version {as_text(summary["dataset_version"])}'
+        f" · run {as_text(summary['run_key'])} · {as_text(created_at)}</p>"
+        f'<h1><span class="badge {kind}">{mark} {as_text(word)}</span></h1>'
         f'<p class="reason">{escape(plain(decision["reason"], REASON_LENGTH))}</p></header>'
     )
 
@@ -173,7 +170,7 @@ def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: 
     return (
         '<div class="cards">'
         + "".join(
-            f"<div><span>{_text(name)}</span><strong>{_text(value)}</strong><small>{_text(note)}</small></div>"
+            f"<div><span>{as_text(name)}</span><strong>{as_text(value)}</strong><small>{as_text(note)}</small></div>"
             for name, value, note in cards
         )
         + "</div>"
@@ -197,32 +194,32 @@ def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str
     head = "<th>Measure</th><th>Challenger</th>" + ("<th>Champion</th><th>Difference</th>" if champion else "")
     table = []
     for measure in measures(analysis):
-        cells = [_text(measure.name), number(measure.challenger, sign=measure.signed)]
+        cells = [as_text(measure.name), number(measure.challenger, sign=measure.signed)]
         if champion:
             cells.append(number(measure.champion, sign=measure.signed))
             cells.append(number(measure.difference, sign=True))
         table.append(cells)
-    parts.append(f'<div class="pair">{_table(head, table)}{_guards(numbers)}</div>')
-    return _section("Champion against challenger", "".join(parts))
+    parts.append(f'<div class="pair">{table_of(head, table)}{_guards(numbers)}</div>')
+    return section_of("Champion against challenger", "".join(parts))
 
 
 def _guards(numbers: Mapping[str, Any]) -> str:
     rows = [
         [
-            _text(guard.name),
+            as_text(guard.name),
             number(guard.value, sign=guard.signed),
-            _text(guard.limit),
+            as_text(guard.limit),
             f'<span class="{"good" if guard.passed else "bad"}">{"✓ passed" if guard.passed else "✕ failed"}</span>',
         ]
         for guard in guards(numbers)
     ]
-    return _table("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows) if rows else ""
+    return table_of("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows) if rows else ""
 
 
 def _predictions(rows: Mapping[str, Any], target: str) -> str:
     points = rows["points"]
     if not points:
-        return _section("Predicted against true", "<p>There are no rows to show.</p>")
+        return section_of("Predicted against true", "<p>There are no rows to show.</p>")
     values = [value for point in points for value in point if value is not None]
     low, high = min(values), max(values)
     plots = [scatter_plot([(point[0], point[1]) for point in points], low, high, "challenger", target)]
@@ -230,7 +227,7 @@ def _predictions(rows: Mapping[str, Any], target: str) -> str:
     if others:
         plots.append(scatter_plot(others, low, high, "champion", target))
     shown = "All" if len(points) == rows["n"] else f"{number(len(points))} of"
-    return _section(
+    return section_of(
         "Predicted against true",
         f'<div class="pair">{"".join(f"<figure>{plot}</figure>" for plot in plots)}</div>'
         f"<p class='note'>{shown} {number(rows['n'])} test rows. On the thin line a prediction is right; the thick line is the mean "
@@ -247,7 +244,7 @@ def _groups(rows: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapp
     biases = analysis.get("groups", {})
     table = [
         [
-            _text(name),
+            as_text(name),
             number(values["n"]),
             number(values["challenger"]),
             number(values["champion"]),
@@ -258,53 +255,8 @@ def _groups(rows: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapp
     head = "<th>Group</th><th>Rows</th><th>Challenger</th><th>Champion</th><th>Bias of the challenger</th>"
     more = len(rows["groups"]) - len(largest)
     note = f"<p class='note'>and {number(more)} smaller groups</p>" if more > 0 else ""
-    content = f'<div class="pair"><figure>{plot}</figure>{_table(head, table)}</div>{note}'
-    return _section(f"Error by {group}", content)
-
-
-def _data(merge: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
-    splits: Mapping[str, int] = summary["rows_by_split"]
-    if merge is None:
-        total = ", ".join(f"{number(count)} {_text(name)}" for name, count in splits.items())
-        return _section("What data was added", f"<p>Nothing was merged; the dataset version has {total} rows.</p>")
-    parts = [
-        ("accepted", int(merge["rows_accepted"])),
-        ("duplicate", int(merge["rows_duplicate"])),
-        ("quarantined", int(merge["rows_quarantined"])),
-    ]
-    added: Mapping[str, int] = merge["rows_by_split"]
-    by_split = [
-        [_text(name), number(added.get(name, 0), sign=True), number(splits.get(name, 0))]
-        for name in ("train", "validation", "test")
-    ]
-    reasons = sorted(merge["reasons"].items(), key=lambda item: (-item[1], item[0]))
-    files = sorted(merge["files"], key=lambda item: (-int(item["rows"] or 0), item["key"]))
-    by_reason = [[_text(name), number(count)] for name, count in reasons[:LISTED]]
-    by_file = [
-        [
-            f'<span title="{_text(item["key"])}">{_text(item["key"].rsplit("/", 1)[-1])}</span>'
-            + (f' <span class="bad">refused: {_text(item["refused"])}</span>' if item.get("refused") else ""),
-            *(number(item[name]) for name in ("rows", "accepted", "duplicate", "quarantined")),
-        ]
-        for item in files[:LISTED]
-    ]
-    shares = share_bar(parts)
-    rejected = (
-        _table("<th>Reason of quarantine</th><th>Rows</th>", by_reason) + _more(reasons)
-        if reasons
-        else "<p>No row was quarantined.</p>"
-    )
-    return _section(
-        "What data was added",
-        f"<figure>{shares}</figure>"
-        f'<div class="pair"><div>{_table("<th>Split</th><th>Added</th><th>Now</th>", by_split)}</div><div>{rejected}</div></div>'
-        + _table("<th>File</th><th>Rows</th><th>Accepted</th><th>Duplicate</th><th>Quarantined</th>", by_file)
-        + _more(files),
-    )
-
-
-def _more(items: Sequence[Any]) -> str:
-    return f"<p class='note'>and {number(len(items) - LISTED)} more</p>" if len(items) > LISTED else ""
+    content = f'<div class="pair"><figure>{plot}</figure>{table_of(head, table)}</div>{note}'
+    return section_of(f"Error by {group}", content)
 
 
 def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
@@ -312,8 +264,8 @@ def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
         return ""
     table = [
         [
-            _text(item["row"]),
-            _text(item["group"]),
+            as_text(item["row"]),
+            as_text(item["group"]),
             f"{float(item['truth']):g}",
             number(float(item["challenger"])),
             number(float(item["error"]), sign=True),
@@ -321,80 +273,14 @@ def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
         ]
         for item in rows["worst"]
     ]
-    head = f"<th>Row</th><th>{_text(group)}</th><th>True {_text(target)}</th><th>Challenger</th><th>Error</th><th>Champion</th>"
-    return _section("Largest errors of the challenger", _table(head, table, numeric_from=2))
+    head = f"<th>Row</th><th>{as_text(group)}</th><th>True {as_text(target)}</th><th>Challenger</th><th>Error</th><th>Champion</th>"
+    return section_of("Largest errors of the challenger", table_of(head, table, numeric_from=2))
 
 
 def _lineage(lineage: Sequence[tuple[str, str, str | None]]) -> str:
     rows = []
     for name, value, link in lineage:
         safe = bool(link) and str(link).startswith("https://")
-        shown = f"<code>{_text(value)}</code>"
-        rows.append([_text(name), f'<a href="{escape(plain(link, REASON_LENGTH))}">{shown}</a>' if safe else shown])
-    table = _table("", rows, numeric_from=9)
-    return _section("Lineage", table)
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{_text(title)}</h2>{content}</section>"
-
-
-def _table(head: str, rows: Sequence[Sequence[str]], numeric_from: int = 1) -> str:
-    """Return a table of ready HTML cells; cells from ``numeric_from`` on are numbers."""
-    lines = []
-    for row in rows:
-        cells = "".join(f"<td{' class=n' if at >= numeric_from else ''}>{cell}</td>" for at, cell in enumerate(row))
-        lines.append(f"<tr>{cells}</tr>")
-    top = f"<thead><tr>{head}</tr></thead>" if head else ""
-    wide = " class=from2" if numeric_from == 2 else ""  # the second column is a word, too
-    return f'<div class="scroll"><table{wide}>{top}<tbody>{"".join(lines)}</tbody></table></div>'
-
-
-STYLE = """
-:root{--page:#f6f7f9;--card:#fff;--ink:#16202c;--soft:#5b6776;--line:#dfe4ea;--challenger:#2563c9;--champion:#c2700c;
---good:#14804a;--goodbg:#e0f4e8;--warn:#8a5a00;--warnbg:#fdf0d2;--bad:#b3261e;--badbg:#fce4e2;--zone:#e9f5ee}
-@media (prefers-color-scheme:dark){:root{--page:#0f1419;--card:#182028;--ink:#e6ebf1;--soft:#9aa7b6;--line:#2d3843;--challenger:#6ea8ff;
---champion:#f0a447;--good:#5fd394;--goodbg:#143524;--warn:#f0c05a;--warnbg:#3a2e10;--bad:#ff8d85;--badbg:#431d1b;--zone:#15291f}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:1060px;margin:0 auto;padding:28px 20px 60px}
-.over{margin:0;color:var(--soft);font-size:13px}
-h1{margin:10px 0 6px;font-size:26px}
-h2{margin:0 0 14px;font-size:17px}
-.badge{display:inline-block;padding:4px 14px;border-radius:8px;font-size:22px}
-.badge.good{background:var(--goodbg)}.badge.warn{background:var(--warnbg)}.badge.bad{background:var(--badbg)}
-.good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}
-.reason{margin:0 0 18px;font-size:16px;max-width:80ch}
-section,.cards div{background:var(--card);border:1px solid var(--line);border-radius:10px}
-section{padding:18px 20px;margin-top:18px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px}
-.cards div{padding:14px 16px}
-.cards span,.cards small{display:block;color:var(--soft);font-size:13px}
-.cards strong{display:block;font-size:26px;line-height:1.25;font-variant-numeric:tabular-nums}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(380px,100%),1fr));gap:22px;align-items:start}
-figure{margin:0 0 8px;overflow-x:auto}
-.pair figure{max-width:520px}
-figure>svg[viewBox^="0 0 880"]{min-width:640px}
-figcaption,.note{color:var(--soft);font-size:13px;margin:6px 0 12px;max-width:90ch}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:14px;margin-bottom:10px}
-th{text-align:right;color:var(--soft);font-weight:500;font-size:13px}
-th:first-child,.from2 th:nth-child(2){text-align:left}
-th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
-a{color:var(--challenger)}
-svg{display:block;width:100%;height:auto}
-svg text{fill:var(--soft);font-size:12px;font-family:inherit}
-svg .strong{fill:var(--ink);font-weight:600}
-svg .axis{stroke:var(--line)}
-svg .ideal{stroke:var(--soft);stroke-width:1}
-svg .points{fill:none;stroke-width:4.4;stroke-linecap:round}
-svg .mean{fill:none;stroke-width:2.5;stroke-linejoin:round}
-svg .challenger{stroke:var(--challenger)}svg .champion{stroke:var(--champion)}
-svg .challenger-fill{fill:var(--challenger)}svg .champion-fill{fill:var(--champion)}
-svg .zone{fill:var(--zone)}svg .limit{stroke:var(--bad);stroke-dasharray:4 3}
-svg .accepted{fill:var(--good)}svg .duplicate{fill:var(--soft)}svg .quarantined{fill:var(--bad)}
-@media print{body{background:#fff}section{break-inside:avoid}}
-"""
+        shown = f"<code>{as_text(value)}</code>"
+        rows.append([as_text(name), f'<a href="{escape(plain(link, REASON_LENGTH))}">{shown}</a>' if safe else shown])
+    return section_of("Lineage", table_of("", rows, numeric_from=9))

@@ -114,6 +114,7 @@ def outcome_of(
         ("Rows added", summary["rows_accepted"]),
         ("Rows duplicate", summary["rows_duplicate"]),
         ("Rows quarantined", summary["rows_quarantined"]),
+        ("Files refused", summary["files_refused"] or None),
         ("Rows to train on", rows.get("train")),
         ("Model package", summary["model_package"]),
         ("Endpoint config", summary["endpoint_config"]),
@@ -122,4 +123,5 @@ def outcome_of(
     if summary["endpoint"]:
         links.append(("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]})))
     job = JOB_KINDS["training"].console_url(region, {"name": summary["training_job"]})
-    return Outcome(word, str(decision["reason"]), facts, [*links, ("Training job", job)])
+    sentence = "\n".join([*(f"Refused: {line}" for line in summary["refused"]), str(decision["reason"])])
+    return Outcome(word, sentence, facts, [*links, ("Training job", job)])

@@ -11,9 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import read_platform
-from retraining.dataset.log import (
-    DatasetLog,
-)
+from retraining.dataset.log import DatasetLog
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform

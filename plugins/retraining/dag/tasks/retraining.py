@@ -8,6 +8,7 @@ from typing import Any
 
 from retraining.aws.documents import put_json, utc_now
 from retraining.dag.asking import environment_name, run_is_over
+from retraining.dag.tasks.commit import CommitTasks
 from retraining.dag.tasks.data import DataTasks
 from retraining.dag.tasks.serving import ServingTasks
 from retraining.jobs import leftovers
@@ -18,7 +19,7 @@ from retraining.telling.run_report import lineage_of, outcome_of, write_report
 log = logging.getLogger(__name__)
 
 
-class RetrainingTasks(DataTasks, ServingTasks):
+class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
     """Task bodies of one model's retraining DAG."""
 
     def publish_report(
@@ -29,6 +30,7 @@ class RetrainingTasks(DataTasks, ServingTasks):
         evaluated: Mapping[str, Any],
         analysis: Mapping[str, Any],
         decision: Mapping[str, Any],
+        crawled: Mapping[str, Any] | None,
         params: Mapping[str, Any],
         registered: Mapping[str, Any] | None,
         rejected: Mapping[str, Any] | None,
@@ -51,6 +53,9 @@ class RetrainingTasks(DataTasks, ServingTasks):
             "run_key": run.run_key,
             "dataset_version": dataset["version"],
             **dataset["rows"],
+            "refused": dataset["refused"],
+            "files_refused": dataset["files_refused"],
+            "crawl": crawled or {},
             "rows_by_split": dataset["rows_by_split"],
             "rmse_challenger": analysis["challenger"]["rmse"],
             "rmse_champion": champion["rmse"] if champion else None,

@@ -12,9 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json_once, utc_now
 from retraining.dag.tasks.model import ModelTasks
-from retraining.dataset.log import (
-    TrainedNote,
-)
+from retraining.dataset.records import TrainedNote
 from retraining.jobs import requests as job_requests
 from retraining.jobs.plan import RunPlan
 from retraining.serving import deployment, registry

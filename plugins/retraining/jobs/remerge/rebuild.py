@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json
-from retraining.dataset.log import DatasetLog, Output, Version
-from retraining.jobs.glue_job_run import GlueJobRun
-from retraining.jobs.job import Handle
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.records import Output, Version
+from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed, merge_again
 from retraining.settings.access import AwsAccess
 from retraining.settings.platform import Platform
-
-
-class RebuildError(RuntimeError):
-    """A batch could not be merged again, or came out differently."""
 
 
 def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: Callable[[str], None]) -> int:
@@ -33,7 +28,7 @@ def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: C
         How many versions were rebuilt; a version that is already there is not merged again.
 
     Raises:
-        RebuildError: a merge failed or its bytes differ from the original's.
+        MergeAgainError: a merge failed or its bytes differ from the original's.
 
     """
     s3, source = client("s3", access), f"{model}/"
@@ -45,27 +40,17 @@ def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: C
         manifest = get_json(s3, f"s3://{platform.bucket}/{source}batches/{version.batch}/manifest.json")
         place = f"s3://{platform.bucket}/{root}"
         manifest |= {
+            "files": as_landed(s3, platform.bucket, manifest["files"], f"{root}landed/"),
             "output": f"{place}dataset/",
             "quarantine": f"{place}quarantine/",
             "report": f"{place}batches/{version.batch}/etl_report.json",
         }
         uri = put_json(s3, f"{place}batches/{version.batch}/manifest.json", manifest)
-        _merge(access, platform, model, uri)
+        merge_again(access, platform, model, uri)
         moved = _moved(s3, platform.bucket, version, source, root)
         target.commit(moved)
         say(f"version {version.version}: {version.rows['rows_accepted']} rows, identical to the original")
     return len(state.versions) - done
-
-
-def _merge(access: AwsAccess, platform: Platform, model: str, manifest: str) -> None:
-    job = GlueJobRun()
-    handle: Handle = job.submit(
-        access, model, "rebuild", {"JobName": platform.glue_job, "Arguments": {"--manifest": manifest}}
-    ).handle
-    while (status := job.poll(access, handle)).outcome == "running":
-        time.sleep(platform.poll_seconds)
-    if status.outcome != "succeeded":
-        raise RebuildError(f"{job.title(handle)} ended {status.state}: {status.reason}")
 
 
 def _moved(s3: Any, bucket: str, version: Version, source: str, root: str) -> Version:
@@ -75,7 +60,7 @@ def _moved(s3: Any, bucket: str, version: Version, source: str, root: str) -> Ve
         key = root + output.key.removeprefix(source)
         tag = s3.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
         if tag != output.etag:
-            raise RebuildError(f"{key} is not identical to {output.key}: entity tags {tag} and {output.etag}")
+            raise MergeAgainError(f"{key} is not identical to {output.key}: entity tags {tag} and {output.etag}")
         return output.model_copy(update={"key": key})
 
     training = {split: tuple(moved(output) for output in outputs) for split, outputs in version.training.items()}

@@ -1,0 +1,33 @@
+"""The objects that a merge wrote for one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retraining.dataset.records import Output
+
+SPLITS = ("train", "validation", "test")
+
+
+def batch_outputs(s3: Any, bucket: str, root: str, batch: str) -> dict[str, Any]:
+    """Return the ``training`` and ``data`` objects of a batch, as a version records them.
+
+    Args:
+        s3: a boto3 S3 client.
+        bucket: the data bucket.
+        root: prefix of the data set, such as ``abalone/dataset/``.
+        batch: the batch.
+
+    """
+    training = {split: _outputs(s3, bucket, f"{root}training/batch={batch}/split={split}/", ".csv") for split in SPLITS}
+    return {"training": training, "data": _outputs(s3, bucket, f"{root}data/batch={batch}/", ".parquet")}
+
+
+def _outputs(s3: Any, bucket: str, prefix: str, suffix: str) -> tuple[Output, ...]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    items = (item for page in pages for item in page.get("Contents", []))
+    return tuple(
+        Output(key=item["Key"], size=item["Size"], etag=item["ETag"].strip('"'))
+        for item in items
+        if item["Key"].endswith(suffix)
+    )

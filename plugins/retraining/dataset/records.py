@@ -1,0 +1,133 @@
+"""What stands in the dataset log: files, verdicts on files, versions, releases, and notes of judged models.
+
+Every document carries ``schema_version``. Within one number fields are only added, and readers pass over fields that they do not know, so a
+library that was rolled back reads what a newer one wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+REFUSED, IGNORED, MERGED = "refused", "ignored", "merged"
+
+
+class Record(BaseModel):
+    """Base of what the log holds: immutable, and open to fields of a later library."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Document(Record):
+    """A record that is an object of its own in S3."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+class FileRecord(Record):
+    """A landed file as it was read: its S3 key, entity tag, size in bytes and version; ``source`` is ``survey`` or ``synthetic``."""
+
+    key: str
+    etag: str
+    size: int
+    version_id: str | None = None
+    source: str = "survey"
+    attempt: int = 0
+    """How often the file was released after a refusal."""
+    beyond_budget: bool = False
+    """Whether a person accepted more bad rows than the budget allows."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes the file count once: an overwritten key has a new entity tag and is a new file."""
+        return (self.key, self.etag)
+
+
+class FileVerdict(FileRecord):
+    """A file of which no row was merged: ``refused``, or ``ignored`` as a marker or leftover of a tool."""
+
+    outcome: str
+    rows: int = 0
+    quarantined: int = 0
+    reasons: Mapping[str, int] = Field(default_factory=dict)
+    reason: str = ""
+    remedy: str | None = None
+
+
+class Output(Record):
+    """One object that the merge wrote: key, size in bytes, entity tag."""
+
+    key: str
+    size: int
+    etag: str = ""
+
+
+class ContractRecord(Record):
+    """The contract that a version was made under: its digest and its keys as they stood in model.yaml, the split included."""
+
+    digest: str
+    keys: Mapping[str, Any]
+
+
+class Version(Document):
+    """One committed version: the batch that it adds to those before it, and what became of each file of the batch."""
+
+    version: int = Field(ge=1)
+    batch: str
+    created_at: str
+    files: tuple[FileRecord, ...]
+    """The merged files."""
+    left_out: tuple[FileVerdict, ...] = ()
+    """Files of the batch that were refused or ignored."""
+    rows: Mapping[str, int]
+    """rows_new, rows_accepted, rows_duplicate, rows_quarantined of the batch."""
+    rows_by_split: Mapping[str, int]
+    training: Mapping[str, tuple[Output, ...]]
+    """Training CSV objects per split."""
+    data: tuple[Output, ...] = ()
+    """Parquet objects."""
+    run_key: str = ""
+    contract: ContractRecord | None = None
+    starts_anew: bool = False
+    """Whether the data set begins again with this version: the batches before it belong to earlier versions only."""
+
+
+class Judgement(Document):
+    """A batch of which no file could be merged: it makes no version."""
+
+    batch: str
+    created_at: str
+    files: tuple[FileVerdict, ...]
+    rows: Mapping[str, int] = Field(default_factory=dict)
+
+
+class ReleasedFile(Record):
+    """A file of a release, and the batch whose refusal is lifted."""
+
+    key: str
+    etag: str
+    batch: str
+
+
+class Release(Document):
+    """A person's word that refused files count as new again."""
+
+    created_at: str
+    who: str
+    why: str
+    accept: bool = False
+    """Whether they are merged beyond the budget of bad rows."""
+    files: tuple[ReleasedFile, ...]
+
+
+class TrainedNote(Document):
+    """A run that judged a model trained on ``version``."""
+
+    version: int
+    run_key: str
+    decision: str
+    model_package: str | None = None
+    created_at: str = ""

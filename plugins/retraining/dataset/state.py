@@ -1,0 +1,145 @@
+"""What the dataset log says at one moment: pure arithmetic on its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from retraining.aws.naming import digest
+from retraining.dataset.records import REFUSED, FileRecord, FileVerdict, Judgement, Output, Release, Version
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """A verdict on a file, and the batch and time of it."""
+
+    batch: str
+    created_at: str
+    file: FileVerdict
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What the log says at one moment."""
+
+    versions: tuple[Version, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    releases: tuple[Release, ...] = ()
+    trained: frozenset[int] = frozenset()
+
+    @property
+    def latest(self) -> int:
+        """Number of the newest version, 0 for an empty log."""
+        return self.versions[-1].version if self.versions else 0
+
+    @cached_property
+    def current(self) -> tuple[Version, ...]:
+        """The versions whose batches make up the newest one."""
+        starts = [position for position, version in enumerate(self.versions) if version.starts_anew]
+        return self.versions[starts[-1] if starts else 0 :]
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Digests of the batches that make up the newest version, in log order."""
+        return tuple(version.batch for version in self.current)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the newest version that added rows has no judged model yet."""
+        with_rows = [version.version for version in self.current if version.rows_by_split.get("train", 0) > 0]
+        return bool(with_rows) and not any(trained >= with_rows[-1] for trained in self.trained)
+
+    def known_files(self) -> set[tuple[str, str]]:
+        """Identities of the files that nobody has to look at again: merged, refused and not released, or ignored."""
+        merged = {record.identity for version in self.current for record in version.files}
+        return merged | {judged.file.identity for judged in self._verdicts() if not self._is_released(judged)}
+
+    @property
+    def refused_files(self) -> list[JudgedFile]:
+        """The refusals that stand, oldest first."""
+        verdicts = (judged for judged in self._verdicts() if judged.file.outcome == REFUSED)
+        return sorted(
+            (judged for judged in verdicts if not self._is_released(judged)), key=lambda judged: judged.created_at
+        )
+
+    @cached_property
+    def attempts(self) -> Mapping[tuple[str, str], int]:
+        """How often each file was released, by identity."""
+        return Counter((file.key, file.etag) for release in self.releases for file in release.files)
+
+    @cached_property
+    def accepted(self) -> frozenset[tuple[str, str]]:
+        """Identities of the files that a person accepted beyond the budget."""
+        return frozenset((file.key, file.etag) for release in self.releases if release.accept for file in release.files)
+
+    def at(self, number: int) -> LogState:
+        """Return the state as of version ``number``.
+
+        Raises:
+            LookupError: there is no such version.
+
+        """
+        if not 1 <= number <= self.latest:
+            raise LookupError(f"dataset version {number} does not exist: the log has versions 1 to {self.latest}")
+        trained = frozenset(version for version in self.trained if version <= number)
+        return LogState(self.versions[:number], self.judgements, self.releases, trained)
+
+    def training_objects(self, split: str) -> list[Output]:
+        """Training CSV objects of one split of the newest version, in log order."""
+        return [output for version in self.current for output in version.training.get(split, ())]
+
+    def rows_by_split(self) -> dict[str, int]:
+        """Rows per split of the newest version."""
+        total: dict[str, int] = {}
+        for version in self.current:
+            for split, rows in version.rows_by_split.items():
+                total[split] = total.get(split, 0) + rows
+        return total
+
+    def _verdicts(self) -> Iterator[JudgedFile]:
+        for version in self.versions:
+            for file in version.left_out:
+                yield JudgedFile(version.batch, version.created_at, file)
+        for judgement in self.judgements:
+            for file in judgement.files:
+                yield JudgedFile(judgement.batch, judgement.created_at, file)
+
+    @cached_property
+    def _lifted(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset((file.key, file.etag, file.batch) for release in self.releases for file in release.files)
+
+    def _is_released(self, judged: JudgedFile) -> bool:
+        return (*judged.file.identity, judged.batch) in self._lifted
+
+
+def batch_digest(
+    files: Iterable[FileRecord], contract: Mapping[str, Any], split: Mapping[str, int], history: Sequence[str]
+) -> str:
+    """Return the address of the batch that these files make under this contract and split after this history.
+
+    The order of the files does not matter. The history does: rows that it has already are dropped from the batch. So do releases: a file
+    that was refused and released is judged anew.
+    """
+    listed = sorted((file.key, file.etag, file.source, file.attempt, file.beyond_budget) for file in files)
+    return digest({"files": listed, "contract": contract, "split": split, "history": list(history)})
+
+
+def new_files(landed: Iterable[FileRecord], state: LogState) -> list[FileRecord]:
+    """Return the landed files that the log does not know or that were released, in key order."""
+    known = state.known_files()
+    fresh = sorted((record for record in landed if record.identity not in known), key=lambda record: record.key)
+    return [
+        record.model_copy(update={"attempt": attempt, "beyond_budget": record.identity in state.accepted})
+        if (attempt := state.attempts.get(record.identity, 0))
+        else record
+        for record in fresh
+    ]
+
+
+def manifest_entries(bucket: str, prefix: str, outputs: Sequence[Output]) -> list[Any]:
+    """Return a SageMaker ``ManifestFile`` document for these objects: the common prefix, then relative keys."""
+    root = f"{prefix}dataset/training/"
+    return [{"prefix": f"s3://{bucket}/{root}"}, *(output.key.removeprefix(root) for output in outputs)]

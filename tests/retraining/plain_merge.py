@@ -1,0 +1,74 @@
+"""The merge in plain Python: the verdicts of ``retraining.contract`` file by file, rows as CSV by split, and the report of the Glue job."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from typing import Any
+
+from retraining.contract.layout import inspect
+from retraining.contract.reader import read
+from retraining.contract.rules import Contract
+from retraining.contract.verdict import MERGED, judge_file
+
+SPLITS = ("train", "validation", "test")
+
+
+def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
+    """Merge a manifest's files; row hashes of earlier batches are read from where this function left them."""
+    bucket, contract, split = manifest["bucket"], Contract.of(manifest["contract"]), manifest["split"]
+    root = manifest["output"].removeprefix(f"s3://{bucket}/")
+    seen = {row for batch in manifest["history"] for row in _hashes(s3, bucket, root, batch)}
+    files, lines, hashes = [], {name: [] for name in split}, []
+    for entry in sorted(manifest["files"], key=lambda item: item["key"]):
+        found = s3.get_object(Bucket=bucket, Key=entry["key"])
+        assert found["ETag"].strip('"') == entry["etag"], entry["key"]
+        body = found["Body"].read()
+
+        def opened(body: bytes = body) -> io.BytesIO:
+            return io.BytesIO(body)
+
+        verdict = judge_file(
+            opened, entry["key"], len(body), contract, split, beyond_budget=entry.get("beyond_budget", False)
+        )
+        told = {"key": entry["key"], "etag": entry["etag"], **verdict.as_json(), "accepted": 0, "duplicate": 0}
+        if verdict.outcome == MERGED:
+            layout = inspect(opened, entry["key"], contract)
+            rows = [] if layout.empty else read(opened, entry["key"], contract, layout, split)
+            for line in (line for line in rows if not line.reasons):
+                if line.row_hash in seen:
+                    told["duplicate"] += 1
+                    continue
+                seen.add(line.row_hash)
+                hashes.append(line.row_hash)
+                told["accepted"] += 1
+                cells = dict(zip(contract.names, line.cells, strict=True))
+                lines[line.split].append(",".join(cells[name] for name in contract.training_columns))
+        files.append(told)
+    here = f"batch={manifest['batch']}"
+    for name, rows in lines.items():
+        if rows:
+            _put(s3, bucket, f"{root}training/{here}/split={name}/part-00000.csv", "\n".join(rows) + "\n")
+    _put(s3, bucket, f"{root}hashes/{here}.json", json.dumps(hashes))
+    totals = Counter()
+    for told in files:
+        totals.update({name: told[name] for name in ("rows", "accepted", "duplicate", "quarantined")})
+    report = {
+        "rows_new": totals["rows"],
+        "rows_accepted": totals["accepted"],
+        "rows_duplicate": totals["duplicate"],
+        "rows_quarantined": totals["quarantined"],
+        "rows_by_split": {name: len(lines[name]) for name in SPLITS},
+        "reasons": dict(sum((Counter(told["reasons"]) for told in files), Counter())),
+        "files": files,
+    }
+    _put(s3, bucket, manifest["report"].removeprefix(f"s3://{bucket}/"), json.dumps(report))
+
+
+def _hashes(s3: Any, bucket: str, root: str, batch: str) -> list[str]:
+    return json.loads(s3.get_object(Bucket=bucket, Key=f"{root}hashes/batch={batch}.json")["Body"].read())
+
+
+def _put(s3: Any, bucket: str, key: str, text: str) -> None:
+    s3.put_object(Bucket=bucket, Key=key, Body=text.encode())

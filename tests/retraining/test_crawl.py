@@ -1,0 +1,181 @@
+"""The crawl of new files: what it costs, what it says, and that nothing that happens to it harms a run."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from retraining.dag.operators import ObservingJobOperator
+from retraining.dataset.crawl_note import crawl_notes
+from retraining.jobs import glue_crawl
+from retraining.jobs.glue_crawl import GlueCrawl
+from retraining.jobs.requests import CRAWLED_FILES, crawl_request
+
+NAMES = [
+    "sex",
+    "length",
+    "diameter",
+    "height",
+    "whole_weight",
+    "shucked_weight",
+    "viscera_weight",
+    "shell_weight",
+    "rings",
+]
+AS_DECLARED = [(name, "string" if name == "sex" else "double") for name in NAMES]
+
+
+def notes(config, columns, name="a.csv"):
+    return crawl_notes(config.contract, {"t": {"location": f"s3://b/abalone/new/{name}", "columns": columns}})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        AS_DECLARED,
+        [(f"col{number}", "string") for number in range(9)],
+        [*AS_DECLARED, ("source", "string")],
+        [(name.replace("_", " ").upper(), kind) for name, kind in AS_DECLARED],
+        [("sex", "bigint"), *AS_DECLARED[1:]],
+    ],
+)
+def test_what_the_contract_accepts_is_no_note(config, columns):
+    assert notes(config, columns) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        (AS_DECLARED[:-1], "a.csv: no column rings"),
+        ([*AS_DECLARED, ("age", "double")], "a.csv: not in the contract: age"),
+        ([*AS_DECLARED[:-1], ("rings", "string")], "a.csv: not all numbers: rings (string)"),
+        ([("col0", "string")], "a.csv: no header and 1 columns, the contract has 9"),
+        ([], "a.csv: no columns were recognised"),
+    ],
+)
+def test_every_difference_is_one_readable_note(config, columns, note):
+    assert notes(config, columns) == [note]
+
+
+def test_a_note_stays_readable_however_wide_a_file_is(config):
+    [note] = notes(config, [(f"x{number}", "string") for number in range(10_000)])
+    assert len(note) < 500
+    assert "and 9990 more" in note
+
+
+def test_only_the_newest_files_of_a_large_batch_are_crawled(platform):
+    request = crawl_request(platform, [f"abalone/new/{number:04}.csv" for number in range(1000)])
+    paths = [target["Path"] for target in request["Targets"]["S3Targets"]]
+    assert len(paths) == CRAWLED_FILES
+    assert paths[-1] == "s3://data-bucket/abalone/new/0999.csv"
+
+
+@pytest.fixture
+def crawler(account, bucket):
+    name = "landing"
+    account.glue.create_database(DatabaseInput={"Name": name})
+    account.glue.create_crawler(
+        Name=name, Role="arn:aws:iam::000000000000:role/r", DatabaseName=name, TablePrefix="landing_",
+        Targets={"S3Targets": [{"Path": f"s3://{bucket}/m/new/"}]},
+    )  # fmt: skip
+    account.glue.create_table(
+        DatabaseName=name,
+        TableInput={"Name": "of_another", "StorageDescriptor": {"Columns": [], "Location": "s3://x/"}},
+    )
+    yield name
+    account.glue.delete_crawler(Name=name)
+    account.glue.delete_database(Name=name)
+
+
+def crawl(access, name, *uris):
+    job, request = GlueCrawl(), {"Name": name, "Targets": {"S3Targets": [{"Path": uri} for uri in uris]}}
+    handle = job.submit(access, "m", "crawl", request).handle
+    while (status := job.poll(access, handle)).outcome == "running":
+        pass
+    assert status.outcome == "succeeded", status
+    return job.result(access, handle)["tables"]
+
+
+@pytest.mark.local_aws
+def test_a_crawl_looks_at_its_files_only_and_clears_the_tables_of_the_one_before(account, access, bucket, crawler):
+    for key, body in (("a.csv", "x,y\n1,2\n"), ("b.csv", "p,q\n1,2\n"), ("old.csv", "u,v,w\n1,2,3\n")):
+        account.s3.put_object(Bucket=bucket, Key=f"m/new/{key}", Body=body.encode())
+    root = f"s3://{bucket}/m/new/"
+    tables = crawl(access, crawler, f"{root}a.csv", f"{root}b.csv")
+    assert {table["location"]: table["columns"] for table in tables.values()} == {
+        f"{root}a.csv": [("x", "bigint"), ("y", "bigint")],
+        f"{root}b.csv": [("p", "bigint"), ("q", "bigint")],
+    }
+    again = crawl(access, crawler, f"{root}b.csv")
+    assert [table["location"] for table in again.values()] == [f"{root}b.csv"]
+    left = {table["Name"] for table in account.glue.get_tables(DatabaseName=crawler)["TableList"]}
+    assert left == {"of_another", *again}
+
+
+@pytest.mark.local_aws
+def test_a_file_that_vanished_is_not_read_from_its_marked_table(account, access, bucket, crawler, monkeypatch):
+    uri = f"s3://{bucket}/m/new/vanishing.csv"
+    account.s3.put_object(Bucket=bucket, Key="m/new/vanishing.csv", Body=b"x,y\n1,2\n")
+    assert crawl(access, crawler, uri)
+    account.s3.delete_object(Bucket=bucket, Key="m/new/vanishing.csv")
+    monkeypatch.setattr(glue_crawl, "TABLES_AT_ONCE", 1)
+    job = GlueCrawl()
+    account.glue.start_crawler(Name=crawler)  # a crawl by somebody else
+    handle = {"request": {"Name": crawler, "Targets": {"S3Targets": [{"Path": uri}]}}}
+    while account.glue.get_crawler(Name=crawler)["Crawler"]["State"] != "READY":
+        pass
+    marked = account.glue.get_table(DatabaseName=crawler, Name="landing_vanishing_csv")["Table"]
+    assert marked["Parameters"]["DEPRECATED_BY_CRAWLER"].isdecimal()
+    assert job.result(access, handle)["tables"] == {}
+
+
+class Failing:
+    """A crawl that fails where it is told to."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def submit(self, *_):
+        if self.where == "submit":
+            raise RuntimeError("the crawler is away")
+        return SimpleNamespace(handle={}, adopted=False)
+
+    def poll(self, *_):
+        if self.where == "poll":
+            raise RuntimeError("the crawler is away")
+        return SimpleNamespace(outcome="failed", state="FAILED", reason="the crawler is away")
+
+    def title(self, *_):
+        return "crawl"
+
+    def log_tail(self, *_):
+        return []
+
+    def console_url(self, *_):
+        return "https://console.example"
+
+
+@pytest.mark.parametrize("where", ["request", "submit", "poll", "job"])
+def test_whatever_happens_to_a_crawl_is_a_warning(monkeypatch, access_of_nobody, where):
+    from datetime import timedelta
+
+    from retraining.dag import operators
+
+    def request():
+        if where == "request":
+            raise RuntimeError("the crawler is away")
+        return {"Name": "c"}
+
+    monkeypatch.setitem(operators.JOB_KINDS, "glue_crawler", Failing(where))
+    task = ObservingJobOperator(
+        task_id="crawl_data", kind="glue_crawler", model="m", step="crawl", access=access_of_nobody,
+        max_wait=timedelta(minutes=1), poll_seconds=lambda: 1.0, python_callable=request,
+    )  # fmt: skip
+    result = task.execute({"ti": None, "run_id": "r"})
+    assert "the crawler is away" in result["warning"]
+
+
+@pytest.fixture
+def access_of_nobody():
+    from retraining.settings.access import AwsAccess
+
+    return AwsAccess(region="us-east-1", endpoint_url="http://127.0.0.1:9")
