@@ -134,7 +134,13 @@ def test_refused_data_is_one_message_and_not_also_a_failure(stage):
     failed(stage, caught.value, task="check_data_quality")
     [letter] = stage.mail()
     assert letter["Subject"] == f"{stage.name}: data refused"
-    for words in ("1 file is refused", "20 of 100 rows", "Look at the unit.", f"quarantine/batch={BATCH}/", "--why"):
+    for words in (
+        "1 file is refused",
+        "20 of 100 rows",
+        "Look at the unit.",
+        f"'quarantine {stage.name} {BATCH}'",
+        "--why",
+    ):
         assert words in letter["Message"], words
     assert [judged.file.key for judged in stage.steps._dataset.read().refused_files] == [f"{stage.name}/new/a.csv"]
 

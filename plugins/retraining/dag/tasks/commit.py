@@ -58,7 +58,7 @@ class CommitTasks(TaskBodies):
             for line in refusal_lines(refused):
                 log.warning("refused: %s", line)
             if not merged:
-                self._judge(run, manifest, left_out, rows)
+                self._judge(run, left_out, rows)
             try:
                 self._dataset.commit(self._version(run, manifest, report, merged, left_out, rows))
             except VersionConflictError as error:
@@ -86,9 +86,7 @@ class CommitTasks(TaskBodies):
             "files_refused": len(refused),
         }
 
-    def _judge(
-        self, run: RunPlan, manifest: Mapping[str, Any], left_out: Sequence[FileVerdict], rows: Mapping[str, int]
-    ) -> None:
+    def _judge(self, run: RunPlan, left_out: Sequence[FileVerdict], rows: Mapping[str, int]) -> None:
         """Record a batch without a merged file, and end the run: red when a file was refused."""
         batch = str(run.batch)
         self._dataset.judge(Judgement(batch=batch, created_at=utc_now(), files=tuple(left_out), rows=dict(rows)))
@@ -99,9 +97,11 @@ class CommitTasks(TaskBodies):
         model = self.config.name
         are = "file is" if len(refused) == 1 else "files are"
         raise DataRefusedError(
-            f"{len(refused)} {are} refused, nothing was merged:\n{lines}\nUpload mended files under the same or another name. "
-            f"The rejected rows: make dataset-log COMMAND='quarantine {model} {batch}', or {manifest['quarantine']}batch={batch}/. "
-            f"To take the files as they are, with --accept also beyond the budget of bad rows: {release_command(model, batch)}"
+            f"{len(refused)} {are} refused, nothing was merged:\n{lines}\n"
+            "Upload mended files under the same or another name. The rejected rows:\n"
+            f"  make dataset-log COMMAND='quarantine {model} {batch}'\n"
+            "To take the files as they are (with --accept also beyond the budget of bad rows):\n"
+            f"  {release_command(model, batch)}"
         )
 
     def _skip_without_rows(
