@@ -24,7 +24,7 @@ from retraining.jobs.code_bundle import code_digest, code_files
 from retraining.judging.candidates import analyze, choose
 from retraining.judging.gate import decide
 from retraining.sdk.context import evaluation_context, training_context
-from retraining.serving import registry
+from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import Candidate
 from retraining.settings.platform import Platform
@@ -109,7 +109,7 @@ class Experiment:
         s3 = client("s3", access)
         log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
         state, data = data_at(log, version, config.name, platform.bucket)
-        champion = registry.champion(client("sagemaker", access), config.name)
+        champion = standing(client("sagemaker", access), config.name, config.deployment.endpoint).champion
         plan = make_plan(config, state, code_digest(code_files(self.folder.path)), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")

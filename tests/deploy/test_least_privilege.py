@@ -140,6 +140,7 @@ def recorded(session, recorder):
     assert body(steps.check_threshold) == "approved"
     known["decision"] = pushed["decision"]
     known["package"] = known["registered"] = body(steps.register_model)
+    body(steps.settle_endpoint)
     known["deployed"] = run_job("endpoint", "deploy", body(steps.deploy_request))
     known["verified"] = body(steps.verify_endpoint)
     steps.note_failure({"exception": ValueError("x"), "ti": ti, "dag_run": run})

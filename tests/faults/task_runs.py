@@ -23,11 +23,13 @@ from local_account import ENVIRONMENTS
 from retraining.dag.operators import AwsJobOperator, JobOperator
 from retraining.dag.retraining_dag import retraining_dag
 from retraining.dag.sdk_operator import SdkJobOperator
+from retraining.dag.verify_operator import VerifyOperator
 from retraining.sdk.context import SdkContext
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import load_model_config
 
 BEFORE_DECISION = (
+    "settle_endpoint",
     "claim_new_data",
     "crawl_data",
     "preprocess_data",
@@ -38,6 +40,7 @@ BEFORE_DECISION = (
     "check_threshold",
 )
 AFTER_DECISION = {"approved": ("register_model", "deploy_model", "verify_endpoint"), "rejected": ("rejected",)}
+AT_THE_END = ("stop_leftovers", "close_endpoint")
 JOB_TASKS = ("preprocess_data", "training", "evaluate_model")
 TRIES = 3  # the DAG's retries=2
 WAIT_SECONDS = 120.0
@@ -143,7 +146,7 @@ class Run:
         """Run one try of a task and keep its result."""
         run = SimpleNamespace(dag_id=self.dag.dag_id, run_id=f"in_process__{id(self)}", clear_number=0)
         context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id), "dag_run": run}
-        if issubclass(self.dag.task_dict[task_id].operator_class, JobOperator):
+        if issubclass(self.dag.task_dict[task_id].operator_class, (JobOperator, VerifyOperator)):
             value = run_operator(lambda: self._task(task_id), context)
         else:
             body = self._task(task_id).python_callable
@@ -168,8 +171,12 @@ class Run:
                 if task_id == until:
                     break
         except Exception as error:
-            self.execute("stop_leftovers")
+            for task_id in AT_THE_END:
+                self.execute(task_id)
             return RunRecord("failed", f"{type(error).__name__}: {error}", self.result("claim_new_data"))
+        if until is None:
+            for task_id in AT_THE_END:
+                self.execute(task_id)
         jobs = {name: value for name in JOB_TASKS if (value := self.result(name))}
         committed = self.result("claim_new_data") if self.result("check_data_quality") else None
         return RunRecord("success", "", committed, self.result("publish_report"), jobs)

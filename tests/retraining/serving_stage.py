@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.sdk.exceptions import TaskDeferred
 from local_account import ROLE, Account, archive, wait_for
 
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.tasks.rollback import RollbackTasks
+from retraining.dag.verify_operator import VerifyOperator
 from retraining.jobs import requests as job_requests
 from retraining.jobs.job import JobStatus
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import Champion, RunPlan
 from retraining.serving import registry
+from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
@@ -53,6 +57,25 @@ class Run:
     clear_number: int = 0
     run_after: datetime = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
     triggering_user_name: str | None = None
+
+
+RETRAINING = Run("manual__0")
+
+
+def played(operator: Any, context: dict[str, Any]) -> Any:
+    """Run an operator and all its triggers to the end, as Airflow would."""
+
+    async def first_event(trigger: Any) -> Any:
+        async for event in trigger.run():
+            return event.payload
+
+    following, arguments = operator.execute, {}
+    while True:
+        try:
+            return following(context, **arguments)
+        except TaskDeferred as deferral:
+            event = asyncio.run(first_event(deferral.trigger))
+            following, arguments = getattr(operator, deferral.method_name), {"event": event, **deferral.kwargs}
 
 
 class Stage:
@@ -106,6 +129,10 @@ class Stage:
         )
         return run.model_dump(mode="json")
 
+    def champion(self) -> Champion | None:
+        """With what a new model is compared."""
+        return standing(self.account.sagemaker, self.name, self.name).champion
+
     def candidate(self, key: str, factor: float = 2, inference: str = MULTIPLIES) -> list[dict[str, Any]]:
         """Store an artifact as if a training job had made it, and the evaluation's smoke request of its run."""
         code = inference.format(factor=factor) if inference == MULTIPLIES else inference
@@ -149,13 +176,37 @@ class Stage:
 
     def promote(self, key: str, factor: float = 2, champion: Champion | None = None) -> dict[str, Any]:
         """Take a model through registry, deployment and verification; return the verification's result."""
-        champion = champion or registry.champion(self.account.sagemaker, self.name)
+        champion = champion or self.champion()
         trained = self.candidate(key, factor)
         package = self.register(key, trained, champion)
         plan = self.plan(key, champion)
-        status, deployed = self.bring(self.steps.deploy_request(plan, trained))
+        status, deployed = self.bring(self.steps.deploy_request(plan, trained, RETRAINING))
         assert status.outcome == "succeeded", status
-        return self.steps.verify_endpoint(plan, package, deployed)
+        return self.verify(plan, package, deployed)
+
+    def verify(self, plan: dict[str, Any], package: dict[str, Any], deployed: dict[str, Any], run: Any = None) -> Any:
+        """Verify the endpoint as the DAG does, the way back included."""
+        arguments = {"plan": plan, "package": package, "deployed": deployed}
+        return self.question(self.steps.verify_endpoint, self.steps.taken_back, run or RETRAINING, **arguments)
+
+    def settle(self, run: Any = None) -> Any:
+        """Finish what another run left, as the DAG does at both ends of a run."""
+        return self.question(self.steps.settle_endpoint, self.steps.settled_back, run or RETRAINING)
+
+    def question(self, body: Any, taken_back: Any, run: Any, **arguments: Any) -> Any:
+        """Run a task that asks the endpoint, through all its triggers, as Airflow does."""
+        operator = VerifyOperator(
+            task_id="verify",
+            model=self.name,
+            access=self.access,
+            python_callable=body,
+            op_kwargs=arguments,
+            taken_back=taken_back,
+            max_wait=timedelta(seconds=60),
+            patience=timedelta(seconds=60),
+            poll_seconds=lambda: 0.1,
+        )
+        return played(operator, {"dag_run": run})
 
     def packages(self) -> dict[int, registry.Package]:
         return {item.version: item for item in registry.packages(self.account.sagemaker, self.name)}

@@ -1,17 +1,26 @@
 """Bringing a model into service, and not: verification, roll-back and clearing away, against a running local_aws."""
 
+import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from local_account import ROLE, wait_for
-from serving_stage import BROKEN, MULTIPLIES, Stage
+from serving_stage import BROKEN, MULTIPLIES, RETRAINING, Run, Stage, played
 
+from retraining.aws.clients import client
+from retraining.dag import pausing
+from retraining.dag.operators import AwsJobOperator
+from retraining.dag.verify_operator import VerifyOperator
+from retraining.jobs import requests as job_requests
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import Champion
-from retraining.serving import deployment, registry
+from retraining.serving import deployment, registry, verification
+from retraining.serving.champion import standing, status_of
 
 pytestmark = pytest.mark.local_aws
 
@@ -41,10 +50,10 @@ def test_a_verified_model_serves_and_is_approved_and_a_second_try_changes_nothin
 
 def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage):
     old = stage.promote("v1", factor=2)["config"]
-    champion = registry.champion(stage.account.sagemaker, stage.name)
+    champion = stage.champion()
     trained = stage.candidate("v2", 5, BROKEN)
     stage.register("v2", trained, champion)
-    request = stage.steps.deploy_request(stage.plan("v2", champion), trained)
+    request = stage.steps.deploy_request(stage.plan("v2", champion), trained, RETRAINING)
     with stage.load() as load:
         status, _ = stage.bring(request)
     assert (status.state, status.outcome) == ("RolledBack", "failed")
@@ -59,21 +68,21 @@ def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage)
     assert set(load.answers) == {6.0}
     assert stage.serving()["EndpointConfigName"] == old
     assert stage.statuses() == {1: "Approved", 2: "PendingManualApproval"}
-    assert registry.champion(stage.account.sagemaker, stage.name) == champion
+    assert stage.champion() == champion
 
 
 def test_wrong_answers_bring_the_old_model_back_without_a_failed_request(stage):
     old = stage.promote("v1", factor=2)["config"]
-    champion = registry.champion(stage.account.sagemaker, stage.name)
+    champion = stage.champion()
     trained = stage.candidate("v2", 5)
     stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 15.001})
     package = stage.register("v2", trained, champion)
     plan = stage.plan("v2", champion)
     with stage.load() as load:
-        status, deployed = stage.bring(stage.steps.deploy_request(plan, trained))
+        status, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
         assert status.outcome == "succeeded"
         with pytest.raises(AirflowFailException, match=r"answers 15 where the evaluation predicted 15\.001") as caught:
-            stage.steps.verify_endpoint(plan, package, deployed)
+            stage.verify(plan, package, deployed)
     assert f"serves {old} again" in str(caught.value)
     assert load.failures == []
     assert set(load.answers) == {6.0, 15.0}
@@ -84,8 +93,8 @@ def test_wrong_answers_bring_the_old_model_back_without_a_failed_request(stage):
     # the version counts as judged: the next scheduled run does not deploy the same model again
     assert stage.keys("dataset/trained/000002/") == ["dataset/trained/000002/v2.json"]
 
-    with pytest.raises(AirflowFailException, match="was left alone"):  # a second try of the task finds it undone
-        stage.steps.verify_endpoint(plan, package, deployed)
+    with pytest.raises(AirflowFailException, match=f"answers 15 .* serves {old} again"):  # a second try changes nothing
+        stage.verify(plan, package, deployed)
     assert stage.serving()["EndpointConfigName"] == old
 
 
@@ -93,9 +102,9 @@ def test_the_first_model_that_answers_wrongly_leaves_no_endpoint(stage):
     trained = stage.candidate("v1", 2)
     stage.put("runs/v1/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
     package, plan = stage.register("v1", trained), stage.plan("v1")
-    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained))
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
     with pytest.raises(AirflowFailException, match="was deleted, because nothing served before"):
-        stage.steps.verify_endpoint(plan, package, deployed)
+        stage.verify(plan, package, deployed)
     stage.account.sagemaker.get_waiter("endpoint_deleted").wait(
         EndpointName=stage.name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
@@ -103,33 +112,235 @@ def test_the_first_model_that_answers_wrongly_leaves_no_endpoint(stage):
 
 def test_a_model_that_served_before_the_run_is_not_deleted_when_its_check_fails(stage):
     stage.promote("v1", factor=2)
-    champion = registry.champion(stage.account.sagemaker, stage.name)
+    champion = stage.champion()
     trained = [{"name": "train-v1", "model_data": champion.model_data, "metrics": {}}]
     package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
     stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
-    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained))
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
     with pytest.raises(AirflowFailException, match=r"served .* before this run, too, and was left alone"):
-        stage.steps.verify_endpoint(plan, package, deployed)
+        stage.verify(plan, package, deployed)
     assert stage.ask() == 6.0
 
 
-def test_another_persons_change_is_not_rolled_back_over(stage):
+def test_another_persons_change_is_not_rolled_back_over_and_is_no_verdict(stage):
+    stage.promote("v1", factor=2)
+    by_hand = stage.serving()["EndpointConfigName"]
+    champion, trained = stage.champion(), stage.candidate("v2", 3)
+    package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
+    stage.bring({"EndpointName": stage.name, "EndpointConfigName": by_hand})
+    with pytest.raises(AirflowFailException, match="somebody changed it before it was verified"):
+        stage.verify(plan, package, deployed)
+    assert stage.ask() == 6.0
+    assert stage.statuses() == {1: "Approved", 2: "PendingManualApproval"}
+    assert stage.keys("dataset/trained/000002/") == []
+
+
+def test_a_way_back_to_a_config_that_is_gone_says_so_and_keeps_what_serves(stage):
+    stage.promote("v1", factor=2)
+    champion, trained = stage.champion(), stage.candidate("v2", 3)
+    package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
+    stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
+    stage.put(
+        "runs/v2/deployment.json",
+        {**stage.get("runs/v2/deployment.json"), "previous_config": f"{stage.name}-config-gone"},
+    )
+    with pytest.raises(AirflowFailException, match=r"could not be returned to .*-config-gone: .*; look at it now"):
+        stage.verify(plan, package, deployed)
+    assert stage.ask() == 9.0
+
+
+def test_what_goes_back_is_what_served_before_this_attempt(stage):
+    """Only the instance count changes and the run is repeated: the run's first deployment is not what served before the second."""
     stage.promote("v1", factor=2)
     stage.promote("v2", factor=3)
-    champion = registry.champion(stage.account.sagemaker, stage.name)
-    before = stage.serving()["EndpointConfigName"]
-    outcome = deployment.roll_back(stage.account.sagemaker, stage.name, "another-config", "older-config", 10, 0.1)
-    assert "left alone" in outcome
-    assert stage.serving()["EndpointConfigName"] == before
-    assert registry.champion(stage.account.sagemaker, stage.name) == champion
+    second = stage.serving()["EndpointConfigName"]
+    larger = stage.config.deployment.model_copy(update={"instance_count": 2})
+    stage.steps.config = stage.config.model_copy(update={"deployment": larger})
+    champion = stage.champion()
+    trained = [{"name": "train-v2", "model_data": champion.model_data, "metrics": {}}]
+    plan, package = stage.plan("v2", champion), {**stage.packages()[2].model_dump(include={"arn", "version", "status"})}
+    stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
+    assert deployed["config"] != second
+    with pytest.raises(AirflowFailException, match=f"serves {second} again"):
+        stage.verify(plan, package, deployed)
+    assert stage.serving()["EndpointConfigName"] == second
 
 
-def test_a_roll_back_to_a_config_that_is_gone_says_so_and_keeps_what_serves(stage):
-    config = stage.promote("v1", factor=2)["config"]
-    outcome = deployment.roll_back(stage.account.sagemaker, stage.name, config, f"{stage.name}-config-gone", 10, 0.1)
-    assert "could not be returned" in outcome
-    assert "look at it now" in outcome
+SILENCES = {
+    "refused connection": EndpointConnectionError(endpoint_url="http://runtime"),
+    "no permission": ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "InvokeEndpoint"),
+    "throttled": ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "InvokeEndpoint"),
+    "expired token": ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "old"}}, "InvokeEndpoint"),
+    "cold model": ClientError(
+        {"Error": {"Code": "ModelError", "Message": "Your invocation timed out while waiting for a response"}},
+        "InvokeEndpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("error", SILENCES.values(), ids=SILENCES)
+def test_only_an_answer_is_a_verdict(stage, monkeypatch, error):
+    trained = stage.candidate("v1", 2)
+    package, plan = stage.register("v1", trained), stage.plan("v1")
+    _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
+    runtime, calls = client("sagemaker-runtime", stage.access), []
+    invoke = runtime.invoke_endpoint
+
+    def silent_at_first(**request):
+        calls.append(request)
+        if len(calls) < 3:
+            raise error
+        return invoke(**request)
+
+    monkeypatch.setattr(pausing, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(runtime, "invoke_endpoint", silent_at_first)
+    assert stage.verify(plan, package, deployed)["smoke"]["answer"] == 6.0
+    assert stage.statuses() == {1: "Approved"}
+
+
+def test_a_single_wrong_answer_is_no_verdict_but_a_repeated_one_is(stage, monkeypatch):
+    monkeypatch.setattr(verification, "PAUSE_SECONDS", 0)
+    stage.promote("v1", factor=2)
+    sagemaker, config = stage.account.sagemaker, stage.serving()["EndpointConfigName"]
+
+    def answering(*values):
+        given = iter(values)
+        answer = lambda **_: {"Body": io.BytesIO(json.dumps({"predictions": [next(given)]}).encode())}  # noqa: E731
+        return SimpleNamespace(invoke_endpoint=answer)
+
+    smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0}
+    assert verification.verify(sagemaker, answering(7, 6), stage.name, config, smoke, 1e-6) == [6.0]
+    with pytest.raises(verification.VerificationError, match="answers 8 where the evaluation predicted 6"):
+        verification.verify(sagemaker, answering(7, 7, 8), stage.name, config, smoke, 1e-6)
+
+
+def test_every_smoke_row_must_be_answered_as_evaluated(stage):
+    stage.promote("v1", factor=2)
+    sagemaker, runtime = stage.account.sagemaker, stage.account.sagemaker_runtime
+    config = stage.serving()["EndpointConfigName"]
+    rows = [{"body": "4", "prediction": 8.0, "why": "group M"}, {"body": "0", "prediction": 1.0, "why": "least length"}]
+    smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0, "rows": rows[:1]}
+    assert verification.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6) == [6.0, 8.0]
+    with pytest.raises(
+        verification.VerificationError, match=r"answers 0 where .* predicted 1 for '0' \(least length\)"
+    ):
+        verification.verify(sagemaker, runtime, stage.name, config, {**smoke, "rows": rows}, 1e-6)
+
+
+def unfinished(stage, key="v2", factor=3, prediction=None):
+    """Bring a model into service and let its run die before it is verified."""
+    champion, trained = stage.champion(), stage.candidate(key, factor)
+    if prediction is not None:
+        stage.put(
+            f"runs/{key}/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": prediction}
+        )
+    package, plan = stage.register(key, trained, champion), stage.plan(key, champion)
+    status, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
+    assert status.outcome == "succeeded"
+    stage.steps.lease(RETRAINING).release()
+    return plan, package, deployed
+
+
+NEXT = Run("scheduled__2")
+
+
+def test_a_deployment_that_nobody_verified_is_verified_by_the_next_run(stage):
+    stage.promote("v1", factor=2)
+    unfinished(stage)
+    assert stage.statuses() == {1: "Approved", 2: "PendingManualApproval"}
+    assert "serves and is verified now" in stage.settle(NEXT)
+    assert stage.statuses() == {1: "Approved", 2: "Approved"}
+    assert stage.keys("dataset/trained/") == ["dataset/trained/000001/v2.json"]  # the version that its package names
+    assert [letter["Subject"] for letter in stage.mail()] == [f"{stage.name}: verified late"]
+    assert stage.settle(NEXT) is None
+
+
+def test_a_deployment_that_nobody_verified_and_that_answers_wrongly_is_taken_back_by_the_next_run(stage):
+    old = stage.promote("v1", factor=2)["config"]
+    unfinished(stage, prediction=7)
+    assert f"serves {old} again" in stage.settle(NEXT)
     assert stage.ask() == 6.0
+    assert stage.statuses() == {1: "Approved", 2: "Rejected"}
+    assert [letter["Subject"] for letter in stage.mail()] == [f"{stage.name}: taken back"]
+
+
+def test_a_verification_killed_on_its_way_back_goes_on(stage, monkeypatch):
+    old = stage.promote("v1", factor=2)["config"]
+    plan, package, deployed = unfinished(stage, prediction=7)
+    with monkeypatch.context() as dying, pytest.raises(MemoryError):
+        dying.setattr(VerifyOperator, "_go_back", lambda *_: (_ for _ in ()).throw(MemoryError))
+        stage.verify(plan, package, deployed)
+    stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 9})
+    with pytest.raises(AirflowFailException, match=f"answers 9 where the evaluation predicted 7.* serves {old} again"):
+        stage.verify(plan, package, deployed)
+    assert stage.statuses() == {1: "Approved", 2: "Rejected"}
+
+
+def test_a_deployment_under_way_is_left_to_the_run_that_makes_it(stage):
+    stage.promote("v1", factor=2)
+    unfinished(stage)
+    stage.steps.lease(RETRAINING).take("deploying", 60)
+    assert stage.settle(NEXT) is None
+    assert stage.statuses() == {1: "Approved", 2: "PendingManualApproval"}
+
+
+def test_a_container_that_does_not_come_up_is_rejected_and_not_tried_at_the_next_wake(stage):
+    stage.promote("v1", factor=2)
+    champion, trained = stage.champion(), stage.candidate("v2", 5, BROKEN)
+    package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
+    operator = AwsJobOperator(
+        task_id="deploy",
+        kind="endpoint",
+        model=stage.name,
+        step="deploy",
+        access=stage.access,
+        max_wait=timedelta(seconds=60),
+        poll_seconds=lambda: 0.1,
+        python_callable=lambda: stage.steps.deploy_request(plan, trained, RETRAINING),
+        on_failure=lambda message, context, **_: stage.steps.deployment_failed(message, context, plan, package),
+    )
+    with pytest.raises(AirflowFailException, match="did not come up"):
+        played(operator, {"dag_run": RETRAINING})
+    assert stage.statuses() == {1: "Approved", 2: "Rejected"}
+    assert stage.keys("dataset/trained/000002/") == ["dataset/trained/000002/v2.json"]
+    assert stage.ask() == 6.0
+
+
+def test_a_click_in_the_console_does_not_change_with_what_a_model_is_compared(stage):
+    stage.promote("v1", factor=2)
+    stage.promote("v2", factor=3)
+    sagemaker, second = stage.account.sagemaker, stage.packages()[2]
+    for package in stage.packages().values():  # someone rejects everything in Studio
+        registry.set_status(sagemaker, package, "Rejected", "by hand")
+    now = standing(sagemaker, stage.name, stage.name)
+    assert now.champion.model_data == second.model_data
+    assert now.disagreement == (
+        f"endpoint {stage.name} serves package 2 (Rejected), but no package is approved: the new model is compared with what serves"
+    )
+    registry.set_status(sagemaker, stage.packages()[1], "Approved", "by hand")
+    now = standing(sagemaker, stage.name, stage.name)
+    assert now.champion.model_data == second.model_data
+    assert "the newest approved package is 1" in now.disagreement
+
+
+def test_an_endpoint_changed_by_hand_is_what_a_new_model_is_compared_with(stage):
+    stage.promote("v1", factor=2)
+    sagemaker = stage.account.sagemaker
+    container = stage.config_request(stage.candidate("hand", 7)[0]["model_data"])
+    model = deployment.ensure_model(sagemaker, f"{stage.name}x", container, ROLE)
+    request = job_requests.endpoint_config_request(stage.config, stage.steps.platform, model)
+    config = deployment.ensure_endpoint_config(sagemaker, f"{stage.name}x", request)
+    stage.bring({"EndpointName": stage.name, "EndpointConfigName": config})
+    now = standing(sagemaker, stage.name, stage.name)
+    assert now.champion.model_data == container["ModelDataUrl"]
+    assert "which is no package, but the newest approved package is 1" in now.disagreement
+    stage.account.sagemaker.delete_endpoint(EndpointName=stage.name)
+    wait_for(lambda: status_of(sagemaker, stage.name) is None)
+    now = standing(sagemaker, stage.name, stage.name)
+    assert (now.champion.run_key, "serves nothing" in now.disagreement) == ("v1", True)
 
 
 def test_nothing_is_deployed_when_the_champion_changed_under_the_run(stage):
@@ -140,22 +351,24 @@ def test_nothing_is_deployed_when_the_champion_changed_under_the_run(stage):
     with pytest.raises(
         AirflowFailException, match=r"the champion is .*/2 now, but this run compared its model with .*/1"
     ):
-        stage.steps.deploy_request(stage.plan("v3", judged), trained)
+        stage.steps.deploy_request(stage.plan("v3", judged), trained, RETRAINING)
     assert stage.ask() == 9.0
 
 
-def test_verification_names_what_is_wrong(stage):
+def test_verification_names_what_is_wrong(stage, monkeypatch):
+    monkeypatch.setattr(verification, "PAUSE_SECONDS", 0)
     stage.promote("v1", factor=2)
     sagemaker, runtime = stage.account.sagemaker, stage.account.sagemaker_runtime
     config = stage.serving()["EndpointConfigName"]
     smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0}
-    assert deployment.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6) == 6.0
-    with pytest.raises(deployment.VerificationError, match=f"serves config {config}, not other"):
-        deployment.verify(sagemaker, runtime, stage.name, "other", smoke, 1e-6)
-    with pytest.raises(deployment.VerificationError, match="does not answer the smoke request 'three'"):
-        deployment.verify(sagemaker, runtime, stage.name, config, {**smoke, "body": "three"}, 1e-6)
-    with pytest.raises(deployment.VerificationError, match="answers nan"):
-        deployment.verify(sagemaker, runtime, stage.name, config, {**smoke, "body": "nan"}, 1e-6)
+    verify = lambda config, smoke: verification.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6)  # noqa: E731
+    assert verify(config, smoke) == [6.0]
+    with pytest.raises(verification.OvertakenError, match=f"serves config {config}, not other"):
+        verify("other", smoke)
+    with pytest.raises(verification.VerificationError, match=r"does not answer: .* for 'three' \(first test row\)"):
+        verify(config, {**smoke, "body": "three"})
+    with pytest.raises(verification.VerificationError, match="answers nan"):
+        verify(config, {**smoke, "body": "nan"})
 
 
 def models_of(stage):

@@ -14,7 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from retraining.aws.errors import is_refusal
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.dag.asking import asker_of
-from retraining.dag.triggers import JobTrigger, PauseTrigger
+from retraining.dag.pausing import LONGEST_PAUSE, Pausing
+from retraining.dag.triggers import PERMANENT_ERRORS, JobTrigger
 from retraining.jobs.job import (
     STOPPED_REASON,
     Asker,
@@ -31,11 +32,10 @@ from retraining.settings.access import AwsAccess
 
 LONGEST_WAIT = timedelta(hours=6)
 """How long a job waits for the service to have room, or for other work of its name to end, before its task fails."""
-FIRST_PAUSE, LONGEST_PAUSE = 15.0, 900.0
 LONGEST_WARNING = 1000
 
 
-class JobOperator(PythonOperator):
+class JobOperator(Pausing, PythonOperator):
     """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
 
     Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's.
@@ -48,7 +48,9 @@ class JobOperator(PythonOperator):
         access: how to reach AWS.
         max_wait: how long the job may take, waiting included; afterwards it is stopped.
         poll_seconds: returns the seconds between two looks at the job.
+        on_failure: called with ``message`` and the context when the work itself failed, before the task does.
         patience: how long to wait until the job can be started at all.
+        longest_pause: seconds; pauses between two tries to start it grow up to this.
         on_success: ``(result, context) -> value`` for the task's result.
 
     """
@@ -63,11 +65,15 @@ class JobOperator(PythonOperator):
         max_wait: timedelta,
         poll_seconds: Callable[[], float],
         on_success: Callable[[dict[str, Any], Any], Any] | None = None,
+        on_failure: Callable[..., Any] | None = None,
         patience: timedelta = LONGEST_WAIT,
+        longest_pause: float = LONGEST_PAUSE,
         **kwargs: Any,
     ) -> None:
         super().__init__(show_return_value_in_logs=False, **kwargs)
+        self.on_failure = on_failure
         self.patience = patience
+        self.longest_pause = longest_pause
         self.kind = kind
         self.model = model
         self.step = step
@@ -140,22 +146,7 @@ class JobOperator(PythonOperator):
         return self._finish(context, handle, event, adopted, since or time.time(), pauses)
 
     def _pause(self, reason: str, since: float, pauses: int) -> NoReturn:
-        """Defer before the next try to start the job; each pause is longer than the one before.
-
-        Raises:
-            AirflowFailException: the job was waited for as long as it may be.
-
-        """
-        waited = time.time() - since
-        if waited >= self.patience.total_seconds():
-            raise AirflowFailException(
-                f"step {self.step} of model {self.model} waited {timedelta(seconds=round(waited))} and could not start its job: {reason}"
-            )
-        seconds = min(FIRST_PAUSE * 2**pauses, LONGEST_PAUSE, max(1.0, self.patience.total_seconds() - waited))
-        self.log.info("%s; looking again in %.0f s", reason, seconds)
-        self.defer(
-            trigger=PauseTrigger(seconds), method_name="start_again", kwargs={"since": since, "pauses": pauses + 1}
-        )
+        self.pause(f"step {self.step} of model {self.model}", reason, since, pauses)
 
     def on_kill(self) -> None:
         """Stop the job of a task that is killed while it holds a worker."""
@@ -181,6 +172,8 @@ class JobOperator(PythonOperator):
             # Nobody who wants the run to stop stops only its job: a task that is killed never comes here.
             if is_transient(event["reason"]) or event["reason"] == STOPPED_REASON:
                 raise RuntimeError(f"{message}\nA retry of this task starts it again")
+            if self.on_failure and event["outcome"] == "failed" and event["state"] not in PERMANENT_ERRORS:
+                self.on_failure(**{**context, "message": message, "context": context})
             raise AirflowFailException(message)
         result = {**job.result(self.access, handle), "adopted": adopted}
         self.log.info("%s succeeded: %s", job.title(handle), result)

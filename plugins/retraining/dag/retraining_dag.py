@@ -22,6 +22,7 @@ from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
+from retraining.dag.verify_operator import VerifyOperator
 from retraining.judging.candidates import LONGEST_ANALYSIS
 from retraining.sdk.context import SDK_FILE
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
@@ -29,6 +30,8 @@ from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
 
 SHORT = timedelta(minutes=10)
 CRAWL_LIMIT = timedelta(minutes=10)
+LONGEST_QUESTION = timedelta(minutes=30)
+"""How long an endpoint that cannot be asked is asked again."""
 SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
 ANY_BRANCH = "none_failed_min_one_success"
 
@@ -103,6 +106,20 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         on_failure_callback=steps.notify_failure,
     ) as dag:
         start = EmptyOperator(task_id="start")
+        verifying: dict[str, Any] = {
+            "model": name,
+            "access": config.aws,
+            "poll_seconds": steps.poll_seconds,
+            "max_wait": timedelta(seconds=config.deployment.max_wait_seconds),
+            "patience": LONGEST_QUESTION,
+        }
+        unfinished: dict[str, Any] = {
+            **verifying,
+            "python_callable": steps.settle_endpoint,
+            "taken_back": steps.settled_back,
+            "patience": timedelta(seconds=config.deployment.max_wait_seconds),
+        }
+        settle_endpoint = VerifyOperator(task_id="settle_endpoint", **unfinished)
         sense_new_data = NewDataSensor(task_id="sense_new_data", look=steps.look_for_work)
         claim_new_data = PythonOperator(task_id="claim_new_data", python_callable=steps.claim_new_data)
         crawl_data = ObservingJobOperator(
@@ -190,14 +207,17 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             step="deploy",
             python_callable=with_results(steps.deploy_request, plan=PLAN, trained=TRAINED),
             max_wait=timedelta(seconds=config.deployment.max_wait_seconds),
+            longest_pause=60.0,
+            on_failure=with_results(steps.deployment_failed, plan=PLAN, package=Result("register_model")),
             **job,
         )
-        verify_endpoint = PythonOperator(
+        verify_endpoint = VerifyOperator(
             task_id="verify_endpoint",
             python_callable=with_results(
                 steps.verify_endpoint, plan=PLAN, package=Result("register_model"), deployed=Result("deploy_model")
             ),
-            execution_timeout=timedelta(seconds=config.deployment.max_wait_seconds) + SHORT,
+            taken_back=steps.taken_back,
+            **verifying,
         )
         publish_report = PythonOperator(
             task_id="publish_report",
@@ -218,12 +238,12 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         end = EmptyOperator(task_id="end")
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
-        chain(start, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
+        close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()
+        chain(start, settle_endpoint, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
         chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
         chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
-        chain(
-            approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end, stop_leftovers
-        )
+        chain(approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end)
+        end >> [stop_leftovers, close_endpoint]
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag

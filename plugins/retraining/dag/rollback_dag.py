@@ -9,11 +9,15 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Param, chain
 
 from retraining.dag.operators import AwsJobOperator
+from retraining.dag.pausing import WaitingOperator
 from retraining.dag.task_results import Result, with_results
 from retraining.dag.tasks.rollback import RollbackTasks
+from retraining.dag.verify_operator import VerifyOperator
 from retraining.settings.model_config import load_model_config
 
 SHORT = timedelta(minutes=10)
+LONGEST_TURN = timedelta(hours=1)
+"""How long a task waits for others to end their change of the endpoint, beyond the time that a change may take."""
 ROLLBACK = Result("choose_package")
 
 
@@ -40,7 +44,7 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
         catchup=False,
         is_paused_upon_creation=False,  # a paused DAG starts no run, and its watcher hears of no file
         max_active_runs=1,
-        dagrun_timeout=2 * longest + timedelta(hours=2),
+        dagrun_timeout=4 * longest + 3 * LONGEST_TURN,
         tags=["rollback", config.name],
         params={
             "package": Param(
@@ -64,7 +68,7 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
         },
         default_args={
             "owner": config.owner,
-            "retries": 4,  # an endpoint that is just changing can be asked again after minutes
+            "retries": 4,
             "retry_delay": timedelta(seconds=15),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=5),
@@ -73,7 +77,9 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
         },
         on_failure_callback=steps.notify_failure,
     ) as dag:
-        choose_package = PythonOperator(task_id="choose_package", python_callable=steps.choose_package)
+        choose_package = WaitingOperator(
+            task_id="choose_package", python_callable=steps.choose_package, patience=longest + LONGEST_TURN
+        )
         return_endpoint = AwsJobOperator(
             task_id="return_endpoint",
             kind="endpoint",
@@ -83,15 +89,25 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
             python_callable=with_results(steps.deploy_request, rollback=ROLLBACK),
             max_wait=longest,
             poll_seconds=steps.poll_seconds,
+            patience=longest,
+            longest_pause=60.0,
         )
-        verify_endpoint = PythonOperator(
+        verify_endpoint = VerifyOperator(
             task_id="verify_endpoint",
+            model=config.name,
+            access=config.aws,
             python_callable=with_results(steps.verify_endpoint, rollback=ROLLBACK, deployed=Result("return_endpoint")),
-            execution_timeout=longest + SHORT,
+            taken_back=steps.taken_back,
+            max_wait=longest,
+            patience=LONGEST_TURN,
+            poll_seconds=steps.poll_seconds,
         )
         record_rollback = PythonOperator(
             task_id="record_rollback",
             python_callable=with_results(steps.record_rollback, rollback=ROLLBACK, verified=Result("verify_endpoint")),
         )
-        chain(choose_package, return_endpoint, verify_endpoint, record_rollback)
+        release_endpoint = PythonOperator(
+            task_id="release_endpoint", python_callable=steps.release_endpoint
+        ).as_teardown()
+        chain(choose_package, return_endpoint, verify_endpoint, record_rollback, release_endpoint)
     return dag

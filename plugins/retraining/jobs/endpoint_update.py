@@ -12,6 +12,8 @@ from retraining.jobs.job import Asker, Handle, JobBusyError, JobStatus, Submitte
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
+CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+
 
 @dataclass(frozen=True)
 class EndpointUpdate:
@@ -31,6 +33,8 @@ class EndpointUpdate:
         try:
             return self._change(access, model, request)
         except ClientError as error:
+            if error_code(error) == "ResourceLimitExceeded":
+                raise JobBusyError(f"endpoint {request['EndpointName']} has to wait for room: {error}") from error
             if not _is_changed_meanwhile(error):
                 raise
             return self._change(access, model, request)  # an earlier reply was lost, or another writer was faster
@@ -51,31 +55,29 @@ class EndpointUpdate:
             endpoint and endpoint["EndpointStatus"] == "Failed"
         ):  # a failed creation cannot be updated, and serves nothing
             sagemaker.delete_endpoint(EndpointName=name)
-            sagemaker.get_waiter("endpoint_deleted").wait(
-                EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
-            )
-            endpoint = None
+            raise JobBusyError(f"endpoint {name} failed to come up before and is being deleted")
         if endpoint is None:
             sagemaker.create_endpoint(**request, Tags=[{"Key": "retraining:model", "Value": model}])
             return Submitted(handle, adopted=False)
-        if endpoint["EndpointStatus"] == "InService":
-            if endpoint["EndpointConfigName"] == config:
-                return Submitted(handle, adopted=True)
-            sagemaker.update_endpoint(**request)
+        if endpoint["EndpointStatus"] == "InService" and endpoint["EndpointConfigName"] == config:
+            return Submitted(handle, adopted=True)
+        if (
+            endpoint["EndpointStatus"] not in CHANGING
+        ):  # what cannot be updated in its state, AWS refuses with its reason
+            kept = _kept_properties(sagemaker, endpoint["EndpointConfigName"], config)
+            sagemaker.update_endpoint(**request, **kept)
             return Submitted(handle, adopted=False)
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName", endpoint["EndpointConfigName"])
         if pending == config:
             return Submitted(handle, adopted=True)
-        raise JobBusyError(
-            f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}; this task tries again later"
-        )
+        raise JobBusyError(f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}")
 
     def poll(self, access: AwsAccess, handle: Handle) -> JobStatus:
         """Look at the endpoint; it must be in service *on the intended config*."""
         endpoint = client("sagemaker", access).describe_endpoint(EndpointName=handle["endpoint"])
         state, config = endpoint["EndpointStatus"], endpoint["EndpointConfigName"]
         reason = endpoint.get("FailureReason", "")
-        if state in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+        if state in CHANGING:
             return JobStatus(state, "running")
         if state == "InService" and config == handle["config"]:
             return JobStatus(state, "succeeded")
@@ -103,6 +105,29 @@ class EndpointUpdate:
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the endpoint."""
         return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/endpoints/{handle['endpoint']}"
+
+
+def _kept_properties(sagemaker: Any, old: str, new: str) -> dict[str, Any]:
+    """Return what lets an endpoint keep the instances that its autoscaling gave it, unless the configs ask for another number."""
+
+    def asked_for(config: str) -> dict[str, Any]:
+        variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+        return {variant["VariantName"]: variant.get("InitialInstanceCount") for variant in variants}
+
+    from botocore.exceptions import ClientError
+
+    try:
+        same = asked_for(old) == asked_for(new)
+    except ClientError as error:
+        if not is_not_found(error):  # somebody deleted the old config under its endpoint
+            raise
+        same = False
+    if not same:
+        return {}
+    return {
+        "RetainAllVariantProperties": True,
+        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
+    }
 
 
 def _is_changed_meanwhile(error: Exception) -> bool:

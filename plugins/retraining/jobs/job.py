@@ -74,6 +74,8 @@ TRANSIENT_REASONS = ("InternalServerError", "InternalServiceException", "Interna
 CAPACITY_REASONS = (
     "CapacityError",
     "ResourceLimitExceeded",
+    "InsufficientInstanceCapacity",
+    "Unable to provision requested ML compute capacity",
     "Resource unavailable",
     "Exceeded maximum concurrent capacity",
 )

@@ -15,7 +15,7 @@ from retraining.dataset.state import LogState
 
 
 class Champion(Record):
-    """The approved model that serves: its package, artifact and the work that made it."""
+    """The model that serves: its package (empty when it has none), artifact and the work that made it."""
 
     package_arn: str
     model_data: str
@@ -38,6 +38,8 @@ class RunPlan(Record):
     candidates: tuple[str, ...]
     champion: Champion | None = None
     reason: str = ""
+    standing: str = ""
+    """What endpoint and registry say when they disagree about the champion."""
 
     @property
     def prefix(self) -> str:
@@ -79,6 +81,7 @@ def make_plan(
     champion: Champion | None,
     version: int | None = None,
     reason: str = "",
+    standing: str = "",
 ) -> RunPlan:
     """Make the plan of a run.
 
@@ -96,6 +99,7 @@ def make_plan(
         champion: the approved model, if any.
         version: pin to this existing dataset version.
         reason: why the run works.
+        standing: what endpoint and registry say when they disagree about the champion.
 
     Raises:
         LookupError: the pinned version does not exist, or there is no data at all.
@@ -113,7 +117,8 @@ def make_plan(
     if champion and champion.work_digest == work:
         run_key = champion.run_key
     else:
-        run_key = f"v{number}-{digest({'work': work, 'champion': champion.package_arn if champion else None}, 12)}"
+        against = (champion.package_arn or champion.model_data) if champion else None
+        run_key = f"v{number}-{digest({'work': work, 'champion': against}, 12)}"
     return RunPlan(
         model=model,
         run_key=run_key,
@@ -125,6 +130,7 @@ def make_plan(
         candidates=tuple(candidates),
         champion=champion,
         reason=reason,
+        standing=standing,
     )
 
 

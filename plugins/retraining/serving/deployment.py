@@ -1,10 +1,8 @@
-"""The served model: bring it up, prove that it answers as evaluated, go back when it does not, and clear away what is superseded."""
+"""Models, endpoint configs and artifacts of a model: made once under the name of their content, and cleared away when superseded."""
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,12 +10,6 @@ from typing import Any
 from retraining.aws.documents import split_uri
 from retraining.aws.errors import is_not_found
 from retraining.aws.naming import DIGEST_LENGTH, digest, job_name
-
-CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-
-
-class VerificationError(RuntimeError):
-    """The endpoint does not serve what was evaluated."""
 
 
 def ensure_model(sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str) -> str:
@@ -56,91 +48,6 @@ def current_config(sagemaker: Any, endpoint: str) -> str | None:
             return None
         raise
     return None if description["EndpointStatus"] == "Failed" else str(description["EndpointConfigName"])
-
-
-def verify(
-    sagemaker: Any, runtime: Any, endpoint: str, config: str, smoke: Mapping[str, Any], tolerance: float
-) -> float:
-    """Check that an endpoint serves ``config`` and answers the smoke request as the evaluation did.
-
-    Args:
-        sagemaker: boto3 client.
-        runtime: boto3 client of the runtime.
-        endpoint: its name.
-        config: the intended endpoint config.
-        smoke: ``content_type``, ``body`` and the evaluation's ``prediction`` for that row.
-        tolerance: largest relative difference that is still the same answer.
-
-    Returns:
-        The endpoint's prediction.
-
-    Raises:
-        VerificationError: another config serves, the request fails, or the answer differs.
-
-    """
-    serving = current_config(sagemaker, endpoint)
-    if serving != config:
-        raise VerificationError(f"endpoint {endpoint} serves config {serving}, not {config}")
-    try:
-        answer = runtime.invoke_endpoint(
-            EndpointName=endpoint,
-            ContentType=smoke["content_type"],
-            Accept="application/json",
-            Body=smoke["body"].encode(),
-        )["Body"].read()
-        prediction = float(json.loads(answer)["predictions"][0])
-    except Exception as error:
-        raise VerificationError(
-            f"endpoint {endpoint} does not answer the smoke request {smoke['body']!r}: {error}"
-        ) from error
-    expected = float(smoke["prediction"])
-    if not abs(prediction - expected) <= tolerance * max(1.0, abs(expected)):
-        raise VerificationError(
-            f"endpoint {endpoint} answers {prediction:g} where the evaluation predicted {expected:g} for {smoke['body']!r}"
-        )
-    return prediction
-
-
-def roll_back(
-    sagemaker: Any, endpoint: str, bad: str, good: str | None, timeout_seconds: float, poll_seconds: float
-) -> str:
-    """Return an endpoint from a config that failed to the one before, or delete it when nothing served before.
-
-    An endpoint that no longer serves ``bad`` was changed by someone else, or by an earlier try of the same roll-back: it is left alone.
-
-    Args:
-        sagemaker: boto3 client.
-        endpoint: its name.
-        bad: the config that failed verification.
-        good: the config that served before, None for a new endpoint.
-        timeout_seconds: how long to wait for the endpoint.
-        poll_seconds: seconds between two looks.
-
-    Returns:
-        A sentence on what happened, for the error message.
-
-    """
-    from botocore.exceptions import ClientError
-
-    deadline = time.monotonic() + timeout_seconds
-    status, serving = _settled(sagemaker, endpoint, deadline, poll_seconds)
-    if status is None:
-        return f"endpoint {endpoint} does not exist"
-    if serving != bad:
-        return f"endpoint {endpoint} is {status} with {serving} and was left alone"
-    if good == bad:
-        return f"endpoint {endpoint} served {bad} before this run, too, and was left alone: look at it now"
-    try:
-        if good is None:
-            sagemaker.delete_endpoint(EndpointName=endpoint)
-            return f"endpoint {endpoint} was deleted, because nothing served before"
-        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=good)
-    except ClientError as error:
-        return f"endpoint {endpoint} could not be returned to {good}: {error}; look at it now"
-    status, serving = _settled(sagemaker, endpoint, deadline, poll_seconds)
-    if status == "InService" and serving == good:
-        return f"endpoint {endpoint} serves {good} again"
-    return f"endpoint {endpoint} could not be returned to {good}: it is {status} with {serving}, look at it now"
 
 
 def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str]:
@@ -220,23 +127,6 @@ def delete_artifacts(s3: Any, uris: Iterable[str]) -> None:
     for uri in uris:
         bucket, key = split_uri(uri)
         s3.delete_object(Bucket=bucket, Key=key)
-
-
-def _settled(sagemaker: Any, endpoint: str, deadline: float, poll_seconds: float) -> tuple[str | None, str | None]:
-    """Wait until an endpoint is not changing; return its status and config, (None, None) when it does not exist."""
-    from botocore.exceptions import ClientError
-
-    while True:
-        try:
-            description = sagemaker.describe_endpoint(EndpointName=endpoint)
-        except ClientError as error:
-            if is_not_found(error):
-                return None, None
-            raise
-        status, config = str(description["EndpointStatus"]), str(description["EndpointConfigName"])
-        if status not in CHANGING or time.monotonic() > deadline:
-            return status, config
-        time.sleep(poll_seconds)
 
 
 def _names(sagemaker: Any, operation: str, result: str, key: str, prefix: str) -> list[str]:

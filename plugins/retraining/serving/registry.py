@@ -1,6 +1,7 @@
 """The model registry: one package per candidate, with metrics and lineage, its status following the decision.
 
-The newest approved package is the champion, and what serves. A package is pending until it has proved itself in service. One that a
+The newest approved package should be what serves; what does, ``champion`` finds out.
+A package is pending until it has proved itself in service. One that a
 rollback abandoned says so in its metadata: it is not approved again by a repeated run, only by a rollback that chooses it.
 """
 

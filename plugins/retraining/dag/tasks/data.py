@@ -17,7 +17,7 @@ from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
 from retraining.jobs.plan import RunPlan, batch_manifest, make_plan
-from retraining.serving import registry
+from retraining.serving import champion
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,9 @@ class DataTasks(TaskBodies):
         contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
         batch = batch_digest(files, contract, split, state.batches) if files else None
         code = code_files(self.folder)
+        now = champion.standing(self._sagemaker, config.name, config.deployment.endpoint)
+        if now.disagreement:
+            log.warning("%s", now.disagreement)
         plan = make_plan(
             model=config.name,
             state=state,
@@ -65,7 +68,8 @@ class DataTasks(TaskBodies):
             code_digest=code_digest(code),
             settings=self._settings(params),
             candidates=self._selected(params),
-            champion=registry.champion(self._sagemaker, config.name),
+            champion=now.champion,
+            standing=now.disagreement,
             version=params.get("dataset_version"),
         )
         standing = put_json_once(self._s3, f"s3://{bucket}/{plan.run_prefix}plan.json", plan.model_dump(mode="json"))

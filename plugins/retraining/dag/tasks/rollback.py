@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -12,22 +11,27 @@ from airflow.sdk.exceptions import AirflowFailException
 from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json, put_json_once, split_uri, utc_now
 from retraining.aws.errors import error_code
-from retraining.aws.platform_parameter import read_platform
+from retraining.dag.tasks.endpoint import EndpointTasks
+from retraining.dag.verify_operator import GoBackError
 from retraining.jobs import requests as job_requests
+from retraining.jobs.endpoint_update import CHANGING
+from retraining.jobs.job import JobBusyError
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving import deployment, registry
-from retraining.serving.registry import Package
-from retraining.serving.rollback import Rollback, RollbackError, choose, rollback_id
+from retraining.serving.champion import served, status_of
+from retraining.serving.registry import Package, Registered
+from retraining.serving.rollback import Rollback, RollbackError, choose, newer_than, rollback_id
+from retraining.serving.verification import OvertakenError, VerificationError
+from retraining.serving.way_back import WayBack
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
-from retraining.settings.platform import Platform
 from retraining.telling.outcomes import Outcome, Outcomes
 from retraining.telling.run_report import object_url
 
 log = logging.getLogger(__name__)
 
 
-class RollbackTasks:
+class RollbackTasks(EndpointTasks):
     """Task bodies of one model's rollbacks.
 
     Args:
@@ -39,11 +43,6 @@ class RollbackTasks:
         self.config = config
         self.access: AwsAccess = config.aws
         self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
-
-    @cached_property
-    def platform(self) -> Platform:
-        """The model's AWS resources."""
-        return read_platform(self.config.platform_parameter, self.access)
 
     @property
     def _s3(self) -> Any:
@@ -60,7 +59,10 @@ class RollbackTasks:
     def choose_package(self, params: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Decide once what this run goes back to, and record who wants it and why; a repeated task finds the decision.
 
+        From here to the end of the run nobody else changes the endpoint.
+
         Raises:
+            JobBusyError: another run changes the endpoint, or an update of it is under way.
             AirflowFailException: there is no such package, its artifact or smoke request is gone, nobody says who it is, or the run is
                 an old one and newer models were approved since.
 
@@ -68,14 +70,20 @@ class RollbackTasks:
         who = getattr(dag_run, "triggering_user_name", None) or params.get("who")
         if not who:
             raise AirflowFailException("Airflow does not say who started this run: give the parameter 'who'")
+        self.hold_endpoint(dag_run, f"going back ({who}: {params.get('why')})")
+        status = status_of(self._sagemaker, self.endpoint)
+        if status in CHANGING:
+            raise JobBusyError(f"endpoint {self.endpoint} is {status}")
         uri = self._record_uri(rollback_id(dag_run))
         known = list(registry.packages(self._sagemaker, self.config.name))
         try:
             return self._unless_outdated(get_json(self._s3, uri), known)
         except LookupError:
             pass
+        now = served(self._sagemaker, self.endpoint)
+        serving = next((item for item in known if now and item.model_data == now.model_data), None)
         try:
-            target, newer = choose(known, params.get("package"))
+            target, newer = choose(known, params.get("package"), serving)
         except RollbackError as error:
             raise AirflowFailException(f"model {self.config.name}: {error}") from error
         self._check_artifact(target)
@@ -86,14 +94,15 @@ class RollbackTasks:
             who=who,
             why=params["why"],
             decided_at=utc_now(),
-            previous_config=deployment.current_config(self._sagemaker, self.config.deployment.endpoint),
+            previous_config=deployment.current_config(self._sagemaker, self.endpoint),
             smoke=self._smoke(target),
         )
         log.info("package %d is to serve again; abandoned: %s", target.version, [item.version for item in newer])
         return dict(put_json_once(self._s3, uri, decided.model_dump(mode="json")))
 
-    def deploy_request(self, rollback: Mapping[str, Any]) -> dict[str, Any]:
+    def deploy_request(self, rollback: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Ask for the endpoint to be brought to the package's model: blue/green at once, because a rollback is urgent."""
+        self.hold_endpoint(dag_run, f"going back, rollback {rollback['id']}")
         decided, config, sagemaker = Rollback.model_validate(rollback), self.config, self._sagemaker
         role = self.platform.sagemaker_role_arn
         model = deployment.ensure_model(sagemaker, config.name, decided.target.container, role)
@@ -101,49 +110,69 @@ class RollbackTasks:
         name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
         return {"EndpointName": config.deployment.endpoint, "EndpointConfigName": name}
 
-    def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any]) -> dict[str, Any]:
+    def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Prove that the endpoint answers as the package was evaluated.
 
         Raises:
-            AirflowFailException: it does not; the endpoint went back to what it served before, the registry is unchanged.
+            GoBackError: it answers otherwise; the endpoint goes back to what it served before, the registry is unchanged.
+            UnansweredError: it could not be asked, and is asked again later.
+            AirflowFailException: somebody else changed the endpoint meanwhile.
 
         """
-        decided, settings = Rollback.model_validate(rollback), self.config.deployment
-        try:
-            answer = deployment.verify(
-                self._sagemaker,
-                client("sagemaker-runtime", self.access),
-                settings.endpoint,
-                deployed["config"],
-                decided.smoke,
-                settings.smoke_tolerance,
-            )
-        except deployment.VerificationError as error:
-            outcome = deployment.roll_back(
-                self._sagemaker,
-                settings.endpoint,
-                deployed["config"],
-                decided.previous_config,
-                settings.max_wait_seconds,
-                self.platform.poll_seconds,
-            )
-            raise AirflowFailException(f"{error}; {outcome}; the registry is unchanged") from error
-        return {"endpoint": settings.endpoint, "config": deployed["config"], "answer": answer}
+        self.hold_endpoint(dag_run, f"verifying rollback {rollback['id']}")
+        uri = self._record_uri(rollback["id"])
+        decided = Rollback.model_validate(get_json(self._s3, uri))
+        verdict = decided.verdict
+        if not verdict:
+            try:
+                answers = self.answers(deployed["config"], decided.smoke)
+            except OvertakenError as error:
+                raise AirflowFailException(
+                    f"{error}: somebody changed it during the rollback; start a new one"
+                ) from error
+            except VerificationError as error:
+                verdict = str(error)
+                put_json(self._s3, uri, {**decided.model_dump(mode="json"), "verdict": verdict})
+            else:
+                return {"endpoint": self.endpoint, "config": deployed["config"], "answer": answers[0]}
+        target = decided.target
+        package = Registered(arn=target.arn, version=target.version, status=target.status)
+        previous, config = decided.previous_config, deployed["config"]
+        raise GoBackError(
+            WayBack(endpoint=self.endpoint, config=config, previous=previous, verdict=verdict, package=package)
+        )
+
+    def taken_back(self, way: WayBack, outcome: str, context: Any) -> None:
+        """Say that the rollback did not succeed.
+
+        Raises:
+            AirflowFailException: always.
+
+        """
+        raise AirflowFailException(f"{way.verdict}; {outcome}; the registry is unchanged")
+
+    def release_endpoint(self, dag_run: Any) -> None:
+        """Let others change the endpoint; runs at the end of every rollback, also of one that failed."""
+        self.lease(dag_run).release()
 
     def record_rollback(self, rollback: Mapping[str, Any], verified: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Make the registry say what serves, complete the record, and tell the topic."""
         decided, region = Rollback.model_validate(rollback), self.platform.region
         reason = f"{decided.why} ({decided.who}, rollback {decided.id})"
+        self.hold_endpoint(dag_run, f"recording rollback {decided.id}")
+        abandoned = newer_than(decided.target, list(registry.packages(self._sagemaker, self.config.name)))
+        abandoned = abandoned or decided.abandoned  # a repeated task finds them rejected
         registry.reinstate(self._sagemaker, decided.target, reason)
-        registry.abandon(self._sagemaker, decided.abandoned, decided.id, reason)
+        registry.abandon(self._sagemaker, abandoned, decided.id, reason)
         uri = self._record_uri(decided.id)
-        record = {**decided.model_dump(mode="json"), "done_at": utc_now(), "config": verified["config"]}
+        done = {"abandoned": abandoned, "done_at": utc_now(), "config": verified["config"]}
+        record = decided.model_copy(update=done).model_dump(mode="json")
         put_json(self._s3, uri, record)
         endpoint = verified["endpoint"]
         facts = (
             ("Who", decided.who),
             ("Serves again", decided.target.arn),
-            ("Abandoned", ", ".join(item.arn for item in decided.abandoned) or None),
+            ("Abandoned", ", ".join(item.arn for item in abandoned) or None),
             ("Endpoint config", verified["config"]),
             ("Smoke answer", float(verified["answer"])),
         )
@@ -167,8 +196,8 @@ class RollbackTasks:
     def _unless_outdated(self, record: dict[str, Any], known: Sequence[Package]) -> dict[str, Any]:
         """Return the decision of an earlier try, unless the world has moved on since."""
         decided = Rollback.model_validate(record)
-        since = choose(known, decided.target.arn)[1] if decided.done_at else ()
-        if since:
+        since = [item for item in newer_than(decided.target, known) if item.status == registry.APPROVED]
+        if decided.done_at and since:
             raise AirflowFailException(
                 f"this rollback was done at {decided.done_at}, and package {since[0].version} was approved since: start a new run to go "
                 "back from that one"

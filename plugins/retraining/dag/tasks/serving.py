@@ -9,91 +9,195 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.clients import client
-from retraining.aws.documents import get_json, put_json_once, utc_now
+from retraining.aws.documents import get_json, utc_now
+from retraining.dag.tasks.endpoint import EndpointTasks
 from retraining.dag.tasks.model import ModelTasks
+from retraining.dag.verify_operator import GoBackError
 from retraining.dataset.records import TrainedNote
 from retraining.jobs import requests as job_requests
-from retraining.jobs.plan import RunPlan
-from retraining.serving import deployment, registry
+from retraining.jobs.endpoint_update import CHANGING
+from retraining.jobs.job import JobBusyError
+from retraining.jobs.plan import Champion, RunPlan
+from retraining.serving import deployment, registry, way_back
+from retraining.serving.champion import standing, status_of
+from retraining.serving.registry import Registered
+from retraining.serving.verification import OvertakenError, UnansweredError, VerificationError
+from retraining.serving.way_back import WayBack
+from retraining.telling.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
 
-class ServingTasks(ModelTasks):
+class ServingTasks(EndpointTasks, ModelTasks):
     """Task bodies of the serving phase."""
 
-    def deploy_request(self, plan: Mapping[str, Any], trained: Sequence[Any]) -> dict[str, Any]:
+    def deploy_request(self, plan: Mapping[str, Any], trained: Sequence[Any], dag_run: Any) -> dict[str, Any]:
         """Create model and endpoint config, note what serves now, and ask for the endpoint to be brought to the new config.
 
         Raises:
+            JobBusyError: another run changes the endpoint, for example a rollback.
             AirflowFailException: the champion is another one than the model was compared with, for example after a rollback.
 
         """
         run, sagemaker = RunPlan.model_validate(plan), self._sagemaker
-        judged, now = run.champion, registry.champion(sagemaker, self.config.name)
-        if now and now.run_key != run.run_key and (judged is None or now.package_arn != judged.package_arn):
+        self.hold_endpoint(dag_run, f"deploying the model of run {run.run_key}")
+        artifact = self.best_candidate(trained)["model_data"]
+        judged, now = run.champion, standing(sagemaker, self.config.name, self.endpoint).champion
+        if now and now.model_data != artifact and (judged is None or now.model_data != judged.model_data):
             raise AirflowFailException(
-                f"the champion is {now.package_arn} now, but this run compared its model with "
-                f"{judged.package_arn if judged else 'none'}: nothing was deployed. Start a new run to compare with it"
+                f"the champion is {_name(now)} now, but this run compared its model with {_name(judged)}: nothing was deployed. "
+                "Start a new run to compare with it"
             )
-        container = job_requests.serving_container(
-            self.config, self.platform, self.best_candidate(trained)["model_data"]
-        )
+        container = job_requests.serving_container(self.config, self.platform, artifact)
         model = deployment.ensure_model(sagemaker, self.config.name, container, self.platform.sagemaker_role_arn)
         request = job_requests.endpoint_config_request(self.config, self.platform, model)
         config = deployment.ensure_endpoint_config(sagemaker, self.config.name, request)
-        previous = deployment.current_config(sagemaker, self.config.deployment.endpoint)
-        put_json_once(
-            self._s3,
-            f"s3://{self.platform.bucket}/{run.run_prefix}deployment.json",
-            {"config": config, "previous_config": previous, "model": model},
-        )
+        serving = deployment.current_config(sagemaker, self.endpoint)
+        way_back.begin(self._s3, self._attempt_uri(run.run_key), config, model, serving)
         return job_requests.endpoint_request(self.config, config)
 
     def verify_endpoint(
-        self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any]
+        self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any
     ) -> dict[str, Any]:
         """Prove that the endpoint answers as evaluated, approve the package, and clear away what is superseded.
 
         Raises:
-            AirflowFailException: it does not; the endpoint went back to what it served before, and the package is rejected.
+            GoBackError: it answers otherwise; the endpoint goes back to what it served before this attempt, and the package is rejected.
+            UnansweredError: it could not be asked, and is asked again later.
+            AirflowFailException: somebody else changed the endpoint meanwhile.
 
         """
-        run, settings = RunPlan.model_validate(plan), self.config.deployment
-        root = f"s3://{self.platform.bucket}/{run.run_prefix}"
-        smoke = get_json(self._s3, f"{root}evaluation/smoke.json")
+        run = RunPlan.model_validate(plan)
         registered = registry.Registered.model_validate(package)
-        try:
-            prediction = deployment.verify(
-                self._sagemaker,
-                client("sagemaker-runtime", self.access),
-                settings.endpoint,
-                deployed["config"],
-                smoke,
-                settings.smoke_tolerance,
-            )
-        except deployment.VerificationError as error:
-            previous = get_json(self._s3, f"{root}deployment.json")["previous_config"]
-            outcome = deployment.roll_back(
-                self._sagemaker,
-                settings.endpoint,
-                deployed["config"],
-                previous,
-                settings.max_wait_seconds,
-                self.platform.poll_seconds,
-            )
-            registry.set_status(self._sagemaker, registered, registry.REJECTED, f"{error}; {outcome}")
-            self._judged(run, "failed verification", registered.arn)  # else the next run would deploy it again
-            raise AirflowFailException(f"{error}; {outcome}") from error
-        registry.set_status(self._sagemaker, registered, registry.APPROVED, "verified in service")
-        pruned = self._prune(deployed["config"])
+        self.hold_endpoint(dag_run, f"verifying the model of run {run.run_key}")
+        smoke = get_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}evaluation/smoke.json")
+        answers = self._approved(registered, run.run_key, run.version, deployed["config"], smoke)
+        self.lease(dag_run).release()
         return {
-            "endpoint": settings.endpoint,
+            "endpoint": self.endpoint,
             "config": deployed["config"],
-            "smoke": {**smoke, "answer": prediction},
-            "pruned": pruned,
+            "smoke": {**smoke, "answer": answers[0]},
+            "pruned": self._prune(deployed["config"]),
         }
+
+    def _approved(
+        self, package: Registered, run_key: str, version: int, config: str, smoke: Mapping[str, Any]
+    ) -> list[float]:
+        """Approve a package whose endpoint answers as evaluated; return the answers."""
+        uri = self._attempt_uri(run_key)
+        attempt = way_back.read(self._s3, uri)
+        if attempt is None or attempt.config != config:  # it came here without us: there is nothing known to go back to
+            attempt = way_back.begin(self._s3, uri, config, "", config)
+
+        def back(verdict: str) -> GoBackError:
+            return GoBackError(
+                WayBack(
+                    endpoint=self.endpoint,
+                    config=config,
+                    previous=attempt.previous_config,
+                    verdict=verdict,
+                    run_key=run_key,
+                    version=version,
+                    package=package,
+                )
+            )
+
+        if attempt.verdict:
+            raise back(attempt.verdict)
+        try:
+            answers = self.answers(config, smoke)
+        except OvertakenError as error:
+            raise AirflowFailException(
+                f"{error}: somebody changed it before it was verified. Package {package.version} stays pending, and nothing was approved. "
+                "Start a new run"
+            ) from error
+        except VerificationError as error:
+            way_back.note(self._s3, uri, attempt, verdict=str(error))
+            raise back(str(error)) from error
+        registry.set_status(self._sagemaker, package, registry.APPROVED, "verified in service")
+        way_back.note(self._s3, uri, attempt, verified_at=utc_now())
+        return answers
+
+    def taken_back(self, way: WayBack, outcome: str, context: Any) -> None:
+        """Reject the package whose endpoint was taken back.
+
+        Raises:
+            AirflowFailException: always; it says what was wrong and what serves now.
+
+        """
+        raise AirflowFailException(self._rejected(way, outcome, context))
+
+    def _rejected(self, way: WayBack, outcome: str, context: Any) -> str:
+        text = f"{way.verdict}; {outcome}"
+        registry.set_status(self._sagemaker, way.package, registry.REJECTED, text)
+        # else the next run would deploy it again
+        self._note_judged(way.version, way.run_key, "failed verification", way.package.arn)
+        self.lease(context["dag_run"]).release()
+        return text
+
+    def deployment_failed(
+        self, message: str, context: Any, plan: Mapping[str, Any], package: Mapping[str, Any]
+    ) -> None:
+        """Reject a package whose container did not come up; AWS has left the old one serving."""
+        run, registered = RunPlan.model_validate(plan), registry.Registered.model_validate(package)
+        registry.set_status(self._sagemaker, registered, registry.REJECTED, message)
+        self._note_judged(run.version, run.run_key, "failed deployment", registered.arn)
+        self.lease(context["dag_run"]).release()
+
+    def settle_endpoint(self, dag_run: Any) -> str | None:
+        """Finish the deployment of a run that could not: verify what serves pending, and approve it or take it back.
+
+        Runs at both ends of every run, also of one that has nothing to do. What another run is just changing is left to it.
+
+        Raises:
+            UnansweredError: the endpoint is changing, or could not be asked.
+            GoBackError: it answers wrongly.
+
+        """
+        sagemaker, name = self._sagemaker, self.config.name
+        status = status_of(sagemaker, self.endpoint)
+        if status is None or (status == "InService" and not self._pending()):
+            self.lease(dag_run).release()
+            return None
+        try:
+            self.hold_endpoint(dag_run, "finishing a deployment that nobody finished")
+        except JobBusyError as error:
+            log.info("%s", error)
+            return None
+        if status in CHANGING:
+            raise UnansweredError(f"endpoint {self.endpoint} is {status}, and no run cares for it")
+        package = self._pending()
+        sentence = None
+        if package:
+            run_key, version = package.metadata.get("run_key", ""), int(package.metadata.get("dataset_version", 0))
+            try:
+                smoke = get_json(self._s3, f"s3://{self.platform.bucket}/{name}/runs/{run_key}/evaluation/smoke.json")
+            except LookupError as error:
+                log.warning("package %d serves but cannot be verified: %s", package.version, error)
+            else:
+                config = str(deployment.current_config(sagemaker, self.endpoint))
+                self._approved(package, run_key, version, config, smoke)
+                self._note_judged(version, run_key, "approved", package.arn)
+                sentence = (
+                    f"package {package.version} of run {run_key} serves and is verified now; its own run did not finish"
+                )
+                self.outcomes.tell(Outcome("verified late", sentence, (("Model package", package.arn),)), dag_run)
+        self.lease(dag_run).release()
+        return sentence
+
+    def settled_back(self, way: WayBack, outcome: str, context: Any) -> str:
+        """Reject the package that an unfinished deployment had brought into service, and tell the topic."""
+        text = self._rejected(way, outcome, context)
+        self.outcomes.tell(Outcome("taken back", text, (("Model package", way.package.arn),)), context["dag_run"])
+        return text
+
+    def _pending(self) -> registry.Package | None:
+        """Return the package that serves without being approved yet."""
+        package = standing(self._sagemaker, self.config.name, self.endpoint).package
+        return package if package and package.status == registry.PENDING else None
+
+    def _attempt_uri(self, run_key: str) -> str:
+        return f"s3://{self.platform.bucket}/{self.config.name}/runs/{run_key}/deployment.json"
 
     def _prune(self, in_use: str) -> list[str]:
         """Clear away superseded configs, models and artifacts; return what was deleted.
@@ -124,8 +228,15 @@ class ServingTasks(ModelTasks):
 
     def _judged(self, run: RunPlan, decision: str, package: str) -> None:
         """Note in the dataset log that the run's dataset version has a judged model."""
-        self._dataset.note_trained(
-            TrainedNote(
-                version=run.version, run_key=run.run_key, decision=decision, model_package=package, created_at=utc_now()
+        self._note_judged(run.version, run.run_key, decision, package)
+
+    def _note_judged(self, version: int, run_key: str, decision: str, package: str) -> None:
+        if version:
+            note = TrainedNote(
+                version=version, run_key=run_key, decision=decision, model_package=package, created_at=utc_now()
             )
-        )
+            self._dataset.note_trained(note)
+
+
+def _name(champion: Champion | None) -> str:
+    return (champion.package_arn or champion.model_data) if champion else "none"
