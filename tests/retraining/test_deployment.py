@@ -225,7 +225,7 @@ def test_every_smoke_row_must_be_answered_as_evaluated(stage):
     smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0, "rows": rows[:1]}
     assert verification.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6) == [6.0, 8.0]
     with pytest.raises(
-        verification.VerificationError, match=r"answers 0 where .* predicted 1 for '0' \(least length\)"
+        verification.VerificationError, match=r"answers 0 where .* predicted 1 for the request '0' \(least length\)"
     ):
         verification.verify(sagemaker, runtime, stage.name, config, {**smoke, "rows": rows}, 1e-6)
 
@@ -365,7 +365,7 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
     assert verify(config, smoke) == [6.0]
     with pytest.raises(verification.OvertakenError, match=f"serves config {config}, not other"):
         verify("other", smoke)
-    with pytest.raises(verification.VerificationError, match=r"does not answer: .* for 'three' \(first test row\)"):
+    with pytest.raises(verification.VerificationError, match=r"does not answer: .* for the request 'three' \(first test row\)"):
         verify(config, {**smoke, "body": "three"})
     with pytest.raises(verification.VerificationError, match="answers nan"):
         verify(config, {**smoke, "body": "nan"})

@@ -87,7 +87,7 @@ def _right_answer(runtime: Any, endpoint: str, content_type: str, row: Mapping[s
         if _same(prediction, expected, tolerance):
             return prediction[0]
         wrong = f"endpoint {endpoint} answers {_shown(prediction)} where the evaluation predicted {_shown(expected)}"
-    raise VerificationError(f"{wrong} for {row['body']!r} ({row.get('why') or 'smoke request'})")
+    raise VerificationError(f"{wrong} for the request {row['body']!r} ({row.get('why') or 'smoke request'})")
 
 
 def _ask(runtime: Any, endpoint: str, content_type: str, body: str) -> list[float]:
