@@ -365,7 +365,9 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
     assert verify(config, smoke) == [6.0]
     with pytest.raises(verification.OvertakenError, match=f"serves config {config}, not other"):
         verify("other", smoke)
-    with pytest.raises(verification.VerificationError, match=r"does not answer: .* for the request 'three' \(first test row\)"):
+    with pytest.raises(
+        verification.VerificationError, match=r"does not answer: .* for the request 'three' \(first test row\)"
+    ):
         verify(config, {**smoke, "body": "three"})
     with pytest.raises(verification.VerificationError, match="answers nan"):
         verify(config, {**smoke, "body": "nan"})
