@@ -5,6 +5,8 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 # A call is checked by whatever Python is there, before an environment is created or anything is started.
 CHECK  := PYTHONPATH=. $(PYTHON) -m local_stack --only-check
 SETUP  := $(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
+AIRFLOW_PYTHON := $(VENVS)/airflow/bin/python
+READY  := { test -x $(AIRFLOW_PYTHON) || { echo "error: nothing is set up yet: 'make up' does it and starts the stack" >&2; exit 2; }; }
 DEV    := $(VENVS)/dev/bin
 SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
@@ -14,7 +16,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,10 +43,20 @@ up: setup $(if $(WITH_SDK),setup-sdk)  ## start local_aws and Airflow; SDK=1 wit
 	@$(WITH_SDK) $(RUN) up
 
 down:  ## stop them; data and history stay
-	@$(RUN) down
+	@if test -x $(AIRFLOW_PYTHON); then $(RUN) down; else echo "nothing was running"; fi
 
-status:  ## show what runs
-	@$(RUN) status
+STATUS := status $${MODEL:+--model "$$MODEL"}
+REPORT := report $${MODEL:+--model "$$MODEL"} $${RUN_KEY:+--run "$$RUN_KEY"}
+LOGS   := logs $${JOB:+--job "$$JOB"}
+
+status:  ## what runs, what each model serves, what keeps a model from running: make status [MODEL=abalone]
+	@$(CHECK) $(STATUS) && if test -x $(AIRFLOW_PYTHON); then $(RUN) $(STATUS); else echo "nothing is set up yet: 'make up' does it and starts the stack"; fi
+
+report:  ## verdict and path of a run's report: make report [MODEL=abalone] [RUN_KEY=v3-0123456789ab]
+	@$(CHECK) $(REPORT) && $(READY) && $(RUN) $(REPORT)
+
+logs:  ## the whole log of a job, by its name or a part of it: make logs JOB=abalone-train-12ab
+	@$(READY) && $(RUN) $(LOGS)
 
 # What is given on make's command line is in the environment of a recipe: "$$FILE" keeps blanks and quotes as they were typed.
 CHECK_MODEL := check-model $${MODEL:+--model "$$MODEL"}
@@ -60,27 +72,33 @@ retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.c
 run:  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
 	@$(CHECK) $(RUN_DAG) && $(SETUP) && $(RUN) $(RUN_DAG)
 
-survey: setup  ## make new measurements: make survey ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
-	@PYTHONPATH=. $(VENVS)/airflow/bin/python -m survey --rows $(or $(ROWS),100) --method $(or $(METHOD),copula) $(if $(filter-out 0 no false,$(UPLOAD)),--upload) $(ARGS)
-
 yes = $(filter-out 0 no false,$(1))
+SURVEY := $(VENVS)/airflow/bin/python -m survey
+
+survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
+	@$(CHECK) call $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" && $(SETUP) && \
+	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(ARGS)
+
 EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
-	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose) $(if $(call yes,$(AWS)),--account environment) \
+	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose $(if $(filter force,$(PROPOSE)),--force)) $(if $(call yes,$(AWS)),--account environment) \
 	$(if $(call yes,$(YES)),--yes) $(ARGS)
 
-experiment: setup-sdk  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" [MODEL=] DATA_VERSION=4 PROPOSE=1 AWS=1 ARGS=--json
-	@PYTHONPATH=. $(VENVS)/sagemaker/bin/python -m experiment $(EXPERIMENT)
+experiment:  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" [MODEL=] DATA_VERSION=4 PROPOSE=1 AWS=1 ARGS=--json
+	@$(CHECK) call $${MODEL:+--model "$$MODEL"} $${DATA_VERSION:+--data-version "$$DATA_VERSION"} && $(PYTHON) -m local_stack.bootstrap sagemaker && \
+	PYTHONPATH=. $(VENVS)/sagemaker/bin/python -m experiment $(EXPERIMENT)
 
 RESET := reset $${MODEL:+--model "$$MODEL"} $(if $(call yes,$(YES)),--yes)
 
 reset:  ## stop, and delete local data and history, after a question: make reset [MODEL=abalone] [YES=1]
-	@$(CHECK) $(RESET) && if test -x $(VENVS)/airflow/bin/python; then $(RUN) $(RESET); else echo "nothing is set up yet: there is nothing to delete"; fi
+	@$(CHECK) $(RESET) && if test -x $(AIRFLOW_PYTHON); then $(RUN) $(RESET); else echo "nothing is set up yet: there is nothing to delete"; fi
 
-dataset-log: setup  ## versions of the data set; COMMAND=verify|refused|"rebuild abalone"|... does more
-	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.dataset $(or $(COMMAND),versions)
+DATASET_LOG := dataset-log $${MODEL:+--model "$$MODEL"} $${COMMAND:+--words "$$COMMAND"}
+
+dataset-log:  ## versions of the data set: make dataset-log [MODEL=abalone] [COMMAND="verify|refused|show 3|rebuild|..."]
+	@$(CHECK) $(DATASET_LOG) && $(READY) && $(RUN) $(DATASET_LOG)
 
 env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"
-	@$(RUN) env $(if $(AIRFLOW),--airflow)
+	@$(READY) && $(RUN) env $(if $(AIRFLOW),--airflow)
 
 check: setup-dev  ## linter, formatter, types, order of the rooms, templates
 	$(DEV)/ruff check .
@@ -143,16 +161,16 @@ bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, decl
 	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)
 
 DEPLOY := PYTHONPATH=.:plugins $(VENVS)/airflow/bin/python -m deploy
-named   = $(or $(ENV),$(error name the deployment: make $@ ENV=prod))
+TO_AWS := $(CHECK) call --env "$$ENV" && $(SETUP)
 
-deploy: setup  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
-	@$(RUN) check-model && $(DEPLOY) up --env $(named) $(if $(filter-out 0 no false,$(PLAN)),--plan) $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
+deploy:  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
+	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) up --env "$$ENV" $(if $(call yes,$(PLAN)),--plan) $(if $(call yes,$(DRY_RUN)),--dry-run) $(ARGS)
 
-deploy-dags: setup  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
-	@$(RUN) check-model && $(DEPLOY) dags --env $(named)
+deploy-dags:  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
+	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) dags --env "$$ENV"
 
-destroy: setup  ## delete the environment and its network; data stays: make destroy ENV=prod
-	@$(DEPLOY) destroy --env $(named)
+destroy:  ## delete the environment and its network; data stays: make destroy ENV=prod
+	@$(TO_AWS) && $(DEPLOY) destroy --env "$$ENV"
 
 sbom: setup-dev  ## software bill of materials and licences of the installed environments
 	PYTHONPATH=. $(PYTHON) -m deploy.sbom --environments $(VENVS) --output build/sbom.cdx.json --licences docs/licences.md

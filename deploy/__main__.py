@@ -17,10 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.environment import Project
 from deploy.mwaa import VerificationError
 from deploy.plan import render
-from deploy.preflight import PreflightError, check_endpoint
+from deploy.preflight import PreflightError
 from deploy.settings import SettingsError, load
 from deploy.stacks import StackError
 from deploy.zones import ZoneError
+from local_stack.verbs import calls
 
 
 def main(
@@ -39,14 +40,14 @@ def main(
     options = _parser().parse_args(arguments)
     try:
         deployment = load(options.env)
-        check_endpoint(environment)
+        calls.leads_to_aws(environment)
         session = boto3.Session(region_name=deployment.region)
         project = Project(session, deployment, say, with_environment=not options.skip_environment)
         project.preflight()
         if options.command == "up":
             project.check_readiness()
         return COMMANDS[options.command](project, options, ask)
-    except (SettingsError, PreflightError, ZoneError) as error:
+    except (SettingsError, PreflightError, calls.CallError, ZoneError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (StackError, VerificationError, ClientError, BotoCoreError) as error:
@@ -103,7 +104,7 @@ COMMANDS = {"up": _up, "dags": _dags, "verify": _verify, "destroy": _destroy}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
+    parser = calls.OneLineParser(prog="python -m deploy", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "up": "deploy whatever differs, then verify",

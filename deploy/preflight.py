@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,27 +99,6 @@ def check_readiness(
         raise PreflightError(
             "the account lacks what this deployment needs; nothing was changed:\n  " + "\n  ".join(found.missing)
         )
-
-
-def check_endpoint(environment: Mapping[str, str]) -> None:
-    """Refuse a shell whose AWS clients are led to another place than AWS, such as the local stack.
-
-    Args:
-        environment: the variables of the shell.
-
-    Raises:
-        PreflightError: an endpoint override is set.
-
-    """
-    for name, value in environment.items():
-        if (
-            name.startswith("AWS_ENDPOINT_URL")
-            and value
-            and environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") != "true"
-        ):
-            raise PreflightError(
-                f"this shell talks to {value} ({name}), not to AWS: nothing was looked at or changed. Open another shell for deployments"
-            )
 
 
 def check_orphan(session: Any, account: str, model: str) -> None:

@@ -8,14 +8,18 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from local_stack import layout
+from local_stack.airflow_settings import use_local_account
+from local_stack.verbs.calls import OneLineParser
 
 sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the library too
 
 from experiment import model_folder
-from experiment.account import Consent, RefusedError, use_local_account
+from experiment.account import Consent, RefusedError
 from experiment.comparison import render
 from experiment.overrides import SHORT_FORMS, OverrideError
 from experiment.progress import Progress
@@ -52,7 +56,7 @@ More in docs/experiment.md.
 def parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the command's reference."""
     short = "\n".join(f"    {form:<22} {meaning}" for form, meaning in SHORT_FORMS.items())
-    made = argparse.ArgumentParser(
+    made = OneLineParser(
         prog="python -m experiment",
         description="Train and evaluate a variation of a model through the SageMaker SDK,\n"
         "and compare it with the champion.",
@@ -72,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
         help="model folder (default: dags/models/abalone)",
     )
     made.add_argument(
-        "--propose", action="store_true", help="afterwards write the change into model.yaml, and show it as a diff"
+        "--propose",
+        action="store_true",
+        help="write the change into model.yaml when the gate approves it, and show it as a diff",
     )
     made.add_argument(
         "--account",
@@ -80,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         default="local",
         help="local: the stack of 'make up'; environment: what AWS_* variables say (default: %(default)s)",
     )
+    made.add_argument("--force", action="store_true", help="with --propose: write the change whatever the gate says")
     made.add_argument("--yes", action="store_true", help="start paid jobs on AWS without asking")
     made.add_argument("--json", action="store_true", help="print the outcome as JSON instead of tables")
     return made
@@ -134,7 +141,8 @@ def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
     interruption = Interruption()
     with interruption.listening():
         outcome = experiment.run(chosen.data_version, progress, interruption, Consent(chosen.yes))
-    change = _write_proposal(chosen) if chosen.propose else None
+    convinced = may_be_proposed(outcome.decision, chosen.force)
+    change = _write_proposal(chosen) if chosen.propose and convinced else None
     if chosen.json:
         print(json.dumps({**outcome.as_dict(), "proposal": change}, indent=1, ensure_ascii=False))
         return 0
@@ -142,9 +150,18 @@ def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
     if reconfigure:
         reconfigure(errors="replace")  # a terminal without ≤ still gets its table
     print(f"\n{render(outcome, shutil.get_terminal_size().columns)}")
+    if chosen.propose and not convinced:
+        print(
+            "\nmodel.yaml is unchanged: the gate did not approve this change. PROPOSE=force (--force) writes it all the same"
+        )
     if change is not None:
         print(f"\nwritten into {_shown(chosen.model)}:\n{change}" if change else "\nmodel.yaml says this already")
     return 0
+
+
+def may_be_proposed(decision: Mapping[str, Any], forced: bool) -> bool:
+    """Whether a change may be written into model.yaml: the gate approved it, or a person insists."""
+    return bool(decision["promote"]) or forced
 
 
 def _write_proposal(chosen: argparse.Namespace) -> str:

@@ -8,20 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from local_stack.airflow_settings import aws_environment
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class RefusedError(RuntimeError):
     """Nobody agreed to the cost of the jobs; none was started."""
-
-
-def use_local_account() -> None:
-    """Make this process talk to the local stack, whatever account the shell is logged in to."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ.update(aws_environment())
 
 
 def is_local(environment: Mapping[str, str]) -> bool:

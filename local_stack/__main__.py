@@ -22,14 +22,27 @@ from retraining.contract.plain_text import plain_lines
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a failure with its reason, 2 a machine or a call that is not right."""
-    parser = argparse.ArgumentParser(
+    parser = calls.OneLineParser(
         prog="python -m local_stack",
         description="The retraining stack on one machine, without Docker or an AWS account.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start local_aws and Airflow, and wait until they are healthy")
     commands.add_parser("down", help="stop them; data and history stay")
-    commands.add_parser("status", help="show what runs")
+    status = commands.add_parser(
+        "status", help="show what runs, what each model serves, and what keeps a model from running"
+    )
+    status.add_argument("--model", help="only this model")
+    report = commands.add_parser("report", help="say where the report of a run lies, and its verdict")
+    report.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    report.add_argument("--run", metavar="KEY", help="key of the run, such as v3-0123456789ab (default: the newest)")
+    logs = commands.add_parser("logs", help="print the whole log of a job")
+    logs.add_argument("--job", help="its name or a part of it (default: the newest)")
+    dataset_log = commands.add_parser("dataset-log", help="the dataset log of a model")
+    dataset_log.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    dataset_log.add_argument(
+        "--words", default="versions", metavar="COMMAND", help="versions, verify, refused, show ..."
+    )
     demo = commands.add_parser("demo", help="play the whole story: first model, new data, retraining")
     demo.add_argument(
         "--running", action="store_true", help="play it on a stack that runs already, and leave that running"
@@ -59,6 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     history.add_argument("--compare", metavar="FILE", help="an earlier output, - for the input; 1 if any of it is lost")
     env = commands.add_parser("env", help="print the variables that make aws and boto3 talk to this stack")
     env.add_argument("--airflow", action="store_true", help="also those of the airflow command, its secrets included")
+    call = commands.add_parser("call", help="check what other commands of the Makefile are called with")
+    call.add_argument("--model")
+    call.add_argument("--rows", type=int)
+    call.add_argument("--env", help="a deployment to AWS")
+    call.add_argument("--data-version", type=int)
+    call.add_argument("--method", choices=("ctgan", "copula", "replay"))
     parser.add_argument("--only-check", action="store_true", help="check the call, and do nothing")
     chosen = parser.parse_args(arguments)
     os.umask(0o077)  # state and logs hold what other users of this machine have no business with
@@ -85,13 +104,20 @@ def _check(chosen: argparse.Namespace) -> None:
         calls.params(chosen.params)
     if getattr(chosen, "model", None):
         calls.known_model(chosen.model)
+    if getattr(chosen, "env", None) is not None:
+        calls.known_deployment(chosen.env)
+        calls.leads_to_aws(os.environ)
+    if chosen.command == "dataset-log":
+        calls.dataset_words(chosen.words, chosen.model)
+    if chosen.command in ("report", "dataset-log"):
+        calls.local_account_answers()
 
 
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import exports, write_credentials, write_passwords
-    from local_stack.verbs import model_check, reset, runs
+    from local_stack.verbs import logs, model_check, overview, report, reset, runs
 
     if chosen.command == "up":
         stack.up(_say)
@@ -108,10 +134,20 @@ def _run(chosen: argparse.Namespace) -> int:
         folders = [model_check.read(chosen.model)] if chosen.model else model_check.read_all()
         return model_check.report(folders, _say)
     elif chosen.command == "status":
-        parts = stack.status()
-        for part in parts:
-            print(f"{part.name:<14} {part.health:<16} {f'pid {part.pid}' if part.pid else ''}".rstrip())
-        return 0 if all(part.health == "healthy" for part in parts) else 1
+        _say("\n".join(overview.lines(chosen.model)))
+    elif chosen.command == "report":
+        session = stack.aws_session()
+        bucket = runs.data_bucket(session, chosen.model)
+        _say("\n".join(report.lines(session.client("s3"), bucket, chosen.model, chosen.run)))
+    elif chosen.command == "logs":
+        for path in logs.logs_of(chosen.job):
+            print(f"== {path}", file=sys.stderr)
+            sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+    elif chosen.command == "dataset-log":
+        stack.aws_session()
+        from retraining.command import dataset
+
+        return dataset.main(calls.dataset_words(chosen.words, chosen.model))
     elif chosen.command == "env":
         print("\n".join(exports(chosen.airflow)))
     elif chosen.command == "retrain":

@@ -13,6 +13,13 @@ from pathlib import Path
 from local_stack import layout
 
 ADMIN = "admin"
+OVERRULING = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CA_BUNDLE",
+)  # they win, or break it
 _making = threading.Lock()
 
 
@@ -65,8 +72,16 @@ def aws_environment() -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": made["aws_access_key_id"],
         "AWS_SECRET_ACCESS_KEY": made["aws_secret_access_key"],
         "AWS_DEFAULT_REGION": layout.REGION,
+        "AWS_REGION": layout.REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def use_local_account() -> None:
+    """Make the AWS clients of this process talk to local_aws, whatever account the shell is logged in to."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(aws_environment())
 
 
 def airflow_environment() -> dict[str, str]:
@@ -119,7 +134,11 @@ def airflow_environment() -> dict[str, str]:
 
 
 def exports(airflow: bool) -> list[str]:
-    """Return lines for a shell's ``eval``: AWS's variables, and with `airflow` what the command airflow needs, its secrets included."""
+    """Return lines for a shell's ``eval``.
+
+    They set AWS's variables, take away those that would win over them, and put this project's programs on the path; with `airflow` they
+    also set what the command airflow needs, its secrets included. The last line defines ``local_off``, which undoes them.
+    """
     chosen = aws_environment()
     if airflow:
         chosen |= {
@@ -127,7 +146,13 @@ def exports(airflow: bool) -> list[str]:
             for name, value in airflow_environment().items()
             if name == "AIRFLOW_HOME" or name.startswith("AIRFLOW__")
         }
-    return [f"export {name}={shlex.quote(value)}" for name, value in chosen.items()]
+    programs = shlex.quote(str(layout.python("airflow").parent))
+    return [
+        f"unset {' '.join(OVERRULING)}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in chosen.items()),
+        f'case ":$PATH:" in *:{programs}:*) ;; *) export PATH="$PATH":{programs} ;; esac',
+        f"local_off() {{ unset {' '.join(chosen)}; unset -f local_off; }}",
+    ]
 
 
 def _write_private(path: Path, text: str) -> None:

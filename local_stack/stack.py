@@ -21,8 +21,8 @@ from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import (
     ADMIN,
     airflow_environment,
-    aws_environment,
     stack_secrets,
+    use_local_account,
     write_credentials,
 )
 from local_stack.preflight import check_disk, check_port, find_java
@@ -117,8 +117,7 @@ def aws_session() -> Any:
     """Return a boto3 session on local_aws; sets the standard variables of this process."""
     from boto3.session import Session
 
-    os.environ.pop("AWS_PROFILE", None)
-    os.environ.update(aws_environment())
+    use_local_account()
     return Session(region_name=layout.REGION)
 
 

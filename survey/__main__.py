@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,9 @@ from local_stack import layout
 
 sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the library too
 
-from local_stack.airflow_settings import aws_environment
+from local_stack.airflow_settings import use_local_account
 from local_stack.preflight import PreflightError
+from local_stack.verbs.calls import OneLineParser, known_model
 from retraining.aws.clients import client
 from retraining.aws.documents import put_bytes_under_free_name
 from retraining.settings.model_config import ModelConfig, load_model_config
@@ -39,7 +39,7 @@ EPILOG = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the command's reference."""
-    made = argparse.ArgumentParser(
+    made = OneLineParser(
         prog="python -m survey",
         description="Make new measurements from the current dataset version, judge them, and upload them as new data.",
         epilog=EPILOG,
@@ -104,10 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Make one survey; 0 is success, 1 a failure, 2 a call or a machine that is not right."""
     chosen = parser().parse_args(arguments)
     if chosen.account == "local":
-        os.environ.pop("AWS_PROFILE", None)
-        os.environ.update(aws_environment())
+        use_local_account()
     try:
-        folder = layout.ROOT / "dags" / "models" / chosen.model
+        folder = layout.ROOT / "dags" / "models" / known_model(chosen.model)
         config = load_model_config(folder / "model.yaml")
         if chosen.offer_held_back:
             return _offer(config, chosen.offer_held_back)

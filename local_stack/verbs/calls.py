@@ -5,15 +5,25 @@ Standard library only: this runs before any environment exists.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
 import shlex
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from local_stack import layout
 from local_stack.preflight import PreflightError
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that answers a wrong argument in one line; the usage is what ``--help`` is for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with exit code 2."""
+        self.exit(2, f"error: {message}; {self.prog} --help says what is possible\n")
 
 
 class CallError(PreflightError):
@@ -69,6 +79,39 @@ def known_dag(name: str) -> str:
     return name
 
 
+def known_deployment(name: str) -> str:
+    """Return the name of a deployment.
+
+    Raises:
+        CallError: ``deploy/environments`` has no file of that name.
+
+    """
+    known = sorted(path.stem for path in (layout.ROOT / "deploy" / "environments").glob("*.yaml"))
+    if name not in known:
+        what = f"there is no deployment {name!r}" if name else "no deployment is named: make deploy ENV=..."
+        raise CallError(f"{what}; {_known('deployment', name, known, 'deploy/environments')}")
+    return name
+
+
+def leads_to_aws(environment: Mapping[str, str]) -> None:
+    """See that the AWS clients of a shell are not led to another place than AWS, such as the local stack.
+
+    Args:
+        environment: the variables of the shell.
+
+    Raises:
+        CallError: an endpoint override is set.
+
+    """
+    ignored = environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") == "true"
+    for name, value in environment.items():
+        if name.startswith("AWS_ENDPOINT_URL") and value and not ignored:
+            raise CallError(
+                f"this shell talks to {value} ({name}), not to AWS: nothing was looked at or changed. Open another shell for "
+                "deployments, or type local_off if 'make env' set it"
+            )
+
+
 def csv_files(text: str) -> list[Path]:
     """Return the files that are to be uploaded.
 
@@ -97,6 +140,39 @@ def csv_files(text: str) -> list[Path]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CallError(f"two files are called {twice[0]}: the second would replace the first; rename one")
     return paths
+
+
+def dataset_words(text: str, model: str) -> list[str]:
+    """Return the arguments of the dataset command: the model is put in where the words name none.
+
+    Args:
+        text: such as ``versions``, ``show 3`` or ``show abalone 3``.
+        model: name of a model folder.
+
+    Raises:
+        CallError: the words name a model that does not exist.
+
+    """
+    command, *rest = _words(text) or ["versions"]
+    if rest and rest[0] in models():
+        return [command, *rest]
+    if rest and not rest[0].startswith("-") and len(rest) > 1 and not rest[1].startswith("-"):
+        known_model(rest[0])  # two words: the first is meant to be a model
+    return [command, model, *rest]
+
+
+def local_account_answers() -> None:
+    """See that the local account answers, for a verb that does not start it.
+
+    Raises:
+        CallError: it does not.
+
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(f"{layout.AWS_URL}/_local_aws/health", timeout=2).close()
+    except OSError as error:
+        raise CallError(f"nothing answers at {layout.AWS_URL}: 'make up' starts the local stack") from error
 
 
 def params(text: str) -> dict[str, Any]:

@@ -171,8 +171,10 @@ def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(st
 def test_up_again_says_what_is_there_and_status_is_healthy(stack):
     again = stack.run("up")
     assert again.returncode == 0
-    assert "data platform of abalone" in again.stdout
+    assert "data platform of" not in again.stdout  # it is up to date
     assert "starting" not in again.stdout
     status = stack.run("status")
     assert status.returncode == 0
     assert status.stdout.count("healthy") == 5
+    assert "abalone        endpoint abalone: model version " in status.stdout
+    assert "report.html" in status.stdout

@@ -7,6 +7,7 @@ import pytest
 
 from experiment import account
 from local_stack import layout
+from local_stack.airflow_settings import use_local_account
 
 
 def test_an_experiment_is_local_also_in_a_shell_that_is_logged_in_to_aws(monkeypatch, tmp_path):
@@ -14,9 +15,10 @@ def test_an_experiment_is_local_also_in_a_shell_that_is_logged_in_to_aws(monkeyp
     monkeypatch.setattr(
         os, "environ", {"AWS_PROFILE": "company", "AWS_SESSION_TOKEN": "t", "AWS_REGION": "eu-west-1", "HOME": "/h"}
     )
-    account.use_local_account()
+    use_local_account()
     assert os.environ["AWS_ENDPOINT_URL"] == layout.AWS_URL
-    assert {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"}.isdisjoint(os.environ)
+    assert {"AWS_PROFILE", "AWS_SESSION_TOKEN"}.isdisjoint(os.environ)
+    assert os.environ["AWS_REGION"] == layout.REGION
     assert os.environ["HOME"] == "/h"
 
 

@@ -15,6 +15,7 @@ import yaml
 from local_account import wait_for
 from production import MODEL, ROOT, SDK_PYTHON, command, environment, rows
 
+from experiment import __main__ as experiment_command
 from experiment.plan import job_owner
 from retraining.judging.candidates import analyze
 from retraining.judging.gate import decide
@@ -124,7 +125,9 @@ def test_the_same_experiment_again_reuses_its_jobs_and_production_stays_as_it_wa
 
 def test_an_override_reaches_the_model_and_a_proposal_the_file(first, with_champion, folder):
     before = (folder / "model.yaml").read_text()
-    done = command(with_champion.account, "--set", "algorithm.svr.C=30", "--propose", "--json", "--model", str(folder))
+    done = command(
+        with_champion.account, "--set", "algorithm.svr.C=30", "--propose", "--force", "--json", "--model", str(folder)
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["training"][0]["metrics"] != json.loads(first.stdout)["training"][0]["metrics"]
@@ -181,3 +184,10 @@ def test_on_a_terminal_seconds_run_and_an_interrupt_stops_the_job_that_was_start
     ended = ("Stopping", "Stopped")
     describe = with_champion.account.sagemaker.describe_training_job
     assert wait_for(lambda: describe(TrainingJobName=name)["TrainingJobStatus"] in ended)
+
+
+@pytest.mark.parametrize(
+    ("promote", "forced", "written"), [(True, False, True), (False, False, False), (False, True, True)]
+)
+def test_only_an_approved_change_is_written_unless_a_person_insists(promote, forced, written):
+    assert experiment_command.may_be_proposed({"promote": promote}, forced) is written

@@ -82,3 +82,32 @@ def test_a_call_is_checked_without_doing_anything(project, capsys):
     assert command.main(["--only-check", "retrain", "one.csv", "--model", "cars"]) == 0
     assert command.main(["--only-check", "retrain", "one.csv", "--model", "nosuch"]) == 2
     assert capsys.readouterr().err.startswith("error: there is no model 'nosuch'")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("versions", ["versions", "cars"]),
+        ("", ["versions", "cars"]),
+        ("show 3", ["show", "cars", "3"]),
+        ("show abalone 3", ["show", "abalone", "3"]),
+        ("verify abalone", ["verify", "abalone"]),
+        ("release abalone 09b2 --why 'a try'", ["release", "abalone", "09b2", "--why", "a try"]),
+        ("release 09b2 --why 'a try'", ["release", "cars", "09b2", "--why", "a try"]),
+    ],
+)
+def test_the_model_is_put_into_the_dataset_command_where_it_names_none(project, text, words):
+    assert calls.dataset_words(text, "cars") == words
+
+
+def test_a_dataset_command_about_an_unknown_model_names_the_known_ones(project):
+    with pytest.raises(calls.CallError, match="there is no model 'nosuch'; there are abalone"):
+        calls.dataset_words("show nosuch 3", "cars")
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_a_shell_that_is_led_elsewhere_is_not_aws(name):
+    with pytest.raises(calls.CallError, match="this shell talks to http://x"):
+        calls.leads_to_aws({name: "http://x"})
+    calls.leads_to_aws({name: "http://x", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"})
+    calls.leads_to_aws({name: ""})

@@ -11,12 +11,9 @@ from survey import __main__ as command
 
 @pytest.fixture
 def no_stack(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        command,
-        "aws_environment",
-        lambda: {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"},
-    )
+    monkeypatch.setattr(command, "use_local_account", lambda: None)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setattr(command, "FOLDER", tmp_path)
     return tmp_path
 
