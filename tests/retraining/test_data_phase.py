@@ -1,5 +1,6 @@
 """Sensing, claim and commit over everything that lands: each file is judged alone, and mending it is enough."""
 
+import gzip
 import re
 import shlex
 import uuid
@@ -14,11 +15,12 @@ from plain_merge import plain_merge
 from serving_stage import Run, Stage
 
 from retraining.command import dataset as dataset_command
+from retraining.contract.rules import Contract
 from retraining.dag.tasks.commit import DataRefusedError
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dataset.records import IGNORED
 from retraining.dataset.verdicts import refusals
-from retraining.jobs.remerge import migrate as migrate_module
+from retraining.jobs.remerge import again as again_module
 
 MODEL = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
 HEADER = "sex,length,diameter,height,whole_weight,shucked_weight,viscera_weight,shell_weight,rings"
@@ -59,7 +61,7 @@ class Landing:
         # The command reads model.yaml and starts the Glue job: here the stage's configuration and the plain merge.
         monkeypatch.setattr(dataset_command, "AwsAccess", lambda: stage.access)
         monkeypatch.setattr(dataset_command, "load_model_config", lambda path: self.steps.config)
-        monkeypatch.setattr(migrate_module, "merge_again", lambda access, platform, model, uri: self.merge(uri))
+        monkeypatch.setattr(again_module, "merge_again", lambda access, platform, model, uri: self.merge(uri))
 
     def put(self, name: str, text: str) -> str:
         key = f"{self.stage.name}/new/{name}"
@@ -271,6 +273,43 @@ def test_a_migration_reads_overwritten_files_as_they_were(landing, capsys):
     assert landing.senses() is not None  # to train on the new version
     keys = {file.key for file in landing.state.versions[-1].files}
     assert keys == {f"{landing.stage.name}/new/a.csv"}
+
+
+def test_forgotten_rows_stay_out_of_this_and_all_later_versions(landing, capsys):
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(40)))
+    landing.put("b.csv.gz", survey(*range(40, 60)))
+    packed = gzip.compress(survey(*range(40, 60)).encode())
+    landing.s3.put_object(Bucket=landing.stage.bucket, Key=f"{name}/new/b.csv.gz", Body=packed)
+    assert landing.run() == "merged"
+    whole = row(45).split(",")[4]
+    told = landing.command(capsys, "forget", name, "--where", f"whole_weight={whole}00", "--why", "asked for")
+    assert "version 2: 59 rows" in told
+    assert landing.rows() == expected(*range(45), *range(46, 60))
+    assert sum(landing.state.at(1).rows_by_split().values()) == 60
+    landing.steps.config = exchanged(landing.steps.config)
+    assert "59 rows accepted" in landing.command(capsys, "migrate", name)
+    told = landing.command(capsys, "forget", name, "--file", "new/a.csv", "--why", "the wrong site")
+    assert "version 4: 19 rows" in told
+    [forgotten] = [file for file in landing.state.versions[-1].left_out if file.key.endswith("a.csv")]
+    assert forgotten.reason.startswith("forgotten: the wrong site")
+    assert landing.run() == "merged"  # a model of the new version; the forgotten file is not new
+    assert landing.state.latest == 4
+    assert "no such row" in landing.command(capsys, "forget", name, "--row-hash", "0" * 32, "--why", "x")
+    assert "is no file of" in landing.command(capsys, "forget", name, "--file", "new/a.csv", "--why", "x")
+    assert "not a column" in landing.command(capsys, "forget", name, "--where", "colour=red", "--why", "x")
+    assert "everything is as the log says" in landing.command(capsys, "verify", name)
+
+
+def test_a_forgotten_row_goes_by_its_hash_too(landing, capsys):
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    contract = landing.steps.config.contract.model_dump(mode="json")
+    rules = Contract.of(contract)
+    row_hash = rules.row_hash(rules.judge(row(7).split(",")).values)
+    told = landing.command(capsys, "forget", landing.stage.name, "--row-hash", row_hash, "--why", "a typing error")
+    assert "version 2: 39 rows" in told
+    assert landing.rows() == expected(*(number for number in range(40) if number != 7))
 
 
 def test_wider_limits_just_work(landing):

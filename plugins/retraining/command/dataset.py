@@ -16,6 +16,7 @@ from retraining.contract.plain_text import plain_lines
 from retraining.dataset.landing_zone import landed_files
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.verify import verify
+from retraining.jobs.remerge.forget import Unwanted, forget
 from retraining.jobs.remerge.migrate import migrate, plan_migration
 from retraining.jobs.remerge.rebuild import rebuild
 from retraining.settings.access import AwsAccess
@@ -64,6 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     rebuild_command.add_argument("model")
     rebuild_command.add_argument("--into", default="rebuilt/", help="prefix below the model's own (default: rebuilt/)")
+    forget_command = commands.add_parser(
+        "forget", help="make the next version without some rows or files; the landing zone is not touched"
+    )
+    forget_command.add_argument("model")
+    forget_command.add_argument("--file", action="append", default=[], help="key of a landed file; may be repeated")
+    forget_command.add_argument("--row-hash", action="append", default=[], help="row_hash of a row; may be repeated")
+    forget_command.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="rows with this value; of several all must hold",
+    )
+    forget_command.add_argument("--why", required=True, help="goes on record")
+    forget_command.add_argument("--folder", type=Path, help="the model's folder (default: dags/models/MODEL)")
     migrate_command = commands.add_parser(
         "migrate", help="merge all landed files again under the contract that model.yaml has now, as the next version"
     )
@@ -99,6 +115,10 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
     elif chosen.command == "migrate":
         config = load_model_config((chosen.folder or MODELS / chosen.model) / "model.yaml")
         _migrate(access, platform, config, log, chosen.plan, say)
+    elif chosen.command == "forget":
+        config = load_model_config((chosen.folder or MODELS / chosen.model) / "model.yaml")
+        version = forget(access, platform, config, _unwanted(chosen), f"{chosen.why} ({getpass.getuser()})", say)
+        say(f"version {version.version}: {version.rows['rows_accepted']} rows; the next run trains on it")
     elif chosen.command == "verify":
         problems = verify(s3, platform.bucket, prefix, log.read(), say)
         for problem in problems:
@@ -106,6 +126,19 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
         say(f"{len(problems)} mismatch(es)" if problems else "everything is as the log says")
         return 1 if problems else 0
     return 0
+
+
+def _unwanted(chosen: argparse.Namespace) -> Unwanted:
+    """Return what a person wants out of the data set.
+
+    Raises:
+        LookupError: nothing is named.
+
+    """
+    where = dict(item.partition("=")[::2] for item in chosen.where)
+    if not (chosen.file or chosen.row_hash or where):
+        raise LookupError("say what to forget: --file KEY, --row-hash HASH or --where COLUMN=VALUE")
+    return Unwanted(chosen.file, frozenset(chosen.row_hash), where or None)
 
 
 def _migrate(access: AwsAccess, platform: Platform, config: ModelConfig, log: DatasetLog, plan: bool, say: Say) -> None:

@@ -39,6 +39,10 @@ class FileRecord(Record):
     """How often the file was released after a refusal."""
     beyond_budget: bool = False
     """Whether a person accepted more bad rows than the budget allows."""
+    read_from: str | None = None
+    """Key of a copy without forgotten rows, which is read instead; ``read_etag`` and ``read_size`` are the copy's."""
+    read_etag: str = ""
+    read_size: int = 0
 
     @property
     def identity(self) -> tuple[str, str]:

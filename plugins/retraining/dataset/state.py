@@ -123,7 +123,9 @@ def batch_digest(
     The order of the files does not matter. The history does: rows that it has already are dropped from the batch. So do releases: a file
     that was refused and released is judged anew.
     """
-    listed = sorted((file.key, file.etag, file.source, file.attempt, file.beyond_budget) for file in files)
+    listed = sorted(
+        (file.key, file.etag, file.source, file.attempt, file.beyond_budget, file.read_etag) for file in files
+    )
     return digest({"files": listed, "contract": contract, "split": split, "history": list(history)})
 
 

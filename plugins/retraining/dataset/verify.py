@@ -87,8 +87,9 @@ def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: 
 
 def _landed(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
     for record in version.files:
-        item = listed.get(record.key)
-        if item is not None and item["ETag"].strip('"') == record.etag:
+        key, etag = (record.read_from, record.read_etag) if record.read_from else (record.key, record.etag)
+        item = listed.get(key)
+        if item is not None and item["ETag"].strip('"') == etag:
             continue
         what = "is gone from the landing zone" if item is None else "was overwritten in the landing zone"
         if not _is_kept(s3, bucket, record):

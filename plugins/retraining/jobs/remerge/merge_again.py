@@ -35,6 +35,10 @@ def as_landed(s3: Any, bucket: str, files: Sequence[Mapping[str, Any]], copies: 
 
 def _as_landed(s3: Any, bucket: str, file: FileRecord, copies: str) -> dict[str, Any]:
     entry = file.model_dump(mode="json")
+    if file.read_from is not None:
+        if _etag(s3, bucket, file.read_from) != file.read_etag:
+            raise MergeAgainError(f"s3://{bucket}/{file.read_from} is not the copy without forgotten rows; restore it")
+        return {**entry, "key": file.read_from, "etag": file.read_etag, "size": file.read_size, "version_id": None}
     if _etag(s3, bucket, file.key) == file.etag:
         return entry
     if not file.version_id or _etag(s3, bucket, file.key, file.version_id) != file.etag:
