@@ -28,7 +28,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
-from benchmarks.abalone_data import Data, evaluate, load, out_of_fold, rmse, shipped  # noqa: E402
+from benchmarks.abalone_data import Data, load, out_of_fold, rmse, shipped  # noqa: E402
+from retraining.inside import losses  # noqa: E402
 from retraining.judging.gate import decide  # noqa: E402
 from retraining.settings.gate_policy import GatePolicy  # noqa: E402
 
@@ -92,7 +93,7 @@ def paired_gate_rate(models: Models, challenger: np.ndarray, champion: np.ndarra
     """Return the share of draws in which the shipped gate promotes ``challenger`` over ``champion``."""
     promoted = 0
     for drawn in draws(models, rows, count, seed=1):
-        analysis = evaluate.summarise(models.target[drawn], challenger[drawn], champion[drawn], models.names[drawn])
+        analysis = losses.summarise(models.target[drawn], challenger[drawn], champion[drawn], models.names[drawn])
         promoted += decide(analysis, POLICY).promote
     return promoted / count
 

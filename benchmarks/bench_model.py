@@ -31,12 +31,12 @@ from benchmarks.abalone_data import (  # noqa: E402
     Data,
     PublishedNetworkEquivalent,
     Regressor,
-    evaluate,
     fit_on_one_core,
     load,
     rmse,
     shipped,
 )
+from retraining.inside import losses  # noqa: E402
 
 SPLITS = 10
 FOLDS = 10
@@ -90,7 +90,7 @@ def report(results: Mapping[str, Mapping[str, Any]], data: Data) -> bool:
     for name, result in results.items():
         difference = ""
         if name != DEFAULT and DEFAULT in results:
-            paired = evaluate.paired_statistics(data.target, result["predictions"], results[DEFAULT]["predictions"])
+            paired = losses.paired_statistics(data.target, result["predictions"], results[DEFAULT]["predictions"])
             difference = f"{paired['rmse_difference']:+.3f} ({paired['standard_error']:.3f})"
         print(
             f"{result['label']:<46}"

@@ -97,7 +97,8 @@ def _type(annotation: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "`{}`"
+        made = field.default_factory()  # type: ignore[call-arg]
+        return f"those of {', '.join(f'`{name}`' for name in made)}" if made else "`{}`"
     if field.default is PydanticUndefined:
         return "**required**"
     if isinstance(field.default, BaseModel):

@@ -17,10 +17,17 @@ from experiment.overrides import apply as with_overrides
 from experiment.plan import Data, ExperimentPlan, data_at, experiment_context, job_owner, make_plan, manifest_uris
 from experiment.progress import Progress
 from retraining.aws.clients import client
-from retraining.aws.documents import put_json, put_json_once, split_uri
+from retraining.aws.documents import put_bytes_once, put_json, put_json_once, split_uri
 from retraining.aws.platform_parameter import reach_platform
 from retraining.dataset.log import DatasetLog
-from retraining.jobs.code_bundle import code_digest, code_files
+from retraining.jobs.code_bundle import (
+    code_digest,
+    code_files,
+    document_bytes,
+    document_uri,
+    evaluation_document,
+    training_document,
+)
 from retraining.judging.candidates import analyze, choose
 from retraining.judging.gate import decide
 from retraining.sdk.context import evaluation_context, training_context
@@ -110,22 +117,32 @@ class Experiment:
         log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
         state, data = data_at(log, version, config.name, platform.bucket)
         champion = standing(client("sagemaker", access), config.name, config.deployment.endpoint).champion
-        plan = make_plan(config, state, code_digest(code_files(self.folder.path)), self.candidates, champion)
+        code = code_files(self.folder.path, config)
+        plan = make_plan(config, state, code_digest(code), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")
         consent.to(_account(platform))
+        for name, content in code.items():
+            put_bytes_once(s3, plan.code_uri(platform.bucket) + name, content, "text/x-python")
         manifests = manifest_uris(data, plan, platform.bucket)
         for split, uri in manifests.items():
             put_json_once(s3, uri, data.manifests[split])
         return Surroundings(access, platform, data, plan, manifests)
 
     def _training(self, found: Surroundings, candidate: Candidate) -> Step:
+        self._tell_job(found, training_document(self.config, found.plan, candidate))
         context = training_context(self.config, found.platform, found.plan, candidate, found.manifests)
         return Step(f"training of {candidate.name}", "training", experiment_context(context))
+
+    def _tell_job(self, found: Surroundings, document: Mapping[str, Any]) -> None:
+        """Put job.json where the job's context says it is."""
+        uri = f"{document_uri(found.platform.bucket, found.plan, document)}job.json"
+        put_bytes_once(client("s3", found.access), uri, document_bytes(document), "application/json")
 
     def _evaluation(self, found: Surroundings, challenger: str) -> Step:
         champion = found.plan.champion.model_data if found.plan.champion else None
         test = found.manifests["test"]
+        self._tell_job(found, evaluation_document(self.config, found.plan))
         context = evaluation_context(self.config, found.platform, found.plan, test, challenger, champion)
         return Step("evaluation", "evaluation", experiment_context(context))
 
@@ -154,7 +171,7 @@ class Experiment:
             champion=plan.champion.package_arn if plan.champion else None,
             analysis=analysis,
             groups=_groups(s3, rows),
-            group=self.config.evaluation.group,
+            group=self.config.evaluation.group or "",
             decision=decide(analysis, self.config.gate).as_dict(),
             outputs=root,
         )

@@ -29,10 +29,10 @@ def training(account: Any, script: str = TRAINS, **changes: Any) -> dict[str, An
 def sdk_training(account: Any, model: str, script: str = TRAINS) -> SdkContext:
     """What ``training(ctx)`` of the abalone model's sdk_jobs.py is told to train this script; its code is in S3."""
     prefix = f"sdk/{uuid.uuid4().hex[:8]}/"
-    code = {"train.py": script, "evaluate.py": "", "inference.py": "", "sdk_jobs.py": SDK_JOBS.read_text()}
+    code = {"job.py": script, "sdk_jobs.py": SDK_JOBS.read_text(), "job/job.json": "{}"}
     for name, text in code.items():
         account.put(f"{prefix}{name}", text)
-    manifest = account.put(f"{prefix}manifest.json", json.dumps([{"prefix": f"s3://{BUCKET}/{prefix}"}, "train.py"]))
+    manifest = account.put(f"{prefix}manifest.json", json.dumps([{"prefix": f"s3://{BUCKET}/{prefix}"}, "job.py"]))
     return SdkContext(
         model=model,
         bucket=BUCKET,
@@ -50,6 +50,7 @@ def sdk_training(account: Any, model: str, script: str = TRAINS) -> SdkContext:
         manifests={"train": manifest},
         output_path=f"s3://{BUCKET}/models",
         code_uri=f"s3://{BUCKET}/{prefix}",
+        job_uri=f"s3://{BUCKET}/{prefix}job/",
     )
 
 

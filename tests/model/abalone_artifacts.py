@@ -1,40 +1,56 @@
-"""Trains and packs artifacts for the tests, with the model folder on the import path as inside the container."""
+"""Trains and packs artifacts for the tests as a training job does: job.json, channels, and the library around ``fit``."""
 
 import json
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
-import pytest
+from retraining.inside import program
+from retraining.jobs.code_bundle import document_bytes, evaluation_document, training_document
+from retraining.jobs.plan import RunPlan
+from retraining.settings.model_config import load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "dags" / "models" / "abalone"
-sys.path.insert(0, str(MODEL))
+CONFIG = load_model_config(MODEL / "model.yaml")
+COLUMNS = list(CONFIG.contract.training_columns)
+PLAN = RunPlan(
+    model="abalone",
+    run_key="v3-0",
+    work_digest="w",
+    version=3,
+    batch=None,
+    code_digest="c",
+    candidates=("svr-hgb",),
+)
+sys.path.insert(0, str(MODEL))  # the model's modules, as in the container
 
-COLUMNS = [
-    "rings",
-    "sex",
-    "length",
-    "diameter",
-    "height",
-    "whole_weight",
-    "shucked_weight",
-    "viscera_weight",
-    "shell_weight",
-]
 
-
-def train_artifact(channels: Path, folder: Path, *arguments: str) -> dict:
-    """Run train.py's main in this process and return the model card."""
-    import train
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SM_CHANNEL_TRAIN", str(channels / "train"))
-        patch.setenv("SM_CHANNEL_VALIDATION", str(channels / "validation"))
-        patch.setenv("SM_MODEL_DIR", str(folder))
-        common = ["--columns", json.dumps(COLUMNS), "--target", "rings", "--group", "sex"]
-        assert train.main([*common, *arguments]) == 0
+def train_artifact(channels: Path, folder: Path, code: Path = MODEL, **hyperparameters: Any) -> dict:
+    """Train in this process; return the model card."""
+    candidate = CONFIG.training.candidates[0].model_copy(update={"hyperparameters": hyperparameters})
+    job = folder.parent / f"{folder.name}-job"
+    write_job(job, training_document(CONFIG, PLAN, candidate))
+    variables = {
+        "SM_CHANNEL_TRAIN": str(channels / "train"),
+        "SM_CHANNEL_VALIDATION": str(channels / "validation"),
+        "SM_CHANNEL_JOB": str(job),
+        "SM_MODEL_DIR": str(folder),
+    }
+    assert program.main(code, ["--model_dir", "s3://what-tensorflow-adds"], variables) == 0
     return json.loads((folder / "model_card.json").read_text())
+
+
+def write_job(folder: Path, document: dict) -> None:
+    """Write job.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_bytes(document_bytes(document))
+
+
+def evaluation_job(**changes: Any) -> dict:
+    """Return job.json of an evaluation."""
+    return evaluation_document(CONFIG, PLAN) | changes
 
 
 def pack(folder: Path, destination: Path) -> Path:

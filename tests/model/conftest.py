@@ -35,7 +35,7 @@ def channels(abalone: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
 def default_artifact(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the unpacked artifact of the default algorithm."""
     folder = tmp_path_factory.mktemp("svr_hgb")
-    train_artifact(channels, folder, "--dataset-version", "3")
+    train_artifact(channels, folder)
     return folder
 
 
@@ -43,5 +43,5 @@ def default_artifact(channels: Path, tmp_path_factory: pytest.TempPathFactory) -
 def linear_artifact(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the unpacked artifact of the linear baseline."""
     folder = tmp_path_factory.mktemp("linear")
-    train_artifact(channels, folder, "--algorithm", "linear")
+    train_artifact(channels, folder, algorithm="linear")
     return folder

@@ -2,21 +2,23 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-import evaluate
-import inference
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from abalone_artifacts import COLUMNS, MODEL, pack
+from abalone_artifacts import COLUMNS, MODEL, evaluation_job, pack, write_job
 
 from lambda_functions.analyze_results import handler
+from retraining.inside import artifact, evaluation, program, serving
+from retraining.inside.artifact_process import ArtifactProcess
+from retraining.jobs.code_bundle import code_files
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +31,20 @@ def champion(linear_artifact, tmp_path_factory) -> Path:
     return pack(linear_artifact, tmp_path_factory.mktemp("champion"))
 
 
-def run(output: Path, test: Path, challenger: Path, champion: Path | None = None, columns=COLUMNS) -> dict:
-    """Run evaluate.py's main and return the summary."""
-    arguments = ["--test", str(test), "--challenger", str(challenger), "--output", str(output)]
-    arguments += ["--columns", json.dumps(columns), "--target", "rings", "--group", "sex"]
-    if champion:
-        arguments += ["--champion", str(champion)]
-    assert evaluate.main(arguments) == 0
+def arrange(folder: Path, test: Path, challenger: Path, champion: Path | None = None, **changes) -> Path:
+    """Lay out the inputs of a processing job; return their folder."""
+    inputs = folder.parent / f"{folder.name}-inputs"
+    write_job(inputs / "job", evaluation_job(**changes))
+    for name, source in {"test": test, "challenger": challenger, "champion": champion}.items():
+        if source:
+            (inputs / name).symlink_to(source, target_is_directory=True)
+    return inputs
+
+
+def run(output: Path, test: Path, challenger: Path, champion: Path | None = None, **changes) -> dict:
+    """Evaluate in this process; return the summary."""
+    inputs = arrange(output, test, challenger, champion, **changes)
+    assert program.main(MODEL, ["--inputs", str(inputs), "--output", str(output)], {}) == 0
     return json.loads((output / "summary.json").read_text())
 
 
@@ -73,15 +82,15 @@ def evaluated(channels, challenger, champion, tmp_path_factory) -> Path:
 
 def test_both_models_are_scored_on_every_test_row(evaluated, default_artifact, linear_artifact, abalone):
     rows, test = rows_of(evaluated), abalone[2200:2409]
-    assert list(rows.columns) == list(evaluate.HEADER)
+    assert list(rows.columns) == list(evaluation.COLUMNS)
     assert list(rows.columns)[:5] == handler.HEADER
     for role in ("challenger", "champion"):
         assert np.array_equal(rows[f"loss_{role}"], (rows[role] - rows["truth"]) ** 2)
     assert list(rows["row"]) == list(range(1, 210))
     assert np.array_equal(rows["truth"], test["rings"])
     assert np.array_equal(rows["group"], test["sex"])
-    for role, artifact in (("challenger", default_artifact), ("champion", linear_artifact)):
-        model = joblib.load(artifact / "model.joblib")
+    for role, folder in (("challenger", default_artifact), ("champion", linear_artifact)):
+        model = joblib.load(folder / "model.joblib")
         assert rows[role].to_numpy() == pytest.approx(model.predict(test.drop(columns="rings")), rel=1e-12)
 
 
@@ -89,7 +98,8 @@ def test_the_summary_is_what_the_lambda_makes_of_the_rows(evaluated):
     summary = json.loads((evaluated / "summary.json").read_text())
     with (evaluated / "rows.csv").open("rb") as body:
         analysis = handler.analyze_csv(body)
-    assert summary.pop("names") == {"challenger": "challenger", "champion": "champion"}
+    assert [summary.pop(name) for name in ("task", "classes", "champion_failed")] == ["regression", [], None]
+    assert summary.pop("files") == ["batch=a/part-0.csv"]
     assert summary["worst_group"].pop("group") == analysis["worst_group"].pop("group")
     flat, expected = (pd.json_normalize(part).iloc[0].to_dict() for part in (analysis, summary))
     assert flat == pytest.approx(expected, rel=1e-9)
@@ -97,9 +107,9 @@ def test_the_summary_is_what_the_lambda_makes_of_the_rows(evaluated):
 
 def test_the_smoke_request_is_answered_by_the_artifact_as_recorded(evaluated, default_artifact):
     smoke = json.loads((evaluated / "smoke.json").read_text())
-    model = inference.model_fn(str(default_artifact))
-    answer = inference.predict_fn(inference.input_fn(smoke["body"], smoke["content_type"]), model)
-    assert answer.tolist() == [smoke["prediction"]]
+    model = serving.model_fn(str(default_artifact))
+    answer, _ = serving.transform_fn(model, smoke["body"], smoke["content_type"], "application/json")
+    assert json.loads(answer)["predictions"] == [smoke["prediction"]]
     assert smoke["prediction"] == pytest.approx(rows_of(evaluated)["challenger"][0], rel=1e-12)
 
 
@@ -114,12 +124,12 @@ def test_a_first_model_has_no_champion(channels, tmp_path):
         assert {row["champion"] for row in csv.DictReader(lines)} == {""}
 
 
-def test_the_job_runs_as_a_single_file_from_any_folder(channels, tmp_path):
-    """Neither the other files of its folder nor the working directory take part; the artifacts' modules do not mix."""
-    alone = tmp_path / "job" / "evaluate.py"
-    alone.parent.mkdir()
-    shutil.copyfile(MODEL / "evaluate.py", alone)
-    (alone.parent / "features.py").write_text("VALUE = -1.0")
+def test_the_code_of_the_artifacts_does_not_mix_with_that_of_the_job(channels, tmp_path):
+    """The bundle as it lies in S3 is all that the job needs; both artifacts have modules of the same names as it has."""
+    bundle = tmp_path / "code"
+    for name, content in {**code_files(MODEL), "features.py": b"VALUE = -1.0"}.items():
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_bytes(content)
     models = {}
     for role, value in (("challenger", 8.0), ("champion", 12.0)):
         code = {
@@ -127,11 +137,10 @@ def test_the_job_runs_as_a_single_file_from_any_folder(channels, tmp_path):
             "features.py": f"VALUE = {value}",
         }
         models[role] = fake_artifact(tmp_path / role, **code)
-    command = [sys.executable, str(alone), "--test", str(channels / "test"), "--output", str(tmp_path / "out")]
-    command += [text for role, folder in models.items() for text in (f"--{role}", str(folder))]
-    command += ["--columns", json.dumps(COLUMNS), "--target", "rings", "--group", "sex"]
+    inputs = arrange(tmp_path / "out", channels / "test", models["challenger"], models["champion"])
+    command = [sys.executable, bundle / "job.py", "--inputs", inputs, "--output", tmp_path / "out"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=alone.parent, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "out")
     assert set(rows["challenger"]) == {8.0}
@@ -141,20 +150,24 @@ def test_the_job_runs_as_a_single_file_from_any_folder(channels, tmp_path):
 def test_a_champion_trained_by_other_code_keeps_scoring(channels, abalone, tmp_path):
     """Its features.py has the same class names with another behaviour, and a class that today's file does not have."""
     old_code = tmp_path / "old"
-    shutil.copytree(MODEL, old_code, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, content in code_files(MODEL).items():
+        (old_code / name).parent.mkdir(parents=True, exist_ok=True)
+        (old_code / name).write_bytes(content)
     text = (old_code / "features.py").read_text()
     text = text.replace("class RawInputs(", "class RetiredInputs(").replace("-> RawInputs", "-> RetiredInputs")
     text += "\n\nclass RawInputs(RetiredInputs):\n    def transform(self, frame):\n"
     text += "        return super().transform(frame)[:, :1]\n"
     (old_code / "features.py").write_text(text)
+    job = evaluation_job(step="training", hyperparameters={"algorithm": "linear"})
+    write_job(tmp_path / "job", job)
     environment = {
         **os.environ,
         "SM_CHANNEL_TRAIN": str(channels / "train"),
         "SM_CHANNEL_VALIDATION": str(channels / "validation"),
+        "SM_CHANNEL_JOB": str(tmp_path / "job"),
         "SM_MODEL_DIR": str(tmp_path / "artifact"),
     }
-    command = [sys.executable, str(old_code / "train.py"), "--algorithm", "linear", "--columns", json.dumps(COLUMNS)]
-    subprocess.run([*command, "--target", "rings", "--group", "sex"], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, str(old_code / "job.py")], env=environment, check=True, timeout=120)
     champion = pack(tmp_path / "artifact", tmp_path / "champion")
     shutil.rmtree(old_code)
     challenger = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
@@ -164,24 +177,59 @@ def test_a_champion_trained_by_other_code_keeps_scoring(channels, abalone, tmp_p
     assert rows_of(tmp_path / "out")["champion"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-9)
 
 
-def test_a_champion_keeps_scoring_when_the_contract_gains_and_moves_columns(evaluated, champion, abalone, tmp_path):
-    wider = ["rings", "site", *reversed(COLUMNS[1:])]
+def test_a_champion_keeps_scoring_when_the_contract_has_gained_a_column(evaluated, champion, abalone, tmp_path):
+    wider = ["rings", "site", *COLUMNS[1:]]
     (tmp_path / "test").mkdir()
     test = abalone[2200:2409].assign(site="north")[wider]
     test.to_csv(tmp_path / "test" / "rows.csv", header=False, index=False)
     indifferent = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
-    run(tmp_path / "out", tmp_path / "test", indifferent, champion, wider)
-    moved, before = (rows_of(output)["champion"].to_numpy() for output in (tmp_path / "out", evaluated))
-    assert moved == pytest.approx(before, rel=1e-12)
+    contract = evaluation_job()["contract"]
+    contract["columns"] = [{"name": "site", "type": "string"}, *contract["columns"]]
+    run(tmp_path / "out", tmp_path / "test", indifferent, champion, contract=contract, csv_columns=wider)
+    now, before = (rows_of(output)["champion"].to_numpy() for output in (tmp_path / "out", evaluated))
+    assert now == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (answering("1 / 0"), r"the champion .* failed: ZeroDivisionError"),
+        ("raise ImportError('a library that this image has lost')", r"the champion .* ended with exit code 1"),
+        (answering("[float('nan')] * rows"), r"the champion does not answer soundly: the prediction for row 1 is nan"),
+        (None, r"the champion cannot be loaded: .*model\.tar\.gz does not exist"),
+    ],
+)
+def test_a_champion_that_cannot_be_scored_is_named_and_does_not_end_the_evaluation(channels, tmp_path, code, reason):
+    (tmp_path / "champion").mkdir()
+    champion = fake_artifact(tmp_path / "champion", code) if code else tmp_path / "champion"
+    challenger = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    summary = run(tmp_path / "out", channels / "test", challenger, champion)
+    assert re.search(reason, summary["champion_failed"])
+    assert (summary["champion"], summary["n"]) == (None, 209)
+    assert rows_of(tmp_path / "out")[["champion", "loss_champion"]].isna().all(axis=None)
+
+
+def test_a_model_needs_no_group_and_a_group_of_many_numbers_becomes_ranges(channels, challenger, tmp_path):
+    assert run(tmp_path / "none", channels / "test", challenger, group=None)["groups"] == {}
+    assert rows_of(tmp_path / "none")["group"].isna().all()
+    ranges = run(tmp_path / "ranges", channels / "test", challenger, group="length")["groups"]
+    assert len(ranges) == 10
+    assert {figures["n"] for figures in ranges.values()} <= set(range(15, 30))
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         (answering("[1.0]"), r"the challenger answered 209 rows with 1 predictions"),
-        (answering("3"), r"the challenger answered 209 rows with int predictions"),
-        (answering("[float('nan')] * rows"), r"the challenger predicted nan for row 1"),
-        (answering("[1.0] * (rows - 1) + [None]"), r"the challenger predicted None for row 209"),
+        (answering("3"), r"the challenger answered 209 rows with no list of predictions"),
+        (
+            answering("[float('nan')] * rows"),
+            r"the challenger does not answer soundly: the prediction for row 1 is nan",
+        ),
+        (
+            answering("[1.0] * (rows - 1) + [None]"),
+            r"the challenger does not answer soundly: the prediction for row 209 is nan",
+        ),
         (answering("1 / 0"), r"the challenger .* failed: ZeroDivisionError"),
         ("raise ImportError('no such library')", r"the challenger .* ended with exit code 1 before it answered"),
     ],
@@ -195,17 +243,17 @@ def test_an_artifact_that_does_not_answer_soundly_fails_the_job(channels, tmp_pa
 
 def test_what_an_artifact_prints_does_not_end_up_among_the_answers(tmp_path):
     chatty = fake_artifact(tmp_path / "chatty", "print('hello')\n" + answering("print('hi') or [9.0] * rows"))
-    with evaluate.ArtifactProcess(chatty, "champion") as model:
-        model.ask("", "text/csv")
-        assert model.answer(1) == [9.0]
+    with ArtifactProcess(chatty, "champion") as model:
+        model.ask(body="", content_type="text/csv")
+        assert model.answers("predictions", 1) == [9.0]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no rows"),
-        ("9,M\n", r"rows\.csv, line 1: 2 values, expected 9"),
-        ("nan,M,.4,.3,.1,.5,.2,.1,.1\n", r"rows\.csv, line 1: rings is 'nan', not a finite number"),
+        ("9,M\n", r"rows\.csv has 2 columns, expected 9"),
+        ("nan,M,.4,.3,.1,.5,.2,.1,.1\n", r"rows\.csv, line 1: rings is nan, not a finite number"),
     ],
 )
 def test_a_test_channel_that_does_not_fit_is_an_error(tmp_path, text, message):
@@ -223,7 +271,7 @@ def test_an_archive_may_not_write_outside_its_folder(tmp_path):
     target = tmp_path / "inside"
     target.mkdir()
     with pytest.raises(ValueError, match=r"model\.tar\.gz holds an unsafe member"):
-        evaluate.extract(tmp_path / "model.tar.gz", target)
+        artifact.extract(tmp_path / "model.tar.gz", target)
     assert not (tmp_path / "escaped.txt").exists()
 
 
@@ -232,4 +280,4 @@ def test_an_archive_that_is_missing_or_damaged_is_named(tmp_path, content, messa
     if content is not None:
         (tmp_path / "model.tar.gz").write_bytes(content)
     with pytest.raises(ValueError, match=rf"model\.tar\.gz {message}"):
-        evaluate.extract(tmp_path / "model.tar.gz", tmp_path)
+        artifact.extract(tmp_path / "model.tar.gz", tmp_path)

@@ -4,10 +4,11 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
 from retraining.aws.naming import digest
+from retraining.inside.job_file import as_job
+from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
-from retraining.settings.model_config import Canary
+from retraining.settings.model_config import Canary, ModelConfig
 
 SESSION = botocore.session.get_session()
 MANIFESTS = {
@@ -27,17 +28,41 @@ def training(config, platform, plan):
     return job_requests.training_request(config, platform, plan, config.training.candidates[0], MANIFESTS)
 
 
-def test_a_mapping_reaches_the_training_script_as_json(config, platform, plan):
-    settings = {"algorithm": "svr_hgb", "params": {"svr_C": 3, "hgb_max_iter": 50}, "seed": 1}
-    candidate = config.training.candidates[0].model_copy(update={"hyperparameters": settings})
+HOSTILE = {"sagemaker_program": "other.py", "columns": "[]", "path": "$(touch /tmp/x); `id` 'a\"b", "text": "x" * 5000}
+
+
+def test_hyperparameters_travel_in_the_job_file_and_reach_no_argument(config, platform, plan, training):
+    candidate = config.training.candidates[0].model_copy(update={"hyperparameters": HOSTILE})
     request = job_requests.training_request(config, platform, plan, candidate, MANIFESTS)
-    arguments = script_arguments(decode_hyperparameters(request["HyperParameters"]))
-    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert (given["--algorithm"], given["--seed"]) == ("svr_hgb", "1")
-    assert json.loads(given["--params"]) == settings["params"]
+    assert request["HyperParameters"] == training["HyperParameters"]
+    document = json.loads(code_bundle.document_bytes(code_bundle.training_document(config, plan, candidate)))
+    assert document["hyperparameters"] == HOSTILE
+    job = as_job(document)
+    assert (job.program, job.hyperparameters, job.seed) == ("train.py", HOSTILE, 0)
 
 
-def test_the_training_request_is_complete_and_known_to_aws(training):
+def wide(config, columns: int):
+    names = [f"measurement_number_{number:03d}" for number in range(columns)]
+    contract = {"columns": [{"name": name, "type": "double"} for name in names], "target": names[0]}
+    settings = config.model_dump(mode="json") | {"contract": contract}
+    return ModelConfig.model_validate(settings | {"evaluation": settings["evaluation"] | {"group": None}})
+
+
+def test_no_number_of_columns_is_too_large_for_a_request(config, platform, plan):
+    few, many = (wide(config, columns) for columns in (2, 5000))
+    requests = []
+    for changed in (few, many):
+        candidate = changed.training.candidates[0]
+        training = job_requests.training_request(changed, platform, plan, candidate, MANIFESTS)
+        evaluation = job_requests.evaluation_request(changed, platform, plan, MANIFESTS["test"], "s3://b/m", "s3://b/c")
+        validate("sagemaker", "CreateTrainingJob", {"TrainingJobName": "x", **training})
+        validate("sagemaker", "CreateProcessingJob", {"ProcessingJobName": "x", **evaluation})
+        requests.append((len(json.dumps(training)), len(json.dumps(evaluation))))
+    assert requests[0] == requests[1]
+
+
+def test_the_training_request_is_complete_and_known_to_aws(config, plan, training):
+    document = code_bundle.training_document(config, plan, config.training.candidates[0])
     validate("sagemaker", "CreateTrainingJob", {"TrainingJobName": "x", **training})
     assert training == {
         "AlgorithmSpecification": {
@@ -49,27 +74,9 @@ def test_the_training_request_is_complete_and_known_to_aws(training):
             ],
         },
         "HyperParameters": {
-            "sagemaker_program": '"train.py"',
+            "sagemaker_program": '"job.py"',
             "sagemaker_submit_directory": '"s3://data-bucket/abalone/code/cccccccccccccccc/sourcedir.tar.gz"',
             "sagemaker_region": '"eu-west-1"',
-            "columns": json.dumps(
-                [
-                    "rings",
-                    "sex",
-                    "length",
-                    "diameter",
-                    "height",
-                    "whole_weight",
-                    "shucked_weight",
-                    "viscera_weight",
-                    "shell_weight",
-                ]
-            ),
-            "target": '"rings"',
-            "group": '"sex"',
-            "dataset-version": "2",
-            "algorithm": '"svr_hgb"',
-            "seed": "0",
         },
         "InputDataConfig": [
             {
@@ -84,6 +91,18 @@ def test_the_training_request_is_complete_and_known_to_aws(training):
                 "ContentType": "text/csv",
             }
             for split in ("train", "validation")
+        ]
+        + [
+            {
+                "ChannelName": "job",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"s3://data-bucket/abalone/code/jobs/{digest(document)}/",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+            }
         ],
         "OutputDataConfig": {"S3OutputPath": "s3://data-bucket/abalone/models/"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
@@ -117,12 +136,16 @@ def test_the_evaluation_request_scores_both_models_on_the_same_rows(config, plat
     inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in request["ProcessingInputs"]}
     assert inputs == {
         "code": "s3://data-bucket/abalone/code/cccccccccccccccc/",
+        "job": code_bundle.document_uri("data-bucket", plan, code_bundle.evaluation_document(config, plan)),
         "test": MANIFESTS["test"],
         "challenger": "s3://data-bucket/new/model.tar.gz",
         **({"champion": champion} if champion else {}),
     }
-    arguments = request["AppSpecification"]["ContainerArguments"]
-    assert ("--champion" in arguments) == bool(champion)
+    assert request["AppSpecification"] == {
+        "ImageUri": "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
+        "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/job.py"],
+        "ContainerArguments": ["--inputs", "/opt/ml/processing/input", "--output", "/opt/ml/processing/output"],
+    }
     assert (
         request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
         == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation/"

@@ -23,21 +23,16 @@ DESCRIBED = {
 
 ACCEPTED_IN_TRAINING = {
     "AlgorithmSpecification.ContainerEntrypoint": "ModelTrainer starts a shell script of its own; the image's toolkit does it otherwise",
-    "AlgorithmSpecification.ContainerArguments": "the script, which starts train.py with the same arguments",
+    "AlgorithmSpecification.ContainerArguments": "the script, which starts the same job.py",
     "HyperParameters.sagemaker_program": "the toolkit's way to name the program; ModelTrainer's is sm_drivers/sourcecode.json",
     "HyperParameters.sagemaker_submit_directory": "the toolkit's way to name the code; ModelTrainer's is the channel code",
     "HyperParameters.sagemaker_region": "the toolkit's way to tell the region; the container has AWS_REGION as well",
-    "HyperParameters.target": "the SDK sends strings without JSON's quotes; train.py gets the same argument",
-    "HyperParameters.group": "the SDK sends strings without JSON's quotes; train.py gets the same argument",
-    "HyperParameters.algorithm": "the SDK sends strings without JSON's quotes; train.py gets the same argument",
     "InputDataConfig.code": "the model's code, file by file instead of one archive",
     "InputDataConfig.sm_drivers": "ModelTrainer's start scripts",
 }
 ACCEPTED_IN_EVALUATION = {
-    "ProcessingInputs.code.S3Input.S3Uri": "one file that the SDK uploaded, instead of the folder of the run's code",
-    "ProcessingInputs.challenger.S3Input.S3CompressionType": "the SDK states the default",
-    "ProcessingInputs.code.S3Input.S3CompressionType": "the SDK states the default",
-    "ProcessingInputs.test.S3Input.S3CompressionType": "the SDK states the default",
+    f"ProcessingInputs.{name}.S3Input.S3CompressionType": "the SDK states the default"
+    for name in ("code", "job", "challenger", "test")
 }
 
 

@@ -169,7 +169,7 @@ def test_a_missing_function_or_file_is_told(run, tmp_path, access):
 def test_a_function_finds_the_model_s_code_but_not_itself(run):
     body = """
 import os
-assert sorted(os.listdir(ctx.source_dir)) == ["evaluate.py", "features.py", "hyperparameters.py", "inference.py", "train.py"]
+assert sorted(os.listdir(ctx.source_dir)) == ["features.py", "hyperparameters.py", "job.py", "retraining", "train.py"]
 create(ctx)
 """
     assert run(body)

@@ -36,7 +36,7 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
 }
 DEFAULT_ALGORITHM = "svr_hgb"
 OPTIONS = ("algorithm", "seed", "params")
-"""Options of train.py that a candidate's ``hyperparameters`` may give; the DAG gives the others."""
+"""What a candidate's ``hyperparameters`` may give; the library takes ``seed`` out and hands it to ``fit``."""
 
 
 def complete(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, float]:

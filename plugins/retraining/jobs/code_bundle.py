@@ -1,29 +1,89 @@
-"""The model's code as SageMaker takes it: single files for processing, one archive for training, addressed by content."""
+"""What a job gets: the model's code with the library's, addressed by its content, and ``job.json``, which says what to do with it.
+
+The code is taken as SageMaker takes it: single files for processing, one archive for training. ``job.json`` carries everything that a job
+needs to know: SageMaker limits an argument to 256 characters and a hyperparameter to 2,500, and some of its containers join them into a
+shell line.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from retraining.aws.naming import canonical_json, digest, file_digest
+from retraining.jobs.plan import RunPlan
+from retraining.settings.model_config import Candidate, ModelConfig
+
+JOB_PROGRAM = "job.py"
+LIBRARY = Path(__file__).resolve().parents[1]
+ROOMS = ("contract", "inside")
+"""Rooms of the library that travel to the jobs."""
+_PROGRAM = '''"""Starts what the library does in a job; job.json says what."""
+
+import sys
 from pathlib import Path
 
-from retraining.aws.naming import file_digest
+from retraining.inside.program import main
+
+if __name__ == "__main__":
+    sys.exit(main(Path(__file__).resolve().parent))
+'''
 
 
-def code_files(folder: Path) -> dict[str, bytes]:
-    """Read the Python files of a model folder.
+def code_files(folder: Path, config: ModelConfig | None = None) -> dict[str, bytes]:
+    """Return the Python files of a model folder and those of the library that go with them, by their path in the bundle.
+
+    Args:
+        folder: the model's folder.
+        config: its configuration; with it the files that it names are looked for.
 
     Raises:
         FileNotFoundError: one of the files that the jobs start is missing.
+        ValueError: a file has a name that the library needs, or would be served without being named.
 
     """
     files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
-    for needed in ("train.py", "evaluate.py", "inference.py"):
-        if needed not in files:
-            raise FileNotFoundError(
-                f"model folder {folder.name} has no {needed}; the jobs start train.py, evaluate.py and inference.py"
-            )
-    return files
+    if JOB_PROGRAM in files or (folder / LIBRARY.name).exists():
+        raise ValueError(
+            f"model folder {folder.name}: {JOB_PROGRAM} and {LIBRARY.name}/ are names of the library; rename yours"
+        )
+    if config is not None:
+        _check_names(folder, files, config)
+    library = [LIBRARY / "__init__.py", *(path for room in ROOMS for path in sorted((LIBRARY / room).rglob("*.py")))]
+    files |= {f"{LIBRARY.name}/{path.relative_to(LIBRARY).as_posix()}": path.read_bytes() for path in library}
+    return {**files, JOB_PROGRAM: _PROGRAM.encode()}
+
+
+def bundled_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of a bundle that was written to ``folder``; none when it is a model folder."""
+    if not (folder / JOB_PROGRAM).exists():
+        return {}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+
+
+def _check_names(folder: Path, files: Mapping[str, bytes], config: ModelConfig) -> None:
+    named = {
+        "training.script": config.training.script,
+        "evaluation.script": config.evaluation.script,
+        "deployment.script": config.deployment.script,
+    }
+    for key, name in named.items():
+        if name is not None and name not in files:
+            raise FileNotFoundError(f"model folder {folder.name} has no {name}, which {key} in model.yaml names")
+    if config.training.script is None and "train.py" not in files:
+        raise FileNotFoundError(
+            f"model folder {folder.name} has no train.py with fit(frame, target, hyperparameters, seed); "
+            "or name a whole script of yours in training.script"
+        )
+    if "inference.py" in files and config.deployment.script != "inference.py":
+        raise ValueError(
+            f"model folder {folder.name} has an inference.py that nothing names: write deployment: {{script: inference.py}} in "
+            "model.yaml to serve with it, or delete it to be served by the library"
+        )
 
 
 def code_digest(files: dict[str, bytes]) -> str:
@@ -41,3 +101,41 @@ def source_archive(files: dict[str, bytes]) -> bytes:
             entry.mode = 0o644
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) -> dict[str, Any]:
+    """Return ``job.json`` of the training of one candidate."""
+    return {
+        **_document(config, plan, "training"),
+        "candidate": candidate.name,
+        "hyperparameters": dict(candidate.hyperparameters),
+        "serving": config.deployment.script,
+    }
+
+
+def evaluation_document(config: ModelConfig, plan: RunPlan) -> dict[str, Any]:
+    """Return ``job.json`` of an evaluation."""
+    return _document(config, plan, "evaluation")
+
+
+def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "step": step,
+        "model": config.name,
+        "task": "regression",
+        "dataset_version": plan.version,
+        "contract": config.contract.model_dump(mode="json"),
+        "csv_columns": list(config.contract.training_columns),
+        "group": config.evaluation.group,
+    }
+
+
+def document_uri(bucket: str, plan: RunPlan, document: Mapping[str, Any]) -> str:
+    """Return the S3 prefix under which ``job.json`` lies alone, named by its content."""
+    return f"s3://{bucket}/{plan.prefix}code/jobs/{digest(document)}/"
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return the content of ``job.json``."""
+    return canonical_json(document).encode()

@@ -11,21 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.aws.image_uris import image_uri
+from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
 from retraining.settings.model_config import Candidate, ModelConfig
 from retraining.settings.platform import Platform
 
 PROCESSING = "/opt/ml/processing"
 CRAWLED_FILES = 100  # each is a target of the crawler and becomes a table
-
-
-def hyperparameter(value: Any) -> str:
-    """Encode a value as the SageMaker training toolkit decodes it: JSON text.
-
-    A mapping is sent as a string that holds JSON, which the script gets as it is: of a mapping the toolkit would make ``a=1,b=2``.
-    """
-    text = json.dumps(value, sort_keys=True)
-    return json.dumps(text) if isinstance(value, Mapping) else text
 
 
 def glue_job_request(config: ModelConfig, platform: Platform, plan: RunPlan) -> dict[str, Any]:
@@ -50,6 +42,11 @@ def manifest_channel(uri: str) -> dict[str, Any]:
     return {"S3DataType": "ManifestFile", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
 
 
+def prefix_channel(uri: str) -> dict[str, Any]:
+    """Return an S3 data source of everything below a prefix."""
+    return {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+
+
 def training_request(
     config: ModelConfig, platform: Platform, plan: RunPlan, candidate: Candidate, manifests: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -65,31 +62,28 @@ def training_request(
     """
     training = config.training
     toolkit = {
-        "sagemaker_program": "train.py",
+        "sagemaker_program": training.script or JOB_PROGRAM,
         "sagemaker_submit_directory": plan.source_uri(platform.bucket),
         "sagemaker_region": platform.region,
     }
-    arguments = {
-        "columns": list(config.contract.training_columns),
-        "target": config.contract.target,
-        "group": config.evaluation.group,
-        "dataset-version": plan.version,
-        **candidate.hyperparameters,
-    }
+    job = document_uri(platform.bucket, plan, training_document(config, plan, candidate))
     return {
         "AlgorithmSpecification": {
             "TrainingImage": image_uri(candidate.image or training.image, platform.region),
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in sorted(training.metrics.items())],
         },
-        "HyperParameters": {name: hyperparameter(value) for name, value in {**toolkit, **arguments}.items()},
+        "HyperParameters": {name: json.dumps(value) for name, value in toolkit.items()},
         "InputDataConfig": [
-            {
-                "ChannelName": split,
-                "DataSource": {"S3DataSource": manifest_channel(manifests[split])},
-                "ContentType": "text/csv",
-            }
-            for split in ("train", "validation")
+            *(
+                {
+                    "ChannelName": split,
+                    "DataSource": {"S3DataSource": manifest_channel(manifests[split])},
+                    "ContentType": "text/csv",
+                }
+                for split in ("train", "validation")
+            ),
+            {"ChannelName": "job", "DataSource": {"S3DataSource": prefix_channel(job)}},
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{platform.bucket}/{plan.prefix}models/"},
         "ResourceConfig": {
@@ -119,19 +113,16 @@ def evaluation_request(
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     inputs = [
         processing_input("code", plan.code_uri(platform.bucket), "S3Prefix"),
+        processing_input("job", document_uri(platform.bucket, plan, evaluation_document(config, plan)), "S3Prefix"),
         processing_input("test", test_manifest, "ManifestFile"),
         *(processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
     ]
-    arguments = ["--test", f"{PROCESSING}/input/test", "--output", f"{PROCESSING}/output"]
-    for name in models:
-        arguments += [f"--{name}", f"{PROCESSING}/input/{name}"]
-    arguments += ["--columns", json.dumps(config.contract.training_columns), "--target", config.contract.target]
-    arguments += ["--group", config.evaluation.group]
+    program = config.evaluation.script or JOB_PROGRAM
     return {
         "AppSpecification": {
             "ImageUri": image_uri(config.evaluation.image, platform.region),
-            "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/evaluate.py"],
-            "ContainerArguments": arguments,
+            "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{program}"],
+            "ContainerArguments": ["--inputs", f"{PROCESSING}/input", "--output", f"{PROCESSING}/output"],
         },
         "ProcessingInputs": inputs,
         "ProcessingOutputConfig": {

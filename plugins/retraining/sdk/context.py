@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from retraining.aws.image_uris import image_uri
+from retraining.jobs.code_bundle import document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
 from retraining.settings.model_config import Candidate, Instances, ModelConfig
 from retraining.settings.platform import Platform
@@ -42,7 +43,7 @@ class SdkContext(Strict):
     columns: tuple[str, ...]
     """Columns of the data set's CSV files, which have no header; the target comes first."""
     target: str
-    group: str
+    group: str | None = None
     """Column to report errors by."""
     dataset_version: int
     manifests: dict[str, str]
@@ -51,10 +52,12 @@ class SdkContext(Strict):
     """S3 prefix for what the job writes: models of a training, results of an evaluation."""
     code_uri: str = ""
     """S3 prefix of the run's copy of the model folder's Python files."""
+    job_uri: str = ""
+    """S3 prefix of ``job.json``, which tells job.py what to do: give it to the job as the channel or input ``job``."""
     source_dir: str = "source"
-    """Local folder with the model folder's Python files, relative to the working directory."""
+    """Local folder with the model's code, relative to the working directory: the folder's Python files, the library's and job.py."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    """Of the candidate that is trained, the run's own added."""
+    """Of the candidate that is trained, the run's own added; ``job.json`` has them, too."""
     metrics: dict[str, str] = Field(default_factory=dict)
     """Regular expressions of the metrics in a training job's log, by name."""
     challenger: str | None = None
@@ -91,6 +94,7 @@ def training_context(
         image=candidate.image,
         manifests={split: manifests[split] for split in ("train", "validation")},
         output_path=f"s3://{platform.bucket}/{plan.prefix}models/",
+        job_uri=document_uri(platform.bucket, plan, training_document(config, plan, candidate)),
         hyperparameters=dict(candidate.hyperparameters),
         metrics=dict(sorted(config.training.metrics.items())),
     )
@@ -106,6 +110,7 @@ def evaluation_context(
         plan,
         config.evaluation,
         manifests={"test": test_manifest},
+        job_uri=document_uri(platform.bucket, plan, evaluation_document(config, plan)),
         output_path=f"s3://{platform.bucket}/{plan.run_prefix}evaluation/",
         challenger=challenger,
         champion=champion,

@@ -26,7 +26,7 @@ from retraining.aws.clients import client
 from retraining.aws.documents import split_uri
 from retraining.aws.errors import is_refusal
 from retraining.aws.naming import digest
-from retraining.jobs.code_bundle import code_files
+from retraining.jobs.code_bundle import bundled_files, code_files
 from retraining.jobs.job import Asker, JobBusyError, JobError, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.sagemaker_job import SageMakerJob
@@ -244,12 +244,13 @@ def _check_each_schema_once() -> None:
 @contextlib.contextmanager
 def _workplace(folder: Path) -> Iterator[None]:
     """Make a working directory in which ``source`` holds the model's code: the SDK writes this path into what it uploads."""
-    files = code_files(folder)
+    files = bundled_files(folder) or code_files(folder)
     with tempfile.TemporaryDirectory(prefix="sdk-code-") as place:
         source = Path(place, "source")
         source.mkdir()
         for name, body in files.items():
             if name != SDK_FILE:
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
                 (source / name).write_bytes(body)
         with contextlib.chdir(place):
             yield
@@ -262,7 +263,9 @@ def _download(code_uri: str, access: AwsAccess, folder: Path) -> None:
     folder.mkdir()
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
     for key in (item["Key"] for item in listed if item["Key"].endswith(".py")):
-        (folder / key.removeprefix(prefix)).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        path = folder / key.removeprefix(prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _load(path: Path) -> ModuleType:

@@ -108,6 +108,10 @@ class Contract(Strict):
         numeric = {column.name for column in self.columns if column.type in ("double", "int")}
         if self.target not in numeric:
             raise ValueError(f"target {self.target!r} must be a numeric column of the contract")
+        if any(column.nullable for column in self.columns if column.name == self.target):
+            raise ValueError(
+                f"target {self.target!r} is nullable: a row without a target can neither train nor be scored"
+            )
         for rule in self.rules:
             for name in (*rule.sum, rule.at_most):
                 if name not in numeric:

@@ -17,6 +17,7 @@ from retraining.settings.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
 PositiveInt = Annotated[int, Field(gt=0)]
+Script = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py$")]
 
 
 class ConfigError(ValueError):
@@ -71,7 +72,7 @@ class Instances(Strict):
 
 
 class Candidate(Strict):
-    """One algorithm to train; ``hyperparameters`` become command-line options of train.py. ``image`` overrides the step's."""
+    """One algorithm to train; ``fit`` in train.py gets its ``hyperparameters``. ``image`` overrides the step's."""
 
     name: Name
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
@@ -88,7 +89,14 @@ class Training(Instances):
     """The training step. Each candidate trains as a job of its own; the best ``selection_metric`` goes on to the test."""
 
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
-    metrics: dict[str, str] = Field(default_factory=dict)
+    script: Script | None = None
+    """A whole training script of the model folder, in place of the library around ``fit`` in train.py."""
+    metrics: dict[str, str] = Field(
+        default_factory=lambda: {
+            name: f"{name}=([-+0-9.e]+);" for name in ("train:loss", "validation:loss", "train:rmse", "validation:rmse")
+        }
+    )
+    """Regular expressions of metrics in the training's log; the default finds those that the library prints."""
     selection_metric: str = "validation:rmse"
     direction: Literal["min", "max"] | None = None
     """Whether small or large values of the selection metric are good; needed where its name does not say."""
@@ -124,9 +132,12 @@ class Training(Instances):
 
 
 class Evaluation(Instances):
-    """The processing job that scores challenger and champion on the same test rows; ``group`` is the column to report by."""
+    """The processing job that scores challenger and champion on the same test rows."""
 
-    group: str
+    group: str | None = None
+    """Column to report errors by; numbers with many values are put into ranges."""
+    script: Script | None = None
+    """An evaluation script of the model folder, in place of the library's."""
 
 
 Form = Literal["declarative", "sdk"]
@@ -165,6 +176,8 @@ class Deployment(Strict):
     endpoint: Name
     image: str
     instance_type: str = "ml.t2.medium"
+    script: Script | None = None
+    """File of the model folder with serving functions of its own (``model_fn``, ``transform_fn``, ...), in place of the library's."""
     instance_count: PositiveInt = 1
     startup_timeout_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
     max_wait_seconds: PositiveInt = 3600
@@ -195,7 +208,7 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def _group_exists(self) -> ModelConfig:
-        if self.evaluation.group not in self.contract.training_columns:
+        if self.evaluation.group not in (None, *self.contract.training_columns):
             raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
         return self
 

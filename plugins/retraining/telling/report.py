@@ -68,6 +68,8 @@ def summarise_rows(lines: Iterable[str], sample: int = SAMPLE_ROWS) -> dict[str,
         if len(worst) < WORST_ROWS or error > worst[0][0]:
             item = (error, -index, {**row, "error": challenger - truth})
             (heapq.heappush if len(worst) < WORST_ROWS else heapq.heapreplace)(worst, item)
+        if not row["group"]:  # the model has no groups
+            continue
         total = sums.setdefault(row["group"], [0, 0.0, 0.0, 0])
         total[0] += 1
         total[1] += (challenger - truth) ** 2
@@ -236,6 +238,8 @@ def _predictions(rows: Mapping[str, Any], target: str) -> str:
 
 
 def _groups(rows: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any], group: str) -> str:
+    if not rows["groups"]:
+        return ""
     largest = sorted(rows["groups"].items(), key=lambda item: (-item[1]["n"], item[0]))[:MAX_GROUPS]
     if not largest:
         return ""

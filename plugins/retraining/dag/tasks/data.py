@@ -56,7 +56,7 @@ class DataTasks(TaskBodies):
         files = with_versions(self._s3, bucket, new_files(settled, state))
         contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
         batch = batch_digest(files, contract, split, state.batches) if files else None
-        code = code_files(self.folder)
+        code = code_files(self.folder, config)
         now = champion.standing(self._sagemaker, config.name, config.deployment.endpoint)
         if now.disagreement:
             log.warning("%s", now.disagreement)

@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.documents import put_json
+from retraining.aws.documents import put_bytes_once, put_json
 from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import requests as job_requests
+from retraining.jobs.code_bundle import document_bytes, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
 from retraining.judging import candidates as judgement
 from retraining.judging.gate import decide
@@ -32,9 +33,9 @@ class ModelTasks(TaskBodies):
         chosen = self._candidate(plan, params, candidate)
         if chosen is None:
             return None
-        return job_requests.training_request(
-            self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
-        )
+        run = RunPlan.model_validate(plan)
+        self._tell_job(run, training_document(self.config, run, chosen))
+        return job_requests.training_request(self.config, self.platform, run, chosen, dataset["manifests"])
 
     def training_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
@@ -43,9 +44,14 @@ class ModelTasks(TaskBodies):
         chosen = self._candidate(plan, params, candidate)
         if chosen is None:
             return None
-        return sdk_context.training_context(
-            self.config, self.platform, RunPlan.model_validate(plan), chosen, dataset["manifests"]
-        )
+        run = RunPlan.model_validate(plan)
+        self._tell_job(run, training_document(self.config, run, chosen))
+        return sdk_context.training_context(self.config, self.platform, run, chosen, dataset["manifests"])
+
+    def _tell_job(self, run: RunPlan, document: Mapping[str, Any]) -> None:
+        """Put job.json where the job's request says it is."""
+        uri = f"{document_uri(self.platform.bucket, run, document)}job.json"
+        put_bytes_once(self._s3, uri, document_bytes(document), "application/json")
 
     def _candidate(self, plan: Mapping[str, Any], params: Mapping[str, Any], name: str) -> Candidate | None:
         """Return a candidate with the run's hyperparameters added; None when the run does not train it."""
@@ -61,6 +67,7 @@ class ModelTasks(TaskBodies):
     ) -> dict[str, Any]:
         """Score the best candidate and the champion on the same test rows."""
         run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        self._tell_job(run, evaluation_document(self.config, run))
         return job_requests.evaluation_request(self.config, self.platform, run, dataset["manifests"]["test"], *models)
 
     def evaluation_context(
@@ -68,6 +75,7 @@ class ModelTasks(TaskBodies):
     ) -> SdkContext:
         """Tell ``evaluation(ctx)`` of sdk_jobs.py what to score."""
         run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
+        self._tell_job(run, evaluation_document(self.config, run))
         return sdk_context.evaluation_context(self.config, self.platform, run, dataset["manifests"]["test"], *models)
 
     def _judged_models(

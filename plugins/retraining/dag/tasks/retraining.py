@@ -77,7 +77,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             analysis=analysis,
             decision=decision,
             target=self.config.contract.target,
-            group=self.config.evaluation.group,
+            group=self.config.evaluation.group or "",
             created_at=utc_now(),
         )
         summary["report"] = report

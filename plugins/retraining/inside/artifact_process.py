@@ -1,0 +1,103 @@
+"""A model artifact in a Python process of its own: two artifacts may hold different versions of the same modules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from retraining.inside.artifact import extract
+
+PROGRAM = Path(__file__).resolve().with_name("answering.py")
+
+
+class ArtifactError(RuntimeError):
+    """An artifact cannot be loaded, or does not answer; the message names its role and archive."""
+
+
+class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
+    """An artifact, unpacked and loaded, that answers requests one by one."""
+
+    def __init__(self, folder: Path, role: str) -> None:
+        """Take the folder that holds ``model.tar.gz`` and the model's role, for messages."""
+        self._archive = folder / "model.tar.gz"
+        self.role = role
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> ArtifactProcess:
+        with self._cleanup:
+            unpacked = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix=f"{self.role}-")))
+            try:
+                extract(self._archive, unpacked)
+            except ValueError as error:
+                raise ArtifactError(f"the {self.role} cannot be loaded: {error}") from error
+            self._process = self._cleanup.enter_context(
+                subprocess.Popen(
+                    [sys.executable, str(PROGRAM), str(unpacked)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                )
+            )
+            self._cleanup.callback(self._process.kill)  # before waiting, so that a failed evaluation does not hang
+            self._cleanup = self._cleanup.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    def ask(self, **request: Any) -> None:
+        """Send a request; the answer is fetched with ``answer``, so that several models can work at the same time.
+
+        Raises:
+            ArtifactError: the process has ended.
+
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request, allow_nan=False) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._ended() from error
+
+    def answer(self) -> dict[str, Any]:
+        """Return ``predictions`` or ``probabilities`` for the last request.
+
+        Raises:
+            ArtifactError: the artifact cannot be loaded or refuses the request.
+
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        answer = dict(json.loads(line))
+        if "error" in answer:
+            raise ArtifactError(f"the {self.role} ({self._archive}) failed: {answer['error']}")
+        return answer
+
+    def answers(self, name: str, rows: int) -> list[Any]:
+        """Return the list ``name`` of the answer to the last request, one item for each row.
+
+        Raises:
+            ArtifactError: see ``answer``; or the answer has no such list, or one of another length.
+
+        """
+        found = self.answer().get(name)
+        if not isinstance(found, list) or len(found) != rows:
+            what = f"{len(found)} {name}" if isinstance(found, list) else f"no list of {name}"
+            raise ArtifactError(f"the {self.role} answered {rows} rows with {what}")
+        return found
+
+    def _ended(self) -> ArtifactError:
+        code = self._process.wait()
+        where = f"the {self.role} ({self._archive})"
+        return ArtifactError(f"{where} ended with exit code {code} before it answered; its error is in the log above")

@@ -1,0 +1,233 @@
+"""Scores challenger and champion on the same test rows and writes what was predicted, and what it cost, row by row.
+
+Runs as a SageMaker processing job. Each model is loaded in a process of its own, with the code inside its own ``model.tar.gz``: what is
+judged is what is served, and a champion trained by older code keeps scoring.
+
+Output: ``rows.csv`` (``COLUMNS``; of a classification also ``PROBABILITIES``, of two classes that of the second, of more all with blanks
+between; what is the champion's is empty throughout when there is none, or when it cannot be scored), ``summary.json`` (figures by numpy, as
+a cross-check of the analysis; ``champion_failed``: why the champion could not be scored; ``files``: what the numbers in column ``file``
+stand for) and ``smoke.json`` (one request and the challenger's answer, to verify an endpoint with).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from retraining.inside import losses
+from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
+from retraining.inside.frames import iterate_frames
+from retraining.inside.groups import group_names
+from retraining.inside.job_file import Job
+
+COLUMNS = ("row", "truth", "challenger", "champion", "group", "loss_challenger", "loss_champion", "file")
+PROBABILITIES = ("probability_challenger", "probability_champion")
+CHUNK_CELLS = 200_000
+ROLES = ("challenger", "champion")
+
+
+def run(job: Job, inputs: Path, output: Path) -> int:
+    """Evaluate what lies in ``inputs``: folders ``test``, ``challenger`` and, unless it is a first model, ``champion``."""
+    output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        challenger = stack.enter_context(ArtifactProcess(inputs / "challenger", "challenger"))
+        champion = _champion(stack, inputs)
+        summary = evaluate(job, inputs / "test", challenger, champion, output)
+    _write_json(output / "summary.json", summary)
+    print(json.dumps(summary))
+    return 0
+
+
+class Champion:
+    """A champion that may turn out not to answer: then the evaluation goes on without it, and says why."""
+
+    def __init__(self, process: ArtifactProcess | None, failed: str | None) -> None:
+        self.process = process
+        self.failed = failed
+
+    def give_up(self, error: Exception) -> None:
+        """Go on without it."""
+        self.process, self.failed = None, str(error)
+        print(f"the champion cannot be scored: {error}")
+
+
+def _champion(stack: ExitStack, inputs: Path) -> Champion:
+    if not (inputs / "champion").is_dir():
+        return Champion(None, None)
+    champion = Champion(None, None)
+    try:
+        champion.process = stack.enter_context(ArtifactProcess(inputs / "champion", "champion"))
+    except ArtifactError as error:
+        champion.give_up(error)
+    return champion
+
+
+def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champion, output: Path) -> dict[str, Any]:
+    """Score the rows with both models, write ``rows.csv`` and ``smoke.json``, and return the summary.
+
+    Raises:
+        ValueError: there are no rows, or the challenger's answer is not sound.
+        ArtifactError: the challenger cannot be loaded or refuses the rows.
+
+    """
+    truth: list[np.ndarray] = []
+    groups: list[pd.Series] = []
+    answers: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
+    files: dict[str, int] = {}
+    first: pd.DataFrame | None = None
+    for name, frame in _chunks(test, job):
+        files[name] = files.get(name, 0) + len(frame)
+        first = frame[:1] if first is None else first
+        truth.append(losses.encoded(job.task, frame[job.target].to_numpy(), job.classes))
+        if job.group:
+            groups.append(frame[job.group])
+        rows = _records(frame, job)
+        for model in (challenger, champion.process):
+            _ask(model, rows, champion)
+        answers["challenger"].append(_answer(challenger, len(frame), job))
+        if champion.process is not None:
+            try:
+                answers["champion"].append(_answer(champion.process, len(frame), job))
+            except (ArtifactError, ValueError) as error:
+                champion.give_up(error)
+    if first is None:
+        raise ValueError("the test channel has no rows: nothing can be compared")
+    known = np.concatenate(truth)
+    scored = {"challenger": _scored(job, known, answers["challenger"], "challenger")}
+    if champion.process is not None:
+        try:
+            scored["champion"] = _scored(job, known, answers["champion"], "champion")
+        except ValueError as error:
+            champion.give_up(error)
+    names = group_names(pd.concat(groups, ignore_index=True) if groups else None, len(known))
+    _write_rows(output / "rows.csv", job, known, scored, names, np.repeat(np.arange(len(files)), list(files.values())))
+    _write_json(output / "smoke.json", _smoke(first, job, challenger))
+    return {**_summary(job, known, scored, names), "champion_failed": champion.failed, "files": list(files)}
+
+
+def _chunks(test: Path, job: Job) -> Iterator[tuple[str, pd.DataFrame]]:
+    rows = max(1, CHUNK_CELLS // len(job.columns))
+    for name, frame in iterate_frames(test, job):
+        for start in range(0, len(frame), rows):
+            yield name, frame[start : start + rows].reset_index(drop=True)
+
+
+def _records(frame: pd.DataFrame, job: Job) -> list[dict[str, Any]]:
+    """Return the inputs by name, a missing value as None: a champion may have been trained before a column was added."""
+    inputs = frame.drop(columns=job.target)
+    missing = inputs.isna()
+    plain = inputs.astype(object).mask(missing, None) if missing.to_numpy().any() else inputs
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def _ask(model: ArtifactProcess | None, rows: Sequence[Mapping[str, Any]], champion: Champion) -> None:
+    if model is None:
+        return
+    try:
+        model.ask(rows=rows)
+    except ArtifactError as error:
+        if model is not champion.process:
+            raise
+        champion.give_up(error)
+
+
+def _answer(model: ArtifactProcess, rows: int, job: Job) -> np.ndarray:
+    """Return the numbers that a model answers; what is none becomes NaN, and is named with its row later."""
+    found = model.answers("probabilities" if job.classes else "predictions", rows)
+    if job.classes:
+        widths = {len(row) if isinstance(row, list) else 0 for row in found}
+        if widths != {len(job.classes)}:
+            raise ArtifactError(
+                f"the {model.role} answers {sorted(widths)} probabilities a row for {len(job.classes)} classes"
+            )
+        return np.array([[_number(value) for value in row] for row in found])
+    return np.array([_number(value) for value in found])
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _scored(job: Job, truth: np.ndarray, answers: list[np.ndarray], role: str) -> losses.Scored:
+    try:
+        return losses.scored(job.task, truth, np.concatenate(answers), job.classes)
+    except ValueError as error:
+        raise ValueError(f"the {role} does not answer soundly: {error}") from error
+
+
+def _write_rows(
+    path: Path,
+    job: Job,
+    truth: np.ndarray,
+    scored: Mapping[str, losses.Scored],
+    groups: np.ndarray,
+    files: np.ndarray,
+) -> None:
+    shown = [job.classes[value] for value in truth] if job.classes else truth.tolist()
+    nothing = [""] * len(truth)
+    columns: list[Any] = [range(1, len(truth) + 1), _texts(shown)]
+    columns += [_texts(scored[role].values) if role in scored else nothing for role in ROLES]
+    columns += [groups]
+    columns += [_texts(scored[role].losses) if role in scored else nothing for role in ROLES]
+    columns += [files]
+    if job.classes:
+        columns += [_shares(scored[role]) if role in scored else nothing for role in ROLES]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(PROBABILITIES if job.classes else ())])
+        writer.writerows(zip(*columns, strict=True))
+
+
+def _shares(scored: losses.Scored) -> list[str]:
+    """Return the probabilities of each row: of two classes that of the second, of more all of them."""
+    assert scored.probabilities is not None
+    if scored.probabilities.shape[1] == 2:
+        return _texts(scored.probabilities[:, 1])
+    return [" ".join(map(repr, row)) for row in scored.probabilities.tolist()]
+
+
+def _texts(values: Any) -> list[str]:
+    return [value if isinstance(value, str) else repr(float(value)) for value in values]
+
+
+def _smoke(first: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
+    """Return a request as a client would send it, and the challenger's answer to it."""
+    text = io.StringIO()
+    cells = [_cell(first[column.name].iloc[0], column.type) for column in job.inputs]
+    csv.writer(text, lineterminator="").writerow(cells)
+    challenger.ask(body=text.getvalue(), content_type="text/csv")
+    answer = challenger.answer()
+    smoke = {"content_type": "text/csv", "body": text.getvalue(), "prediction": answer["predictions"][0]}
+    return smoke | ({"probabilities": answer["probabilities"][0]} if job.classes else {})
+
+
+def _cell(value: Any, kind: str) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if kind == "int" else repr(float(value))
+
+
+def _summary(job: Job, truth: np.ndarray, scored: Mapping[str, losses.Scored], groups: np.ndarray) -> dict[str, Any]:
+    if job.task == "regression":
+        champion = scored["champion"].values if "champion" in scored else np.array([])
+        figures = losses.summarise(truth, scored["challenger"].values, champion, groups)
+    else:
+        figures = {"n": len(truth)} | {
+            role: losses.metrics(job.task, truth, scored[role]) if role in scored else None for role in ROLES
+        }
+    return {"task": job.task, "classes": list(job.classes), **figures}
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

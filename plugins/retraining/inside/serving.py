@@ -1,0 +1,218 @@
+"""Serves an artifact: the functions that the SageMaker scikit-learn container calls, through ``code/inference.py``.
+
+Requests are ``text/csv`` (rows without the target, columns in the contract's order) or ``application/json`` (a list, or ``{"instances":
+[...]}``, of rows: lists in that order or objects by column name; further keys are ignored). A value is typed by the contract, as in
+training. Answers are ``application/json``: ``{"predictions": [...]}``, of a classification with ``"probabilities"`` in the order of
+``"classes"``; or ``text/csv``: a line for each row, the prediction first.
+
+A request that cannot be answered is answered with 400 (406 and 415 for content types) and a sentence: a client's mistake is no server
+error, which alarms count and clients retry.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from threadpoolctl import ThreadpoolController
+
+from retraining.inside.answers import UnsoundModelError, model_answers
+from retraining.inside.artifact import MODEL_FILE, read_card
+from retraining.inside.frames import request_frame
+from retraining.inside.job_file import CLASSIFICATION, Column, classes_of, columns_of
+
+CSV = "text/csv"
+JSON = "application/json"
+
+
+class InvalidRequest(ValueError):
+    """The request cannot be answered and its sender must change it; ``status_code`` is the HTTP status."""
+
+    status_code = 400
+
+
+class UnsupportedContent(InvalidRequest):
+    """The content type of the request is not served."""
+
+    status_code = 415
+
+
+class NotAcceptable(InvalidRequest):
+    """The content type that the client accepts is not served."""
+
+    status_code = 406
+
+
+class Model(NamedTuple):
+    """A loaded artifact."""
+
+    estimator: Any
+    """Has ``predict(frame)``, or ``predict_proba(frame)``."""
+    columns: tuple[Column, ...]
+    """The inputs, in the contract's order."""
+    classes: tuple[str, ...]
+    """Of a classification."""
+    threads: ThreadpoolController
+    """Of the numeric libraries that the estimator has loaded."""
+
+
+def model_fn(model_dir: str) -> Model:
+    """Return the model of an unpacked artifact."""
+    folder = Path(model_dir)
+    card = read_card(folder)
+    columns = columns_of(card["contract"]["columns"])
+    target = next(column for column in columns if column.name == card["target"])
+    inputs = tuple(column for column in columns if column is not target)
+    classes = classes_of(target) if card["task"] in CLASSIFICATION else ()
+    return Model(joblib.load(folder / MODEL_FILE), inputs, classes, ThreadpoolController())
+
+
+def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str) -> Any:
+    """Answer a request: the body of the answer and its content type, or the container's response for a request that cannot be answered.
+
+    Raises:
+        InvalidRequest: the same, outside of SageMaker's container; ``status_code`` is the HTTP status.
+        ValueError: the model's own answer is not sound.
+
+    """
+    try:
+        answer_as = _accepted(accept)
+        frame = _request_frame(read_request(body, content_type, model.columns), model.columns)
+        return write_answer(_answers(model, frame), model.classes, answer_as), answer_as
+    except InvalidRequest as error:
+        try:
+            from sagemaker_containers.beta.framework import worker
+        except ImportError:
+            raise error from None
+        return worker.Response(response=str(error), status=error.status_code, mimetype="text/plain")
+
+
+def evaluate_fn(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:
+    """Answer rows of the data set, by column name: ``predictions`` as numbers, or ``probabilities`` in the order of the classes.
+
+    Raises:
+        InvalidRequest: a column is missing, or a value is of another type than the contract says.
+
+    """
+    missing = [column.name for column in model.columns if rows and column.name not in rows[0]]
+    if missing:
+        raise InvalidRequest(f"the rows have no {', '.join(missing)}, which the model needs")
+    answers = _answers(model, _request_frame(rows, model.columns))
+    return {"probabilities" if model.classes else "predictions": answers.tolist()}
+
+
+def read_request(body: str | bytes, content_type: str, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Return the rows of a request, values by column name.
+
+    Raises:
+        InvalidRequest: the body is empty or malformed (400) or of another content type (415).
+
+    """
+    text, kind = _text(body), _media_type(content_type or JSON)
+    if kind == CSV:
+        try:
+            rows: list[Any] = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+        except csv.Error as error:
+            raise InvalidRequest(f"the request is not CSV: {error}") from error
+    elif kind == JSON:
+        rows = _instances(text)
+    else:
+        raise UnsupportedContent(f"content type {content_type!r} is not served: send {CSV} or {JSON}")
+    if not rows:
+        raise InvalidRequest("the request holds no rows")
+    names = [column.name for column in columns]
+    return [_by_name(row, number, names) for number, row in enumerate(rows, start=1)]
+
+
+def write_answer(answers: np.ndarray, classes: Sequence[str], kind: str) -> str:
+    """Return the body of an answer, as JSON or CSV."""
+    if not classes:
+        values = [float(value) for value in answers]
+        if kind == JSON:
+            return json.dumps({"predictions": values}, allow_nan=False)
+        return "".join(f"{value!r}\n" for value in values)
+    labels = [classes[place] for place in answers.argmax(axis=1)]
+    if kind == JSON:
+        document = {"predictions": labels, "probabilities": answers.tolist(), "classes": list(classes)}
+        return json.dumps(document, allow_nan=False)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [label, *map(repr, row)] for label, row in zip(labels, answers.tolist(), strict=True)
+    )
+    return text.getvalue()
+
+
+def _answers(model: Model, frame: pd.DataFrame) -> np.ndarray:
+    try:
+        # A server works on several requests at once; threads within one only wait for each other's processors.
+        with model.threads.limit(limits=1):
+            answers = model_answers(model.estimator, frame, model.classes)
+    except UnsoundModelError:
+        raise
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    bad = np.flatnonzero(~np.isfinite(answers).reshape(len(frame), -1).all(axis=1))
+    if bad.size:
+        raise ValueError(f"the model answers {answers[bad[0]]} for row {bad[0] + 1}: not finite")
+    return answers
+
+
+def _request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    try:
+        return request_frame(rows, columns)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def _text(body: str | bytes) -> str:
+    if isinstance(body, str):
+        return body
+    try:
+        return bytes(body).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the request is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.split(";")[0].strip().lower()
+
+
+def _accepted(accept: str) -> str:
+    kinds = [_media_type(part) for part in (accept or JSON).split(",")]
+    if JSON in kinds or "*/*" in kinds or "application/*" in kinds:
+        return JSON
+    if CSV in kinds:
+        return CSV
+    raise NotAcceptable(f"cannot answer as {accept!r}: accept {CSV} or {JSON}")
+
+
+def _instances(text: str) -> list[Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the request is not JSON: {error}") from error
+    instances = document.get("instances") if isinstance(document, dict) else document
+    if not isinstance(instances, list) or not all(isinstance(row, list | dict) for row in instances):
+        raise InvalidRequest(
+            'the request is no list of rows: send {"instances": [[...], ...]}, each row a list or an object by column name'
+        )
+    return instances
+
+
+def _by_name(row: Any, number: int, names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a row by the names of the columns."""
+    if isinstance(row, dict):
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise InvalidRequest(f"row {number} has no {', '.join(missing)}: the model needs {', '.join(names)}")
+        return {name: row[name] for name in names}
+    if len(row) != len(names):
+        raise InvalidRequest(f"row {number} has {len(row)} values, expected {len(names)}: {', '.join(names)}")
+    return dict(zip(names, row, strict=True))

@@ -1,0 +1,143 @@
+"""Trains a model: reads the channels, calls ``fit``, scores training and validation rows, writes the artifact.
+
+``fit(frame, target, hyperparameters, seed)`` is the model folder's own, in ``train.py``. It returns an object with ``predict(frame)``, of a
+classification with ``predict_proba(frame)``. A ``fit`` that has a parameter ``validation`` gets ``(frame, target)`` of the validation rows,
+for example to stop early. The model is fitted to the training channel only; candidates are chosen by what the validation channel says.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import sklearn
+from threadpoolctl import threadpool_limits
+
+from retraining.inside import losses
+from retraining.inside.answers import SMALL_NUMBER_OF_ROWS, model_answers
+from retraining.inside.artifact import write_artifact
+from retraining.inside.frames import read_frame
+from retraining.inside.groups import group_names
+from retraining.inside.job_file import Job
+
+PRINTED = {
+    "regression": ("loss", "rmse", "mae", "bias"),
+    "count": ("loss", "rmse", "mae", "bias"),
+    "binary": ("loss", "log_loss", "accuracy"),
+    "multiclass": ("loss", "log_loss", "accuracy"),
+}
+
+
+def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
+    """Train as the job says.
+
+    Args:
+        job: what to train.
+        variables: ``SM_CHANNEL_TRAIN``, ``SM_CHANNEL_VALIDATION`` and ``SM_MODEL_DIR``.
+        code: folder of the model's Python files, which is on the import path.
+
+    Raises:
+        ValueError: a variable or a channel is missing, ``fit`` is, or what it returns does not answer soundly.
+
+    """
+    training = read_frame(_folder(variables, "SM_CHANNEL_TRAIN"), job)
+    validation = read_frame(_folder(variables, "SM_CHANNEL_VALIDATION"), job)
+    fit = fit_function(job)
+    settings = json.dumps(dict(job.hyperparameters))
+    print(f"training {job.candidate or job.model} on {len(training)} rows, hyperparameters {settings}, seed {job.seed}")
+    started = time.perf_counter()
+    model = fit_model(fit, job, training, validation)
+    seconds = time.perf_counter() - started
+    metrics = {"train": score(model, training, job), "validation": score(model, validation, job)}
+    write_artifact(
+        _folder(variables, "SM_MODEL_DIR"), model, card(job, model, training, validation, metrics), code, job.serving
+    )
+    for split, values in metrics.items():
+        print("".join(f"{split}:{name}={values[name]:.6f}; " for name in PRINTED[job.task]))
+    print(f"train:seconds={seconds:.3f};")
+    return 0
+
+
+def fit_function(job: Job) -> Callable[..., Any]:
+    """Return ``fit`` of the model folder's file.
+
+    Raises:
+        ValueError: the file has none.
+
+    """
+    module = importlib.import_module(Path(job.program).stem)
+    fit = getattr(module, "fit", None)
+    if not callable(fit):
+        raise ValueError(f"{job.program} has no function fit(frame, target, hyperparameters, seed)")
+    return fit
+
+
+def fit_model(fit: Callable[..., Any], job: Job, training: pd.DataFrame, validation: pd.DataFrame) -> Any:
+    """Return a trained model."""
+    inputs = [column.name for column in job.inputs]
+    extra = {}
+    if "validation" in inspect.signature(fit).parameters:
+        extra["validation"] = (validation[inputs], validation[job.target])
+    with threadpool_limits(1 if len(training) < SMALL_NUMBER_OF_ROWS else None):
+        return fit(training[inputs], training[job.target], dict(job.hyperparameters), job.seed, **extra)
+
+
+def score(model: Any, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
+    """Return the model's figures on ``frame``; of a regression also per group."""
+    truth = losses.encoded(job.task, frame[job.target].to_numpy(), job.classes)
+    inputs = frame[[column.name for column in job.inputs]]
+    try:
+        found = losses.scored(job.task, truth, model_answers(model, inputs, job.classes), job.classes)
+    except ValueError as error:
+        raise ValueError(f"the model that {job.program} returned: {error}") from error
+    figures = {"n": len(truth), **losses.metrics(job.task, truth, found)}
+    if job.group and job.task == "regression":
+        figures["groups"] = losses.group_statistics(truth, found.values, group_names(frame[job.group], len(frame)))
+    return figures
+
+
+def card(
+    job: Job, model: Any, training: pd.DataFrame, validation: pd.DataFrame, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the model card: what was trained, on what, how well. ``about`` is what the model says about itself, if it does."""
+    about = getattr(model, "about", None)
+    return {
+        "schema_version": 2,
+        "model": job.model,
+        "candidate": job.candidate,
+        "task": job.task,
+        "hyperparameters": dict(job.hyperparameters),
+        "seed": job.seed,
+        "target": job.target,
+        "group": job.group,
+        "columns": [column.name for column in job.inputs],
+        "classes": list(job.classes),
+        "contract": dict(job.contract),
+        "dataset_version": job.dataset_version,
+        "rows": {"train": len(training), "validation": len(validation)},
+        "metrics": dict(metrics),
+        **({"about": about} if isinstance(about, Mapping) else {}),
+        "versions": _versions(),
+    }
+
+
+def _folder(variables: Mapping[str, str], name: str) -> Path:
+    if name not in variables:
+        raise ValueError(f"{name} is not set: SageMaker sets it for each channel; set it to a folder to run by hand")
+    return Path(variables[name])
+
+
+def _versions() -> dict[str, str]:
+    modules = [joblib, np, pd, sklearn]
+    modules += [sys.modules[name] for name in ("tensorflow", "keras", "xgboost") if name in sys.modules]
+    return {"python": platform.python_version(), **{module.__name__: module.__version__ for module in modules}}
