@@ -62,7 +62,7 @@ def test_answers_are_json_by_default_and_csv_on_request(model):
         ('{"instances": []}', "application/json", 400, "no rows"),
         ("M,0.455\n", "text/csv", 400, r"row 1 has 2 values, expected 8: sex, length"),
         (BODY + "M,0.4\n", "text/csv", 400, r"row 3 has 2 values"),
-        (BODY.replace("I,", "X,"), "text/csv", 400, r"row 2: sex is 'X'"),
+        (BODY.replace("I,", "X,"), "text/csv", 400, "row 2 breaks the contract: sex: not one of M, F, I"),
         (BODY.replace("0.455", ""), "text/csv", 400, "row 1: length is missing, expected a number"),
         (BODY.replace("0.455", "nan"), "text/csv", 400, r"row 1: length is 'nan', not a finite number"),
         ('"M,0.4', "text/csv", 400, "not CSV"),
@@ -87,6 +87,9 @@ def test_answers_are_json_by_default_and_csv_on_request(model):
         ),
         ('{"instances": ' + "[" * 100_000, "application/json", 400, "not JSON"),
         ('{"instances": [["\\ud800", 1, 1, 1, 1, 1, 1, 1]]}', "application/json", 400, "no Unicode text"),
+        (BODY.replace("0.455", "-0.455"), "text/csv", 400, "row 1 breaks the contract: length: not above 0"),
+        (BODY.replace("0.455", "91"), "text/csv", 400, "row 1 breaks the contract: length: above 1"),
+        (BODY.replace("0.2245", "2"), "text/csv", 400, r"parts_within_whole: shucked_weight \+ .* above 1\.1 x whole"),
         (BODY, "image/png", 415, "not served"),
     ],
 )

@@ -1,7 +1,7 @@
 """Rows as a typed frame: what training, evaluation and service hand to a model, in one form.
 
-Columns go by name. A number is a float, and a missing one is NaN; a text stays the text that came, ``02`` is not 2 and ``NA`` is a value,
-and a missing one is NaN, too.
+Columns go by name. A number is a float, a truth value 1.0 or 0.0, and a missing one NaN. A text stays the text that came, ``02`` is not 2
+and ``NA`` is a value; a date or an instant is the text of ISO 8601; a missing one is NaN, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retraining.inside.job_file import Column, Job
+from retraining.contract.rules import Column, Contract
+from retraining.contract.values import BLANKS, parsed
+from retraining.inside.job_file import Job, is_number
 
 
 def read_frame(folder: Path, job: Job) -> pd.DataFrame:
@@ -53,13 +55,13 @@ def iterate_frames(folder: Path, job: Job) -> Iterator[tuple[str, pd.DataFrame]]
             yield path.relative_to(folder).as_posix(), frame
 
 
-def request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], first: int = 1) -> pd.DataFrame:
+def request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], contract: Contract) -> pd.DataFrame:
     """Return the rows of a request as a frame.
 
     Args:
-        rows: values by column name; an empty text and None are missing.
+        rows: values by column name; an empty text, None and what the contract's ``missing`` lists are missing.
         columns: what the model needs.
-        first: number of the first row, for messages.
+        contract: says what a text writes.
 
     Raises:
         ValueError: a value is missing, or is of the wrong kind; the message names row, column and value.
@@ -67,48 +69,86 @@ def request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], 
     """
     made = {}
     for column in columns:
-        convert = _number if column.is_number else _text
-        values = [convert(row[column.name], number, column) for number, row in enumerate(rows, start=first)]
+        convert = _number if is_number(column) else _text
+        values = [convert(row[column.name], number, column, contract) for number, row in enumerate(rows, start=1)]
         made[column.name] = _series(values, column)
     return pd.DataFrame(made)
 
 
-def _number(value: Any, row: int, column: Column) -> float:
+def check_limits(frame: pd.DataFrame, columns: Sequence[Column], contract: Contract) -> None:
+    """Check the rows of a request against the contract's limits, allowed values and rules.
+
+    Raises:
+        ValueError: a row breaks them; the message names row and reasons.
+
+    """
+    truths = [column.name for column in columns if column.type == "boolean"]
+    for number, row in enumerate(frame.to_dict("records"), start=1):
+        cells = {str(name): None if value != value else value for name, value in row.items()}  # NaN is not itself
+        cells |= {name: bool(cells[name]) for name in truths if cells[name] is not None}
+        if reasons := contract.request_reasons(cells):
+            raise ValueError(f"row {number} breaks the contract: {'; '.join(reasons)}")
+
+
+def _number(value: Any, row: int, column: Column, contract: Contract) -> float:
     if isinstance(value, str):
-        value = value.strip()
-    if value is None or value == "":
+        text = value.strip(BLANKS)
+        if contract.is_missing(column, text):
+            return _missing(row, column)
+        number = _as_float(parsed(column.type, text), column)
+    elif value is None or value != value:
         return _missing(row, column)
-    try:
-        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
-            raise ValueError
-        number = float(value)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"row {row}: {column.name} is {_shown(value)}, not a finite number") from None
-    if math.isnan(number) and column.nullable:
-        return math.nan
+    else:
+        number = _as_float(value, column)
     if not math.isfinite(number):
-        raise ValueError(f"row {row}: {column.name} is {_shown(value)}, not a finite number")
+        kind = "a finite number" if column.numeric else "a truth value"
+        raise ValueError(f"row {row}: {column.name} is {_shown(value)}, not {kind}")
     if column.type == "int" and not number.is_integer():
         raise ValueError(f"row {row}: {column.name} is {_shown(value)}, not a whole number")
     return number
 
 
-def _text(value: Any, row: int, column: Column) -> Any:
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+def _as_float(value: Any, column: Column) -> float:
+    """Return the number that stands for a value in a frame, NaN when it is none of the column's type."""
+    if column.type == "boolean":
+        return float(value) if value in (0, 1) else math.nan
+    try:
+        return math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        return math.nan
+
+
+def _text(value: Any, row: int, column: Column, contract: Contract) -> Any:
+    if value is None or value != value:
         return _missing(row, column)
     if not isinstance(value, str):
         raise ValueError(f"row {row}: {column.name} is {_shown(value)}, expected a text (in quotes)")
-    text = value.strip()
+    text = value.strip(BLANKS)
+    if contract.is_missing(column, text):
+        return _missing(row, column)
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"row {row}: {column.name} is {_shown(value)}, which is no Unicode text") from None
-    return text if text else _missing(row, column)
+    return _iso(text, column) or text  # what is no date breaks the contract, which says so
+
+
+def _iso(text: str, column: Column) -> str | None:
+    """Return a date or an instant as ISO 8601 writes it, another text as it is; None when it is none."""
+    if column.type == "string":
+        return text
+    found = parsed(column.type, text)
+    return None if found is None else iso(found)
+
+
+def iso(value: Any) -> str:
+    """Return a date, or an instant in UTC, as text."""
+    return value.isoformat().replace("+00:00", "Z")
 
 
 def _missing(row: int, column: Column) -> float:
     if not column.nullable:
-        kind = "a number" if column.is_number else "a text"
+        kind = "a number" if is_number(column) else "a text"
         raise ValueError(f"row {row}: {column.name} is missing, expected {kind}")
     return math.nan
 
@@ -142,28 +182,43 @@ def _read_csv(path: Path, job: Job) -> pd.DataFrame:
 
 
 def _series(values: Any, column: Column) -> pd.Series:
-    return pd.Series(values, dtype=float if column.is_number else object)  # pandas 3 would make its own type of texts
+    return pd.Series(values, dtype=float if is_number(column) else object)  # pandas 3 would make its own type of texts
 
 
 def _typed(texts: pd.Series, column: Column, path: Path) -> np.ndarray:
     values = texts.to_numpy(dtype=object, copy=True)
     empty = values == ""
-    values[empty] = "nan" if column.is_number else np.nan
-    if not column.is_number:
+    values[empty] = "nan" if column.numeric else np.nan
+    if column.type == "string":
         return values
     try:
-        return values.astype(float)
+        return values.astype(float) if column.numeric else _parsed(values, column)
     except ValueError as error:
-        line, text = next((line, text) for line, text in enumerate(texts, start=1) if not _is_number(text))
-        raise ValueError(f"{path}, line {line}: {column.name} is {text!r}, not a number") from error
+        line, text = next((line, text) for line, text in enumerate(texts, start=1) if not _is_one(text, column))
+        kind = "a number" if column.numeric else f"a {column.type}"
+        raise ValueError(f"{path}, line {line}: {column.name} is {text!r}, not {kind}") from error
 
 
-def _is_number(text: str) -> bool:
+def _parsed(values: np.ndarray, column: Column) -> np.ndarray:
+    """Return truth values as numbers, dates and instants as texts; NaN stays.
+
+    Raises:
+        ValueError: a text writes none.
+
+    """
+    found = [value if value != value else parsed(column.type, value) for value in values]
+    if None in found:
+        raise ValueError
+    if column.type == "boolean":
+        return np.array(found, dtype=float)
+    return np.array([value if value != value else iso(value) for value in found], dtype=object)
+
+
+def _is_one(text: str, column: Column) -> bool:
     try:
-        float(text or "nan")
+        return text == "" or (not math.isnan(float(text)) if column.numeric else parsed(column.type, text) is not None)
     except ValueError:
         return False
-    return True
 
 
 def _read_parquet(path: Path, job: Job) -> pd.DataFrame:
@@ -177,19 +232,21 @@ def _read_parquet(path: Path, job: Job) -> pd.DataFrame:
         raise ValueError(f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, found.columns))}")
     made = {}
     for column in job.columns:
-        if column.is_number:
-            made[column.name] = _series(found[column.name].to_numpy(dtype=float, na_value=np.nan), column)
-        else:
-            values = found[column.name].to_numpy(dtype=object, copy=True)
-            values[pd.isna(values)] = np.nan
-            made[column.name] = _series(values, column)
+        values = found[column.name]
+        if is_number(column):
+            made[column.name] = _series(values.to_numpy(dtype=float, na_value=np.nan), column)
+            continue
+        if column.type == "timestamp":
+            values = pd.to_datetime(values, utc=True)
+        texts = [np.nan if pd.isna(value) else value if isinstance(value, str) else iso(value) for value in values]
+        made[column.name] = _series(texts, column)
     return pd.DataFrame(made)
 
 
 def _check_target(frame: pd.DataFrame, path: Path, job: Job) -> None:
     target, values = job.target_column, frame[job.target].to_numpy()
-    bad = ~np.isfinite(values) if target.is_number else pd.isna(values)
+    bad = ~np.isfinite(values) if is_number(target) else pd.isna(values)
     if np.any(bad):
         at = int(np.flatnonzero(bad)[0])
-        kind = "a finite number" if target.is_number else "a text"
+        kind = "a finite number" if is_number(target) else "a text"
         raise ValueError(f"{path}, line {at + 1}: {job.target} is {values.tolist()[at]!r}, not {kind}")

@@ -7,30 +7,15 @@ join them into a shell line.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retraining.contract.rules import Column, Contract
+
 JOB_FILE = "job.json"
-NUMBERS = ("double", "int")
-"""Contract types whose values are numbers; the values of all others are texts."""
 CLASSIFICATION = ("binary", "multiclass")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the contract, as far as jobs need it."""
-
-    name: str
-    type: str
-    nullable: bool = False
-    allowed: tuple[str, ...] | None = None
-
-    @property
-    def is_number(self) -> bool:
-        """Whether its values are numbers."""
-        return self.type in NUMBERS
 
 
 @dataclass(frozen=True)
@@ -40,9 +25,10 @@ class Job:
     step: str
     """``training`` or ``evaluation``."""
     model: str
-    columns: tuple[Column, ...]
-    """Of the contract, in its order, the target among them."""
-    target: str
+    contract: Contract
+    """What a row must be; its columns are the target and the inputs of the model."""
+    document: Mapping[str, Any]
+    """The contract as ``model.yaml`` has it."""
     csv_columns: tuple[str, ...] = ()
     """Order of the columns in CSV files without header."""
     group: str | None = None
@@ -57,41 +43,48 @@ class Job:
     """File of the model folder that has ``fit``."""
     serving: str | None = None
     """File of the model folder with serving functions of its own; None for the library's."""
-    contract: Mapping[str, Any] = field(default_factory=dict)
-    """The whole contract, as ``model.yaml`` has it."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the contract's order."""
+        return self.contract.columns
+
+    @property
+    def target(self) -> str:
+        """Name of the target."""
+        return self.contract.target
 
     @property
     def inputs(self) -> tuple[Column, ...]:
         """Columns of a request: those of the contract without the target."""
-        return tuple(column for column in self.columns if column.name != self.target)
+        return inputs_of(self.contract)
 
     @property
     def target_column(self) -> Column:
         """The target."""
-        return next(column for column in self.columns if column.name == self.target)
+        return self.contract.column(self.target)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """What a classifier chooses between, in the order of the probabilities; empty for other tasks."""
-        return classes_of(self.target_column) if self.task in CLASSIFICATION else ()
+        return classes_of(self.target_column, self.task)
 
 
-def classes_of(target: Column) -> tuple[str, ...]:
-    """Return the classes of a target: its allowed values, or 0 and 1 of a number."""
-    return ("0", "1") if target.is_number else target.allowed or ()
+def inputs_of(contract: Contract) -> tuple[Column, ...]:
+    """Return the columns of a contract without its target."""
+    return tuple(column for column in contract.columns if column.name != contract.target)
 
 
-def columns_of(entries: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Return the columns of a contract as ``model.yaml`` has them."""
-    return tuple(
-        Column(
-            entry["name"],
-            entry["type"],
-            bool(entry.get("nullable", False)),
-            None if entry.get("allowed") is None else tuple(entry["allowed"]),
-        )
-        for entry in entries
-    )
+def is_number(column: Column) -> bool:
+    """Whether the values of a column are numbers in a frame; a truth value is 1 or 0, all others are texts."""
+    return column.numeric or column.type == "boolean"
+
+
+def classes_of(target: Column, task: str) -> tuple[str, ...]:
+    """Return the classes of a classification's target: its allowed values, or 0 and 1 of a number; none for other tasks."""
+    if task not in CLASSIFICATION:
+        return ()
+    return ("0", "1") if is_number(target) else target.allowed
 
 
 def read_job(folder: Path) -> Job:
@@ -115,23 +108,19 @@ def as_job(document: Mapping[str, Any]) -> Job:
     """Return a job from the content of its file.
 
     Raises:
-        ValueError: the target or the group is not a column.
+        ValueError: the contract contradicts itself, or the group is not a column.
 
     """
-    contract = document["contract"]
-    columns = columns_of(contract["columns"])
-    names = [column.name for column in columns]
-    target, group = contract["target"], document.get("group")
-    for name in (target, *([group] if group else [])):
-        if name not in names:
-            raise ValueError(f"{JOB_FILE}: there is no column {name!r} among {', '.join(names)}")
+    contract, group = Contract.of(document["contract"]), document.get("group")
+    if group and group not in contract.names:
+        raise ValueError(f"{JOB_FILE}: there is no column {group!r} among {', '.join(contract.names)}")
     settings = dict(document.get("hyperparameters") or {})
     return Job(
         step=document["step"],
         model=document["model"],
-        columns=columns,
-        target=target,
-        csv_columns=tuple(document.get("csv_columns") or (target, *(name for name in names if name != target))),
+        contract=contract,
+        document=document["contract"],
+        csv_columns=tuple(document.get("csv_columns") or contract.training_columns),
         group=group,
         task=document.get("task", "regression"),
         dataset_version=document.get("dataset_version"),
@@ -140,5 +129,4 @@ def as_job(document: Mapping[str, Any]) -> Job:
         hyperparameters=settings,
         program=document.get("program") or "train.py",
         serving=document.get("serving"),
-        contract=contract,
     )

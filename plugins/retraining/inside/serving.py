@@ -2,7 +2,8 @@
 
 Requests are ``text/csv`` (rows without the target, columns in the contract's order) or ``application/json`` (a list, or ``{"instances":
 [...]}``, of rows: lists in that order or objects by column name; further keys are ignored). A value is typed by the contract, as in
-training. Answers are ``application/json``: ``{"predictions": [...]}``, of a classification with ``"probabilities"`` in the order of
+training, and held against the contract's limits, allowed values and rules.
+Answers are ``application/json``: ``{"predictions": [...]}``, of a classification with ``"probabilities"`` in the order of
 ``"classes"``; or ``text/csv``: a line for each row, the prediction first.
 
 A request that cannot be answered is answered with 400 (406 and 415 for content types) and a sentence: a client's mistake is no server
@@ -23,10 +24,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
+from retraining.contract.rules import Column, Contract
 from retraining.inside.answers import UnsoundModelError, model_answers
 from retraining.inside.artifact import MODEL_FILE, read_card
-from retraining.inside.frames import request_frame
-from retraining.inside.job_file import CLASSIFICATION, Column, classes_of, columns_of
+from retraining.inside.frames import check_limits, request_frame
+from retraining.inside.job_file import classes_of, inputs_of
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -57,6 +59,8 @@ class Model(NamedTuple):
     """Has ``predict(frame)``, or ``predict_proba(frame)``."""
     columns: tuple[Column, ...]
     """The inputs, in the contract's order."""
+    contract: Contract
+    """What it was trained under."""
     classes: tuple[str, ...]
     """Of a classification."""
     threads: ThreadpoolController
@@ -67,11 +71,9 @@ def model_fn(model_dir: str) -> Model:
     """Return the model of an unpacked artifact."""
     folder = Path(model_dir)
     card = read_card(folder)
-    columns = columns_of(card["contract"]["columns"])
-    target = next(column for column in columns if column.name == card["target"])
-    inputs = tuple(column for column in columns if column is not target)
-    classes = classes_of(target) if card["task"] in CLASSIFICATION else ()
-    return Model(joblib.load(folder / MODEL_FILE), inputs, classes, ThreadpoolController())
+    contract = Contract.of(card["contract"])
+    classes = classes_of(contract.column(contract.target), card["task"])
+    return Model(joblib.load(folder / MODEL_FILE), inputs_of(contract), contract, classes, ThreadpoolController())
 
 
 def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str) -> Any:
@@ -84,7 +86,7 @@ def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str
     """
     try:
         answer_as = _accepted(accept)
-        frame = _request_frame(read_request(body, content_type, model.columns), model.columns)
+        frame = _request_frame(read_request(body, content_type, model.columns), model, limits=True)
         return write_answer(_answers(model, frame), model.classes, answer_as), answer_as
     except InvalidRequest as error:
         try:
@@ -97,6 +99,8 @@ def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str
 def evaluate_fn(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:
     """Answer rows of the data set, by column name: ``predictions`` as numbers, or ``probabilities`` in the order of the classes.
 
+    Limits and allowed values are not asked for: a contract may have been widened since a champion was trained.
+
     Raises:
         InvalidRequest: a column is missing, or a value is of another type than the contract says.
 
@@ -104,7 +108,7 @@ def evaluate_fn(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, An
     missing = [column.name for column in model.columns if rows and column.name not in rows[0]]
     if missing:
         raise InvalidRequest(f"the rows have no {', '.join(missing)}, which the model needs")
-    answers = _answers(model, _request_frame(rows, model.columns))
+    answers = _answers(model, _request_frame(rows, model, limits=False))
     return {"probabilities" if model.classes else "predictions": answers.tolist()}
 
 
@@ -164,9 +168,12 @@ def _answers(model: Model, frame: pd.DataFrame) -> np.ndarray:
     return answers
 
 
-def _request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+def _request_frame(rows: Sequence[Mapping[str, Any]], model: Model, limits: bool) -> pd.DataFrame:
     try:
-        return request_frame(rows, columns)
+        frame = request_frame(rows, model.columns, model.contract)
+        if limits:
+            check_limits(frame, model.columns, model.contract)
+        return frame
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
 

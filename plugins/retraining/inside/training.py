@@ -122,7 +122,7 @@ def card(
         "group": job.group,
         "columns": [column.name for column in job.inputs],
         "classes": list(job.classes),
-        "contract": dict(job.contract),
+        "contract": dict(job.document),
         "dataset_version": job.dataset_version,
         "rows": {"train": len(training), "validation": len(validation)},
         "metrics": dict(metrics),
