@@ -68,7 +68,7 @@ def test_the_numbers_of_the_summary_are_those_of_the_jobs(stack, session):
         "Body"
     ]
     header, *lines = rows.read().decode().splitlines()
-    assert header == "row,truth,challenger,champion,group,loss_challenger,loss_champion"
+    assert header == "row,truth,challenger,champion,group,loss_challenger,loss_champion,file"
     errors = [(float(line.split(",")[2]) - float(line.split(",")[1])) ** 2 for line in lines]
     assert (sum(errors) / len(errors)) ** 0.5 == pytest.approx(run["rmse_challenger"], rel=1e-9)
     assert len(lines) == run["rows_by_split"]["test"]

@@ -20,7 +20,14 @@ from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import FileRecord, Output, Version
 from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs import requests as job_requests
-from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.code_bundle import (
+    code_digest,
+    code_files,
+    document_bytes,
+    document_uri,
+    source_archive,
+    training_document,
+)
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import RunPlan
 from retraining.serving import registry
@@ -126,6 +133,9 @@ class Production:
             for split in ("train", "validation")
         }
         candidate = self.config.training.candidates[0].model_copy(update={"hyperparameters": dict(hyperparameters)})
+        document = training_document(self.config, plan, candidate)
+        job_file = f"{document_uri(bucket, plan, document)}job.json".split(f"{bucket}/", 1)[1]
+        self.put(job_file, document_bytes(document))
         request = job_requests.training_request(self.config, self.platform, plan, candidate, manifests)
         job = JOB_KINDS["training"]
         handle = job.submit(self.access, "abalone", "train", request).handle

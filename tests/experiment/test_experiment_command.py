@@ -132,7 +132,10 @@ def test_an_override_reaches_the_model_and_a_proposal_the_file(first, with_champ
     found = json.loads(done.stdout)
     assert found["training"][0]["metrics"] != json.loads(first.stdout)["training"][0]["metrics"]
     job = with_champion.account.sagemaker.describe_training_job(TrainingJobName=found["training"][0]["name"])
-    assert json.loads(job["HyperParameters"]["params"]) == {"svr_C": 30}
+    channels = {channel["ChannelName"]: channel["DataSource"]["S3DataSource"] for channel in job["InputDataConfig"]}
+    told = json.loads(with_champion.account.read(f"{channels['job']['S3Uri']}job.json"))
+    assert told["hyperparameters"]["params"] == {"svr_C": 30}
+    assert "params" not in job["HyperParameters"]
     assert job["OutputDataConfig"]["S3OutputPath"].startswith(
         f"s3://{with_champion.platform.bucket}/abalone/experiments/"
     )
