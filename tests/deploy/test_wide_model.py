@@ -9,6 +9,8 @@ import pytest
 import yaml
 from model_loop import ModelLoop
 
+from retraining.aws import clients as aws_clients
+
 pytestmark = pytest.mark.local_aws
 NUMBERS = [f"measurement_of_the_sensor_{number:03d}" for number in range(298)]
 CODES = ("01", "02", "NA")
@@ -64,7 +66,11 @@ def loop(session, tmp_path_factory):
         "deployment": {"endpoint": "wide", "image": image},
     }
     (folder / "model.yaml").write_text(yaml.safe_dump(document))
-    return ModelLoop(session, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        aws_clients.client.cache_clear()
+        yield ModelLoop(session, folder)
+        aws_clients.client.cache_clear()
 
 
 def test_a_model_of_300_columns_goes_through_the_whole_loop(loop):

@@ -83,9 +83,10 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
     groups: list[pd.Series] = []
     answers: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
     files: dict[str, int] = {}
+    numbers: list[np.ndarray] = []
     first: pd.DataFrame | None = None
     for name, frame in _chunks(test, job):
-        files[name] = files.get(name, 0) + len(frame)
+        numbers.append(np.full(len(frame), files.setdefault(_arrival(name), len(files))))
         first = frame[:1] if first is None else first
         truth.append(losses.encoded(job.task, frame[job.target].to_numpy(), job.classes))
         if job.group:
@@ -109,9 +110,15 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
         except ValueError as error:
             champion.give_up(error)
     names = group_names(pd.concat(groups, ignore_index=True) if groups else None, len(known))
-    _write_rows(output / "rows.csv", job, known, scored, names, np.repeat(np.arange(len(files)), list(files.values())))
+    _write_rows(output / "rows.csv", job, known, scored, names, np.concatenate(numbers))
     _write_json(output / "smoke.json", _smoke(first, job, challenger))
     return {**_summary(job, known, scored, names), "champion_failed": champion.failed, "files": list(files)}
+
+
+def _arrival(path: str) -> str:
+    """Return what a row arrived in: the folder ``batch=...`` that its object lies in, or the object's own name."""
+    parts = path.split("/")
+    return next((part for part in parts if part.startswith("batch=")), parts[-1])
 
 
 def _chunks(test: Path, job: Job) -> Iterator[tuple[str, pd.DataFrame]]:
