@@ -44,10 +44,15 @@ class ModelLoop:
             return function(**{key: offered[key] for key in wanted if key in offered})
 
         known["plan"] = body(steps.claim_new_data)
+        crawled = self.job("glue_crawler", "crawl", body(steps.crawl_request))
+        known["crawled"] = body(steps.crawl_note, result=crawled, context={"ti": ti, "dag_run": run})
         self.job("glue_job", "preprocess", body(steps.merge_request))
         known["dataset"] = body(steps.check_data_quality)
         known["trained"] = [
-            self.job("training", "training", body(steps.training_request, candidate=candidate.name))
+            {
+                **self.job("training", "training", body(steps.training_request, candidate=candidate.name)),
+                "candidate": candidate.name,
+            }
             for candidate in self.config.training.candidates
         ]
         known["evaluated"] = self.job("processing", "evaluate", body(steps.evaluation_request))
@@ -65,6 +70,6 @@ class ModelLoop:
         """Do what an operator and its trigger do."""
         job, access = JOB_KINDS[kind], AwsAccess()
         handle = job.submit(access, self.config.name, step, request).handle
-        status = wait_for(lambda: (s := job.poll(access, handle)).outcome != "running" and s, 300)
+        status = wait_for(lambda: (s := job.poll(access, handle)).outcome != "running" and s, 600)
         assert status.outcome == "succeeded", (status, job.log_tail(access, handle))
         return {**job.result(access, handle), "adopted": False}

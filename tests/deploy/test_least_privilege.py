@@ -134,7 +134,7 @@ def recorded(session, recorder):
     run_job("glue_job", "preprocess", body(steps.merge_request))
     known["dataset"] = body(steps.check_data_quality)
     training = body(steps.training_request, candidate="svr-hgb")
-    known["trained"] = [run_job("training", "training", training)]
+    known["trained"] = [{**run_job("training", "training", training), "candidate": "svr-hgb"}]
     known["evaluated"] = run_job("processing", "evaluate", body(steps.evaluation_request))
     known["analysis"] = body(steps.analyze_results)
     assert body(steps.check_threshold) == "approved"
