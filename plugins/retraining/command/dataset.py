@@ -150,8 +150,6 @@ def _migrate(access: AwsAccess, platform: Platform, config: ModelConfig, log: Da
         return
     for change in planned.changes:
         say(f"{'changes' if change.compatible else 'needs the migration'}: {change.words}")
-    if not planned.changes:
-        say("the contract is the one of the newest version: the migration would make the same rows again")
     say(
         f"{len(planned.files)} landed file(s) become version {planned.version}; versions up to {state.latest} stay as they are"
     )

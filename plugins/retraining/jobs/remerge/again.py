@@ -27,11 +27,6 @@ def current_files(state: LogState) -> tuple[FileRecord, ...]:
     return tuple(sorted(files.values(), key=lambda record: (record.key, record.etag)))
 
 
-def batch_of(config: ModelConfig, files: Sequence[FileRecord]) -> str:
-    """Return the address of the batch that these files make under the contract of model.yaml without history."""
-    return batch_digest(files, config.contract.model_dump(mode="json"), config.split.model_dump(), [])
-
-
 def commit_again(
     access: AwsAccess,
     platform: Platform,
@@ -56,9 +51,9 @@ def commit_again(
 
     """
     s3, bucket, prefix = client("s3", access), platform.bucket, f"{config.name}/"
-    log, batch = DatasetLog(s3, bucket, prefix), batch_of(config, files)
-    number = log.read().latest + 1
     contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
+    log, batch = DatasetLog(s3, bucket, prefix), batch_digest(files, contract, split, [])
+    number = log.read().latest + 1
     entries = as_landed(
         s3, bucket, [record.model_dump(mode="json") for record in files], f"{prefix}batches/{batch}/landed/"
     )

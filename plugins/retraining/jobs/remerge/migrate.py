@@ -10,7 +10,7 @@ from retraining.dataset.contract_change import Change, contract_changes, contrac
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import FileRecord, Version
 from retraining.dataset.state import LogState
-from retraining.jobs.remerge.again import batch_of, commit_again, current_files
+from retraining.jobs.remerge.again import commit_again, current_files
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
@@ -25,7 +25,7 @@ class Migration:
     changes: tuple[Change, ...]
     files: tuple[FileRecord, ...]
     done: bool
-    """Whether the newest version is this migration already."""
+    """Whether the newest version is under this contract already."""
 
 
 def plan_migration(config: ModelConfig, state: LogState) -> Migration:
@@ -42,16 +42,15 @@ def plan_migration(config: ModelConfig, state: LogState) -> Migration:
     changes = (
         contract_changes(recorded.keys, now.keys, by_name=stored_by_name(state.current)) if recorded is not None else ()
     )
-    files, [first, *later] = current_files(state), state.current
-    done = first.starts_anew and not later and first.batch == batch_of(config, files)
-    return Migration(state.latest + 1, tuple(changes), files, done)
+    done = recorded is not None and recorded.digest == now.digest
+    return Migration(state.latest + 1, tuple(changes), current_files(state), done)
 
 
 def migrate(access: AwsAccess, platform: Platform, config: ModelConfig, say: Callable[[str], None]) -> Version | None:
     """Merge all landed files of the data set again under the contract of model.yaml and commit them as the next version.
 
     Returns:
-        The new version; None when the newest version is this migration already.
+        The new version; None when the newest version is under this contract already.
 
     Raises:
         LookupError: there is no version to migrate.
