@@ -55,7 +55,7 @@ TABLE = [
     ("column.max", with_column(1, max=1.5), NEVER),
     ("column.max", with_column(3, max=40), NEVER),
     ("column.exclusive_max", with_column(1, exclusive_max=True), NEVER),
-    ("target", {**BASE, "target": "weight"}, NEVER),
+    ("target", {**BASE, "target": "height"}, NEVER),
     ("rules", {**BASE, "rules": []}, ALWAYS),
     ("rules", {**BASE, "rules": [{**RULES[0], "tolerance": 1.2}]}, ALWAYS),
     ("rules", {**BASE, "rules": [{**RULES[0], "tolerance": 1.0}]}, NEVER),
