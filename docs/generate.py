@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dags_page
+import map_page
 import numbers_page
 import operations_page
 from pydantic import BaseModel
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
         "configuration.md": HEAD + "".join(_sections(ModelConfig, "")),
         "dags.md": dags_page.page(),
         "local-aws-operations.md": operations_page.page(),
+        "map.md": map_page.page(),
         "numbers.md": numbers_page.page(),
     }
     stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]

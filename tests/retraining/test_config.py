@@ -25,8 +25,8 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
-        (lambda d: d.update(shedule={}), "shedule", "unknown key"),
-        (lambda d: d["training"].update(instance_typ="x"), "training.instance_typ", "unknown key"),
+        (lambda d: d.update(shedule={}), "shedule", "there is no such key"),
+        (lambda d: d["training"].update(instance_typ="x"), "training.instance_typ", "there is no such key"),
         (lambda d: d["contract"]["columns"][1].update(min=2.0), "contract.columns.1", "impossible range"),
         (lambda d: d["contract"]["columns"][0].update(min=1), "contract.columns.0", "'min' and 'max' apply to numbers"),
         (lambda d: d["contract"]["columns"].append(dict(d["contract"]["columns"][1])), "contract", "declared twice"),
@@ -36,7 +36,7 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
         (lambda d: d["gate"].update(confidence=1.5), "gate.confidence", "less than"),
         (lambda d: d["evaluation"].update(group="colour"), "", "not a column of the contract"),
         (lambda d: d["training"]["candidates"].append(d["training"]["candidates"][0]), "training", "same name"),
-        (lambda d: d.pop("deployment"), "deployment", "Field required"),
+        (lambda d: d.pop("deployment"), "deployment", "this key is missing"),
     ],
 )
 def test_an_error_names_the_file_the_line_and_the_key(tmp_path, change, place, words):

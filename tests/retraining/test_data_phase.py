@@ -263,6 +263,14 @@ def test_exchanged_columns_stop_before_anything_is_paid_and_migrate_mends_the_da
         landing.steps.claim_new_data({"dataset_version": 1})
 
 
+@pytest.mark.parametrize(
+    ("params", "words"), [({}, "has no data"), ({"dataset_version": 77}, "dataset version 77 does not exist")]
+)
+def test_what_no_repetition_can_change_fails_at_once(landing, params, words):
+    with pytest.raises(AirflowFailException, match=words):
+        landing.steps.claim_new_data(params)
+
+
 def test_a_migration_reads_overwritten_files_as_they_were(landing, capsys):
     landing.put("a.csv", survey(*range(40)))
     assert landing.run() == "merged"

@@ -12,6 +12,7 @@ from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import known_direction
+from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
 
@@ -239,34 +240,8 @@ def load_model_config(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
-        problems = [
-            f"{path}:{_line(node, item['loc'])}: {_place(item['loc'])}{_message(item)}" for item in error.errors()
+        found = [
+            f"{path}:{line}: {f'{place}: ' if place else ''}{sentence}"
+            for line, place, sentence in problems(ModelConfig, node, error)
         ]
-        raise ConfigError("\n".join(problems)) from error
-
-
-def _message(item: Any) -> str:
-    if item["type"] == "extra_forbidden":
-        return "unknown key; check its spelling"
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(str(part) for part in location)}: " if location else ""
-
-
-def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """Return the line (from 1) of the deepest part of ``location`` that the document has."""
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
+        raise ConfigError("\n".join(found)) from error

@@ -46,7 +46,18 @@ class DataTasks(TaskBodies):
         return None, wait
 
     def claim_new_data(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Fix what this run does: files, code, dataset version, champion. Uploads the code and the merge's manifest."""
+        """Fix what this run does: files, code, dataset version, champion. Uploads the code and the merge's manifest.
+
+        Raises:
+            AirflowFailException: there is no data, or no such dataset version: another try would say the same.
+
+        """
+        try:
+            return self._claim(params)
+        except LookupError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def _claim(self, params: Mapping[str, Any]) -> dict[str, Any]:
         self._check_parameters(params)
         config, bucket = self.config, self.platform.bucket
         state = self._dataset.read()

@@ -1,0 +1,64 @@
+"""Mistakes in model.yaml are told with line, key, the value as it is written, and what is possible."""
+
+from pathlib import Path
+
+import pytest
+
+from retraining.settings.model_config import ConfigError, load_model_config
+
+SHIPPED = (Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone" / "model.yaml").read_text()
+ALLOWED = "allowed: [M, F, I]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentences"),
+    [
+        (
+            "rmse_threshold:",
+            "rmse_treshold:",
+            ["gate.rmse_treshold: there is no such key; did you mean rmse_threshold?"],
+        ),
+        ("split:", "spilt:", ["spilt: there is no such key; did you mean split?"]),
+        (
+            "name: sex,",
+            "name: Sex,",
+            ["contract.columns.0.name: 'Sex' is no name", "Write for example sex", "may still say 'Sex'"],
+        ),
+        ("name: sex,", "name: 2nd length,", ["Write for example c_2nd_length"]),
+        ("name: abalone", "name: My_Model", ["name: 'My_Model' is no name", "Write for example my-model"]),
+        (
+            "type: string",
+            "type: bool",
+            ["bool is not possible; did you mean boolean?", "there are string, double, int"],
+        ),
+        ("type: string", "type: integer", ["did you mean int?"]),
+        (ALLOWED, "allowed: [yes, no]", ['yes is read as true or false: put it in quotes to mean the text "yes"']),
+        (ALLOWED, "allowed: [2024-01-01, x]", ["2024-01-01 is read as a date: put it in quotes"]),
+        (ALLOWED, "allowed: [1, 2]", ['1 is read as a number: put it in quotes to mean the text "1"']),
+        (ALLOWED, "allowed: M", ["contract.columns.0.allowed: M is not a list such as [a, b]"]),
+        ("train: 80", "train: eighty", ["split.train: eighty is not a whole number"]),
+        ("train: 80", "train: 0", ["split.train: 0: it has to be greater than 0"]),
+    ],
+)
+def test_the_sentence_helps(tmp_path, old, new, sentences):
+    assert old in SHIPPED
+    path = tmp_path / "model.yaml"
+    path.write_text(SHIPPED.replace(old, new, 1))
+    with pytest.raises(ConfigError) as wrong:
+        load_model_config(path)
+    said = str(wrong.value)
+    line = SHIPPED[: SHIPPED.index(old)].count("\n") + 1
+    assert said.startswith(f"{path}:{line}: ")
+    assert [sentence for sentence in sentences if sentence not in said] == []
+
+
+def test_one_mistake_is_told_once(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_text(SHIPPED.replace("rmse_threshold:", "rmse_treshold:", 1))
+    with pytest.raises(ConfigError) as wrong:
+        load_model_config(path)
+    assert len(str(wrong.value).splitlines()) == 1
+    path.write_text(SHIPPED.replace("name: sex,", "name: Sex,", 1))
+    with pytest.raises(ConfigError) as wrong:
+        load_model_config(path)
+    assert "at least" not in str(wrong.value)
