@@ -63,7 +63,8 @@ def test_a_lost_reply_to_the_start_of_a_glue_job_starts_no_second_run(world):
 def test_a_lost_reply_to_the_start_of_a_crawler_does_not_fail_the_crawl(world):
     world.put("new/a.csv", "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15\n")
     lost = world.proxy.add("StartCrawler", "lost")
-    request = {"Name": f"retraining-{world.model}-landing"}
+    targets = {"S3Targets": [{"Path": f"s3://{world.bucket}/{world.model}/new/a.csv"}]}
+    request = {"Name": f"retraining-{world.model}-landing", "Targets": targets}
     result = run_operator(lambda: job_operator("glue_crawler", world.model, "crawl", world.access, lambda: request))
     assert lost.happened == 1
     assert result["tables"]
