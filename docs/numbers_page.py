@@ -75,6 +75,7 @@ SUMMARY = {
     "endpoint": "endpoint that serves the new model; none when it does not",
     "endpoint_config": "its config",
     "model_package": "ARN in the registry",
+    "standing": "what endpoint and registry say when they disagree about the champion; empty when they agree",
     "training_job": "of the best candidate",
     "smoke": "the request after the deployment, the expected and the given answer",
 }
@@ -147,7 +148,7 @@ def _merge_keys() -> set[str]:
 
 
 def _summary_keys() -> set[str]:
-    function = _function(ROOT / "plugins" / "retraining" / "dag" / "tasks" / "retraining.py", "publish_report")
+    function = _function(ROOT / "plugins" / "retraining" / "dag" / "tasks" / "retraining.py", "_report")
     document = next(
         node.value
         for node in ast.walk(function)

@@ -139,6 +139,28 @@ def test_a_run_without_new_data_is_skipped_to_its_end_and_both_branches_meet(dag
     assert dag.get_task("check_threshold").downstream_task_ids == {"approved", "rejected"}
 
 
+def test_one_failed_candidate_vetoes_nobody_and_candidates_come_from_the_plan(dags):
+    dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
+    assert dag.get_task("evaluate_model").trigger_rule == "all_done_min_one_success"
+    mapped_over = dag.get_task("training").expand_input.value["op_kwargs"]
+    assert mapped_over.operator.task_id == "list_candidates"
+
+
+def test_a_person_is_told_before_the_wait_for_an_answer_begins(dags):
+    dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
+    assert dag.get_task("await_approval").upstream_task_ids == {"ask_for_approval"}
+
+
+def test_both_ends_of_every_run_finish_a_deployment_that_nobody_finished(dags):
+    dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
+    assert dag.get_task("sense_new_data").upstream_task_ids == {"settle_endpoint"}
+    for name in ("close_endpoint", "stop_leftovers"):
+        assert dag.get_task(name).is_teardown
+        assert dag.get_task(name).upstream_task_ids == {"end"}
+    rollback = next(dag for dag in dags if dag.dag_id == "abalone_rollback")
+    assert rollback.get_task("release_endpoint").is_teardown
+
+
 def test_a_second_model_is_a_second_folder_and_a_three_line_file(tmp_path):
     import yaml
     from airflow.dag_processing.dagbag import DagBag

@@ -168,7 +168,18 @@ def test_a_refused_file_beside_good_ones_that_add_no_row_is_told(stage):
 ROWS = "row,truth,challenger,champion,group\n1,8.0,9.0,10.0,M\n2,9.0,9.5,,F\n"
 
 
-def publish(stage: Stage, run: Run = RUN, promote: bool = True, verified: bool = True, **params: object) -> dict:
+PERSON = {"chosen_options": ["Reject"], "responded_by_user": {"id": "7", "name": "on-call"}}
+
+
+def publish(
+    stage: Stage,
+    run: Run = RUN,
+    promote: bool = True,
+    verified: bool = True,
+    answer: dict | None = PERSON,
+    ask: bool = False,
+    **params: object,
+) -> dict:
     trained = stage.candidate("v1", 2)
     stage.account.s3.put_object(
         Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/evaluation/rows.csv", Body=ROWS.replace("10.0", "")
@@ -185,31 +196,65 @@ def publish(stage: Stage, run: Run = RUN, promote: bool = True, verified: bool =
         "champion": None,
         "groups": {},
     }
-    package = stage.steps.register_model(
-        stage.plan("v1"), {"version": 1}, trained, {"name": "evaluate-1"}, decision, params
-    )
     rows = {"rows_new": 2, "rows_accepted": 2, "rows_duplicate": 0, "rows_quarantined": 0}
     served = {"endpoint": stage.name, "config": "c1", "smoke": {}, "pruned": []}
-    return stage.steps.publish_report(
-        plan=stage.plan("v1"),
-        dataset={
+    known = {
+        "plan": stage.plan("v1") | {"standing": "endpoint and registry disagree"},
+        "dataset": {
             "version": 1,
             "rows": rows,
             "rows_by_split": {"train": 80, "validation": 15, "test": 5},
             "refused": ["m/new/a.csv: tabs"],
             "files_refused": 1,
         },
-        trained=trained,
-        evaluated={"name": "evaluate-1"},
-        analysis=analysis,
-        decision=decision,
-        crawled={"warning": "the crawler is away"},
+        "trained": trained,
+        "evaluated": {"name": "evaluate-1"},
+        "analysis": analysis,
+        "decision": decision,
+        "crawled": {"warning": "the crawler is away"},
+        "dag_run": run,
+    }
+    if ask:
+        return stage.steps.ask_for_approval(**known)
+    package = None
+    if verified or not promote:
+        package = stage.steps.register_model(
+            stage.plan("v1"), {"version": 1}, trained, {"name": "evaluate-1"}, decision, params
+        )
+    return stage.steps.publish_report(
+        **known,
         params=params,
         registered=package if verified else None,
         rejected=None if promote else package,
         verified=served if verified else None,
-        dag_run=run,
+        answer=answer,
     )
+
+
+@pytest.mark.local_aws
+def test_a_person_is_asked_with_link_and_report_before_the_wait(stage, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/")
+    link = publish(stage, ask=True)
+    publish(stage, ask=True)  # the task, retried
+    assert link.startswith("https://airflow.example/dags/stage_retraining/runs/scheduled__2026-05-04T03%3A02")
+    assert link.endswith("/tasks/await_approval/required_actions")
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: approval waits"
+    report = f"s3://{stage.bucket}/{stage.name}/runs/v1/report.html"
+    for words in (link, report, "So it is. It waits up to 24 h", "endpoint and registry disagree"):
+        assert words in letter["Message"], words
+    assert "endpoint and registry disagree" in stage.account.read(report).decode()
+
+
+@pytest.mark.local_aws
+@pytest.mark.parametrize("answer", [None, {**PERSON, "responded_by_user": None}])
+def test_silence_is_not_a_no(stage, answer):
+    """Nobody declined: nothing is registered as rejected, and the version stays unjudged, so that the next run asks again."""
+    publish(stage, verified=False, answer=answer, require_approval=True)
+    [letter] = stage.mail()
+    assert letter["Subject"] == f"{stage.name}: approval timed out"
+    assert stage.statuses() == {}
+    assert stage.keys("dataset/trained/") == []
 
 
 @pytest.mark.local_aws

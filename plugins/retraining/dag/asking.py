@@ -1,4 +1,4 @@
-"""Who asks for a job, read from a task's context: the Airflow environment, the DAG, its run, and whether a person wants a repetition."""
+"""Who asks, from a task's context: the Airflow environment, the DAG, its run, whether a person wants a repetition; where one answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from retraining.jobs.job import Asker
 
@@ -41,3 +42,11 @@ def run_is_over(dag_id: str, run_id: str) -> bool:
     except Exception as error:
         log.info("Airflow does not say whether run %s of %s has ended: %s", run_id, dag_id, error)
         return False
+
+
+def answer_url(dag_id: str, run_id: str, task_id: str) -> str:
+    """Return the page of the Airflow UI on which a person answers a waiting task."""
+    from airflow.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="").rstrip("/")
+    return f"{base}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}/required_actions"

@@ -145,6 +145,9 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         check_data_quality = PythonOperator(
             task_id="check_data_quality", python_callable=with_results(steps.check_data_quality, plan=PLAN)
         )
+        list_candidates = PythonOperator(
+            task_id="list_candidates", python_callable=with_results(steps.list_candidates, plan=PLAN)
+        )
         training_operator, training_body = _in_form(
             config.steps.training,
             "training",
@@ -159,8 +162,9 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             max_wait=timedelta(seconds=config.training.max_runtime_seconds + 900),
             on_success=steps.trained,
             map_index_template="{{ task.op_kwargs['candidate'] }}",
+            max_active_tis_per_dagrun=config.training.parallel,
             **job,
-        ).expand(op_kwargs=[{"candidate": candidate.name} for candidate in config.training.candidates])
+        ).expand(op_kwargs=list_candidates.output)
         evaluation_operator, evaluation_body = _in_form(
             config.steps.evaluation,
             "evaluation",
@@ -172,6 +176,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             kind="processing",
             step="evaluate",
             **evaluation_body,
+            trigger_rule="all_done_min_one_success",  # a failed candidate is named, and vetoes nobody
             max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
             **job,
         )
@@ -189,6 +194,19 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         approved = BranchPythonOperator(task_id="approved", python_callable=steps.after_approval)
         rejected = PythonOperator(task_id="rejected", python_callable=register_candidate)
+        ask_for_approval = PythonOperator(
+            task_id="ask_for_approval",
+            python_callable=with_results(
+                steps.ask_for_approval,
+                plan=PLAN,
+                dataset=DATASET,
+                trained=TRAINED,
+                evaluated=EVALUATED,
+                analysis=ANALYSIS,
+                decision=DECISION,
+                crawled=Result("crawl_data"),
+            ),
+        )
         await_approval = ApprovalOperator(
             task_id="await_approval",
             subject=f"Deploy the new {name} model?",
@@ -233,6 +251,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                 registered=Result("register_model"),
                 rejected=Result("rejected"),
                 verified=Result("verify_endpoint"),
+                answer=Result("await_approval"),
             ),
             trigger_rule=ANY_BRANCH,
         )
@@ -241,8 +260,25 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()
         chain(start, settle_endpoint, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
         chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
-        chain(check_data_quality, training, evaluate_model, analyze_results, check_threshold, [approved, rejected])
-        chain(approved, await_approval, register_model, deploy_model, verify_endpoint, publish_report, end)
+        chain(
+            check_data_quality,
+            list_candidates,
+            training,
+            evaluate_model,
+            analyze_results,
+            check_threshold,
+            [approved, rejected],
+        )
+        chain(
+            approved,
+            ask_for_approval,
+            await_approval,
+            register_model,
+            deploy_model,
+            verify_endpoint,
+            publish_report,
+            end,
+        )
         end >> [stop_leftovers, close_endpoint]
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from retraining.aws.naming import digest
 from retraining.dataset.records import FileVerdict, Record
 from retraining.dataset.state import LogState
@@ -40,6 +42,8 @@ class RunPlan(Record):
     reason: str = ""
     standing: str = ""
     """What endpoint and registry say when they disagree about the champion."""
+    config: Mapping[str, Any] = Field(default_factory=dict)
+    """model.yaml as it was when the run began; later tasks go by it, not by the file."""
 
     @property
     def prefix(self) -> str:
@@ -82,6 +86,7 @@ def make_plan(
     version: int | None = None,
     reason: str = "",
     standing: str = "",
+    config: Mapping[str, Any] | None = None,
 ) -> RunPlan:
     """Make the plan of a run.
 
@@ -100,6 +105,7 @@ def make_plan(
         version: pin to this existing dataset version.
         reason: why the run works.
         standing: what endpoint and registry say when they disagree about the champion.
+        config: model.yaml as later tasks shall read it.
 
     Raises:
         LookupError: the pinned version does not exist, or there is no data at all.
@@ -131,6 +137,7 @@ def make_plan(
         champion=champion,
         reason=reason,
         standing=standing,
+        config=dict(config or {}),
     )
 
 

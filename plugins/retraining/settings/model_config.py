@@ -44,6 +44,8 @@ class Schedule(Strict):
     """The cron net under the events, in UTC."""
 
     cron: str = "0 5 * * *"
+    retrain_on_change: bool = True
+    """Whether changed code or configuration is a reason to run, without new data."""
 
 
 class Landing(Strict):
@@ -101,6 +103,8 @@ class Training(Instances):
     selection_metric: str = "validation:rmse"
     direction: Literal["min", "max"] | None = None
     """Whether small or large values of the selection metric are good; needed where its name does not say."""
+    parallel: PositiveInt | None = None
+    """How many candidates train at once; None for all."""
     min_candidates: PositiveInt = 1
     """How many candidates must have trained and report a finite metric; the others are named in the report."""
 
@@ -157,7 +161,7 @@ class Steps(Strict):
 
 
 class Approval(Strict):
-    """Whether a person must approve a better model, and after how many hours silence means no."""
+    """Whether a person must approve a better model, and after how many hours of silence the old model stays."""
 
     required: bool = False
     timeout_hours: PositiveInt = 24

@@ -50,7 +50,10 @@ def lineage_of(
             rows.append(place("Artifact", str(job["model_data"])))
     link = JOB_KINDS["processing"].console_url(region, {"name": evaluated["name"]})
     rows.append(("Evaluation job", str(evaluated["name"]), link))
-    rows.append(("Champion", plan.champion.package_arn if plan.champion else "none", None))
+    champion = plan.champion
+    rows.append(("Champion", (champion.package_arn or champion.model_data) if champion else "none", None))
+    if plan.standing:
+        rows.append(("Endpoint and registry", plan.standing, None))
     rows.append(("Code", plan.code_digest, object_url(region, plan.code_uri(platform.bucket))))
     if summary["model_package"]:
         rows.append(("Model package", str(summary["model_package"]), None))
@@ -116,6 +119,7 @@ def outcome_of(
         ("Rows quarantined", summary["rows_quarantined"]),
         ("Files refused", summary["files_refused"] or None),
         ("Rows to train on", rows.get("train")),
+        ("Endpoint and registry", summary.get("standing") or None),
         ("Model package", summary["model_package"]),
         ("Endpoint config", summary["endpoint_config"]),
     )

@@ -51,6 +51,16 @@ class TaskBodies:
     def _dataset(self) -> DatasetLog:
         return DatasetLog(self._s3, self.platform.bucket, f"{self.config.name}/")
 
+    def planned(self, plan: Mapping[str, Any]) -> ModelConfig:
+        """Return the configuration that a run began with; model.yaml may have changed since."""
+        if not plan.get("config"):
+            return self.config
+        return ModelConfig.model_validate({**plan["config"], "aws": self.config.aws.model_dump()})
+
+    def _work_uri(self, work_digest: str) -> str:
+        """Return where it is noted that a piece of work (data, code, settings) has a judged model."""
+        return f"s3://{self.platform.bucket}/{self.config.name}/dataset/judged/{work_digest}.json"
+
     def poll_seconds(self) -> float:
         """Seconds between two looks at a job."""
         return self.platform.poll_seconds
@@ -70,7 +80,7 @@ class TaskBodies:
         except ValueError as error:
             raise AirflowFailException(str(error)) from error
 
-    def _policy(self, params: Mapping[str, Any]) -> Any:
+    def _policy(self, params: Mapping[str, Any], config: ModelConfig | None = None) -> Any:
         threshold = params.get("rmse_threshold")
-        policy = self.config.gate
+        policy = (config or self.config).gate
         return policy if threshold is None else policy.model_copy(update={"rmse_threshold": threshold})

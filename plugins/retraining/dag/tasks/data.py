@@ -16,7 +16,7 @@ from retraining.dataset.landing_zone import landed_files, split_settled, unseen,
 from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
-from retraining.jobs.plan import RunPlan, batch_manifest, make_plan
+from retraining.jobs.plan import RunPlan, batch_manifest, make_plan, work_digest
 from retraining.serving import champion
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,21 @@ class DataTasks(TaskBodies):
             return f"dataset version {state.latest} has no judged model yet", wait
         if params.get("force_retrain"):
             return "a retraining was asked for", None
-        return None, wait
+        return self._change(state, params), wait
+
+    def _change(self, state: LogState, params: Mapping[str, Any]) -> str | None:
+        """Return the reason to run when code or configuration changed since the champion was made, and no run judged the change yet."""
+        if not self.config.schedule.retrain_on_change or not state.batches:
+            return None
+        work = work_digest(state.batches, code_digest(code_files(self.folder)), self._settings(params))
+        serving = champion.standing(self._sagemaker, self.config.name, self.config.deployment.endpoint).champion
+        if serving is None or not serving.work_digest or serving.work_digest == work:
+            return None
+        try:
+            get_json(self._s3, self._work_uri(work))
+        except LookupError:
+            return "code or configuration changed since the champion was made"
+        return None
 
     def claim_new_data(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Fix what this run does: files, code, dataset version, champion. Uploads the code and the merge's manifest.
@@ -82,6 +96,7 @@ class DataTasks(TaskBodies):
             champion=now.champion,
             standing=now.disagreement,
             version=params.get("dataset_version"),
+            config=config.model_dump(mode="json", exclude={"aws"}),
         )
         standing = put_json_once(self._s3, f"s3://{bucket}/{plan.run_prefix}plan.json", plan.model_dump(mode="json"))
         plan = plan.model_copy(update={"champion": RunPlan.model_validate(standing).champion})

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 class ModelTasks(TaskBodies):
     """Task bodies of the model phase."""
 
+    def list_candidates(self, plan: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return what the training task is mapped over: the candidates of the plan, whatever model.yaml says by now."""
+        return [{"candidate": name} for name in plan["candidates"]]
+
     def training_request(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
     ) -> dict[str, Any] | None:
@@ -33,9 +37,9 @@ class ModelTasks(TaskBodies):
         chosen = self._candidate(plan, params, candidate)
         if chosen is None:
             return None
-        run = RunPlan.model_validate(plan)
-        self._tell_job(run, training_document(self.config, run, chosen))
-        return job_requests.training_request(self.config, self.platform, run, chosen, dataset["manifests"])
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        self._tell_job(run, training_document(config, run, chosen))
+        return job_requests.training_request(config, self.platform, run, chosen, dataset["manifests"])
 
     def training_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
@@ -44,9 +48,9 @@ class ModelTasks(TaskBodies):
         chosen = self._candidate(plan, params, candidate)
         if chosen is None:
             return None
-        run = RunPlan.model_validate(plan)
-        self._tell_job(run, training_document(self.config, run, chosen))
-        return sdk_context.training_context(self.config, self.platform, run, chosen, dataset["manifests"])
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        self._tell_job(run, training_document(config, run, chosen))
+        return sdk_context.training_context(config, self.platform, run, chosen, dataset["manifests"])
 
     def _tell_job(self, run: RunPlan, document: Mapping[str, Any]) -> None:
         """Put job.json where the job's request says it is."""
@@ -57,7 +61,7 @@ class ModelTasks(TaskBodies):
         """Return a candidate with the run's hyperparameters added; None when the run does not train it."""
         if name not in plan["candidates"]:
             return None
-        declared = next(item for item in self.config.training.candidates if item.name == name)
+        declared = next(item for item in self.planned(plan).training.candidates if item.name == name)
         return declared.model_copy(
             update={"hyperparameters": {**declared.hyperparameters, **(params.get("hyperparameters") or {})}}
         )
@@ -66,17 +70,17 @@ class ModelTasks(TaskBodies):
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
     ) -> dict[str, Any]:
         """Score the best candidate and the champion on the same test rows."""
-        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
-        self._tell_job(run, evaluation_document(self.config, run))
-        return job_requests.evaluation_request(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+        run, models, config = RunPlan.model_validate(plan), self._judged_models(plan, trained), self.planned(plan)
+        self._tell_job(run, evaluation_document(config, run))
+        return job_requests.evaluation_request(config, self.platform, run, dataset["manifests"]["test"], *models)
 
     def evaluation_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
     ) -> SdkContext:
         """Tell ``evaluation(ctx)`` of sdk_jobs.py what to score."""
-        run, models = RunPlan.model_validate(plan), self._judged_models(plan, trained)
-        self._tell_job(run, evaluation_document(self.config, run))
-        return sdk_context.evaluation_context(self.config, self.platform, run, dataset["manifests"]["test"], *models)
+        run, models, config = RunPlan.model_validate(plan), self._judged_models(plan, trained), self.planned(plan)
+        self._tell_job(run, evaluation_document(config, run))
+        return sdk_context.evaluation_context(config, self.platform, run, dataset["manifests"]["test"], *models)
 
     def _judged_models(
         self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
@@ -124,7 +128,7 @@ class ModelTasks(TaskBodies):
     ) -> str:
         """Decide on the challenger; return the branch to follow."""
         run = RunPlan.model_validate(plan)
-        decision = decide(analysis, self._policy(params))
+        decision = decide(analysis, self._policy(params, self.planned(plan)))
         document = {
             "decision": decision.decision,
             "promote": decision.promote,
@@ -140,7 +144,7 @@ class ModelTasks(TaskBodies):
         """Choose what follows a positive decision: a person's word, the registry, or only the report."""
         if params.get("dry_run"):
             return "publish_report"
-        return "await_approval" if params.get("require_approval") else "register_model"
+        return "ask_for_approval" if params.get("require_approval") else "register_model"
 
     def register_model(
         self,
@@ -161,7 +165,7 @@ class ModelTasks(TaskBodies):
             registered = registry.register(
                 self._sagemaker,
                 self.config.name,
-                job_requests.serving_container(self.config, self.platform, challenger["model_data"]),
+                job_requests.serving_container(self.planned(plan), self.platform, challenger["model_data"]),
                 status,
                 f"s3://{self.platform.bucket}/{run.run_prefix}analysis.json",
                 decision["reason"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from retraining.aws.documents import put_json, utc_now
-from retraining.dag.asking import environment_name, run_is_over
+from retraining.dag.asking import answer_url, environment_name, run_is_over
 from retraining.dag.tasks.commit import CommitTasks
 from retraining.dag.tasks.data import DataTasks
 from retraining.dag.tasks.serving import ServingTasks
@@ -15,6 +16,8 @@ from retraining.jobs import leftovers
 from retraining.jobs.job import Asker
 from retraining.jobs.plan import RunPlan
 from retraining.telling.run_report import lineage_of, outcome_of, write_report
+
+SILENCE = "approval timed out"
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         registered: Mapping[str, Any] | None,
         rejected: Mapping[str, Any] | None,
         verified: Mapping[str, Any] | None,
+        answer: Mapping[str, Any] | None,
         dag_run: Any,
     ) -> dict[str, Any]:
         """Write the run's summary and report, note in the dataset log that this version has a judged model, and tell the topic."""
@@ -44,9 +48,57 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         if decision["promote"] and not verified:
             outcome = "approved, not deployed (dry run)"
             if not params.get("dry_run"):
-                outcome = "declined by a person"
+                outcome = "declined by a person" if (answer or {}).get("responded_by_user") else SILENCE
+            if outcome == "declined by a person":
                 declined = {**decision, "promote": False, "decision": outcome}
                 package = self.register_model(plan, dataset, trained, evaluated, declined, params)
+        known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
+        summary = self._report(run, outcome, decision, crawled, package, verified, **known)
+        if (
+            package
+        ):  # a dry run and a question without an answer leave the version unjudged, so that another run follows
+            self._judged(run, outcome, package["arn"])
+        self.outcomes.tell(outcome_of(summary, analysis, decision, summary["report"], self.platform.region), dag_run)
+        return summary
+
+    def ask_for_approval(
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        trained: Sequence[Any],
+        evaluated: Mapping[str, Any],
+        analysis: Mapping[str, Any],
+        decision: Mapping[str, Any],
+        crawled: Mapping[str, Any] | None,
+        dag_run: Any,
+    ) -> str:
+        """Write the report and tell the topic that a person's word is awaited, with the link to give it; before the wait begins."""
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
+        summary = self._report(run, "approval waits", decision, crawled, None, None, **known)
+        told = outcome_of(summary, analysis, decision, summary["report"], self.platform.region)
+        link = answer_url(dag_run.dag_id, dag_run.run_id, "await_approval")
+        hours = config.approval.timeout_hours
+        sentence = f"{decision['reason']} It waits up to {hours} h for a person's word; silence keeps the old model."
+        waiting = replace(told, sentence=sentence, links=[("Answer here", link), *told.links])
+        self.outcomes.tell(waiting, dag_run)
+        return link
+
+    def _report(
+        self,
+        run: RunPlan,
+        outcome: str,
+        decision: Mapping[str, Any],
+        crawled: Mapping[str, Any] | None,
+        package: Mapping[str, Any] | None,
+        verified: Mapping[str, Any] | None,
+        *,
+        dataset: Mapping[str, Any],
+        trained: Sequence[Any],
+        evaluated: Mapping[str, Any],
+        analysis: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Write summary and report; return the summary with the report's URI."""
         champion = analysis.get("champion")
         summary = {
             "model": run.model,
@@ -61,6 +113,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "rmse_champion": champion["rmse"] if champion else None,
             "decision": outcome,
             "reason": decision["reason"],
+            "standing": run.standing,
             "endpoint": self.config.deployment.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
             "model_package": package["arn"] if package else None,
@@ -82,9 +135,6 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         )
         summary["report"] = report
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}summary.json", summary)
-        if package:  # a dry run leaves the version unjudged, so that a real run follows
-            self._judged(run, outcome, package["arn"])
-        self.outcomes.tell(outcome_of(summary, analysis, decision, report, platform.region), dag_run)
         return summary
 
     def stop_leftovers(self, dag_run: Any) -> list[str]:

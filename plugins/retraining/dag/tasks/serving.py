@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.documents import get_json, utc_now
+from retraining.aws.documents import get_json, put_json_once, utc_now
 from retraining.dag.tasks.endpoint import EndpointTasks
 from retraining.dag.tasks.model import ModelTasks
 from retraining.dag.verify_operator import GoBackError
@@ -48,13 +48,13 @@ class ServingTasks(EndpointTasks, ModelTasks):
                 f"the champion is {_name(now)} now, but this run compared its model with {_name(judged)}: nothing was deployed. "
                 "Start a new run to compare with it"
             )
-        container = job_requests.serving_container(self.config, self.platform, artifact)
+        container = job_requests.serving_container(self.planned(plan), self.platform, artifact)
         model = deployment.ensure_model(sagemaker, self.config.name, container, self.platform.sagemaker_role_arn)
-        request = job_requests.endpoint_config_request(self.config, self.platform, model)
+        request = job_requests.endpoint_config_request(self.planned(plan), self.platform, model)
         config = deployment.ensure_endpoint_config(sagemaker, self.config.name, request)
         serving = deployment.current_config(sagemaker, self.endpoint)
         way_back.begin(self._s3, self._attempt_uri(run.run_key), config, model, serving)
-        return job_requests.endpoint_request(self.config, config)
+        return job_requests.endpoint_request(self.planned(plan), config)
 
     def verify_endpoint(
         self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any
@@ -141,7 +141,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         """Reject a package whose container did not come up; AWS has left the old one serving."""
         run, registered = RunPlan.model_validate(plan), registry.Registered.model_validate(package)
         registry.set_status(self._sagemaker, registered, registry.REJECTED, message)
-        self._note_judged(run.version, run.run_key, "failed deployment", registered.arn)
+        self._judged(run, "failed deployment", registered.arn)
         self.lease(context["dag_run"]).release()
 
     def settle_endpoint(self, dag_run: Any) -> str | None:
@@ -227,7 +227,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         return deleted
 
     def _judged(self, run: RunPlan, decision: str, package: str) -> None:
-        """Note in the dataset log that the run's dataset version has a judged model."""
+        """Note in the dataset log that the run's dataset version has a judged model, and that this piece of work is done."""
         self._note_judged(run.version, run.run_key, decision, package)
 
     def _note_judged(self, version: int, run_key: str, decision: str, package: str) -> None:
@@ -236,6 +236,17 @@ class ServingTasks(EndpointTasks, ModelTasks):
                 version=version, run_key=run_key, decision=decision, model_package=package, created_at=utc_now()
             )
             self._dataset.note_trained(note)
+            self._note_work(run_key, decision)
+
+    def _note_work(self, run_key: str, decision: str) -> None:
+        """Note that a run's piece of work is judged, so that its code and configuration are no reason for another run."""
+        uri = f"s3://{self.platform.bucket}/{self.config.name}/runs/{run_key}/plan.json"
+        try:
+            work = get_json(self._s3, uri)["work_digest"]
+        except LookupError as error:
+            log.warning("%s", error)
+            return
+        put_json_once(self._s3, self._work_uri(work), {"run_key": run_key, "decision": decision})
 
 
 def _name(champion: Champion | None) -> str:
