@@ -4,8 +4,8 @@ FROM python:3.12-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
  && useradd --uid 50000 --create-home --shell /usr/sbin/nologin retraining \
- && mkdir -p /opt/venvs /opt/project /opt/airflow/logs /data /state \
- && chown retraining /opt/airflow /opt/airflow/logs /data /state
+ && mkdir -p /opt/venvs /opt/project /opt/airflow/logs /data /state /keys /shared/aws /shared/postgres \
+ && chown retraining /opt/airflow /opt/airflow/logs /data /state /keys /shared/aws /shared/postgres
 
 FROM base AS sagemaker-sdk
 COPY requirements/sagemaker.txt /tmp/requirements.txt

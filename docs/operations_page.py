@@ -15,6 +15,7 @@ RECORD = ROOT / "tests" / "clients" / "operations.json"
 sys.path.insert(0, str(ROOT))
 
 from local_aws.gateway.support import MINISTACK, OWN, Support, support  # noqa: E402 - the root is not on the path of a script in docs/
+from local_aws.shared.members import KEPT  # noqa: E402
 
 HEAD = """# local_aws: operations
 
@@ -33,13 +34,33 @@ clients used.
 """
 
 
+MEMBERS = """
+## Members without an effect
+
+Of the operations that local_aws answers, a request's members have their effect, or are refused with a `ValidationException` that
+names them.
+These alone are accepted without one; Describe gives them back. Model packages and their groups (CreateModelPackage,
+CreateModelPackageGroup) are records: all their members are given back.
+
+| operation | member | why |
+|---|---|---|"""
+
+
 def page() -> str:
     """Return the page."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     asked = _by_operation(record, "answered")
     count = len(asked)
     text = HEAD.format(clients=", ".join(f"{name}" for name in record), answered=count)
-    return text + "".join(_sections(asked, _by_operation(record, "refused")))
+    return text + "".join(_sections(asked, _by_operation(record, "refused"))) + _members()
+
+
+def _members() -> str:
+    """Return the members that are accepted without an effect, each with its reason."""
+    lines = [MEMBERS]
+    for operation, kept in KEPT.items():
+        lines += [f"| {operation} | `{path}` | {reason} |" for path, reason in kept.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _by_operation(record: dict[str, dict[str, dict[str, list[str]]]], what: str) -> dict[tuple[str, str], list[str]]:

@@ -64,7 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     reset.add_argument("--yes", action="store_true", help="do not ask")
     provision = commands.add_parser("provision", help="deploy the data platform of every model to a running local_aws")
     provision.add_argument("--data", action="store_true", help="also upload the original Abalone data")
-    commands.add_parser("secrets", help="make the secrets of this stack, unless they exist")
+    making = commands.add_parser("secrets", help="make the secrets of this stack, unless they exist")
+    making.add_argument(
+        "--share", type=Path, metavar="DIR", help="also write the one of local_aws and the one of PostgreSQL there"
+    )
     commands.add_parser("password", help="print where the Airflow UI is and how to log in")
     history = commands.add_parser(
         "history", help="print as JSON what must outlive a restart: runs, data, models, endpoint"
@@ -116,7 +119,7 @@ def _check(chosen: argparse.Namespace) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
-    from local_stack.airflow_settings import exports, write_credentials, write_passwords
+    from local_stack.airflow_settings import exports, share_secrets, write_credentials, write_passwords
     from local_stack.verbs import logs, model_check, overview, report, reset, runs
 
     if chosen.command == "up":
@@ -142,7 +145,7 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "logs":
         for path in logs.logs_of(chosen.job):
             print(f"== {path}", file=sys.stderr)
-            sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+            print(plain_lines(path.read_text(encoding="utf-8", errors="replace"), sys.maxsize))
     elif chosen.command == "dataset-log":
         stack.aws_session()
         from retraining.command import dataset
@@ -163,6 +166,8 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "secrets":
         write_passwords(layout.LOCAL)
         write_credentials(layout.LOCAL / "aws_credentials")
+        if chosen.share:
+            share_secrets(chosen.share)
         _say("the secrets of this stack are ready")
     elif chosen.command == "password":
         _say(stack.log_in_hint())

@@ -56,6 +56,12 @@ def write_credentials(path: Path) -> Path:
     return path
 
 
+def share_secrets(folder: Path) -> None:
+    """Write one secret for each container that needs one alone: ``aws/credentials`` and ``postgres/password`` below `folder`."""
+    write_credentials(folder / "aws" / "credentials")
+    _write_private(folder / "postgres" / "password", stack_secrets()["postgres_password"])
+
+
 def write_passwords(folder: Path) -> Path:
     """Write the file from which Airflow's simple auth manager takes passwords, unless it exists; return its path."""
     path = folder / "passwords.json"

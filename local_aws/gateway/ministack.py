@@ -1,4 +1,4 @@
-"""MiniStack inside this process: its environment, its state on disk, and two corrections of its Glue jobs.
+"""MiniStack inside this process: its environment and its state on disk.
 
 MiniStack reads its settings from the environment when it is imported and writes its state only when it shuts down in
 good order. Here the state is written soon after every request that changed it, so that a killed process loses at most
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_aws.gateway import corrections
 from local_aws.shared.clients import FUNCTION_SECRET
 from local_aws.shared.settings import Settings
 
@@ -105,7 +106,6 @@ class Backend:
         self._pending: asyncio.Task[None] | None = None
         self._logs_pending: asyncio.Task[None] | None = None
         self._logs_seconds = 0.0
-        self._adapted = False
 
     @property
     def version(self) -> str:
@@ -130,9 +130,7 @@ class Backend:
 
     def prepare(self, service: str) -> None:
         """Load what a service needs before its first request."""
-        if service in ("cloudformation", "glue") and not self._adapted:
-            keep_execution_property(with_templates=service == "cloudformation")
-            self._adapted = service == "cloudformation"
+        corrections.apply(service)
 
     def changed(self, service: str, method: str, operation: str) -> None:
         """Note a finished request; its service's state is written soon if the request may have changed it."""
@@ -193,28 +191,3 @@ def _retrying(getter: Any) -> Any:
         return getter()
 
     return get
-
-
-def keep_execution_property(with_templates: bool) -> None:
-    """Let MiniStack keep a Glue job's ExecutionProperty (MaxConcurrentRuns) and other members that it drops."""
-    glue: Any = importlib.import_module("ministack.services.glue")
-    if not hasattr(glue, "_local_aws_create_job"):
-        glue._local_aws_create_job, glue._local_aws_update_job = glue._create_job, glue._update_job
-        glue._create_job = lambda data: _with_execution_property(glue, glue._local_aws_create_job, data, data)
-        glue._update_job = lambda data: _with_execution_property(
-            glue, glue._local_aws_update_job, data, data.get("JobUpdate", {})
-        )
-    if with_templates:
-        importlib.import_module("ministack.services.cloudformation")
-        provisioners: Any = sys.modules["ministack.services.cloudformation.provisioners"]
-        provisioners._GLUE_JOB_DEFAULTS.setdefault("ExecutionProperty", {"MaxConcurrentRuns": 1})
-
-
-def _with_execution_property(glue: Any, original: Any, data: dict[str, Any], members: dict[str, Any]) -> Any:
-    answer = original(data)
-    job = glue._jobs.get(data.get("Name") or data.get("JobName"))
-    if answer[0] == 200 and job is not None and "ExecutionProperty" in members:
-        runs = members["ExecutionProperty"].get("MaxConcurrentRuns", 1)
-        # Templates may carry the number as text.
-        job["ExecutionProperty"] = {"MaxConcurrentRuns": int(runs)}
-    return answer

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote
 
 from local_aws import __version__
 from local_aws.gateway.admission import INVOCATION_BYTES, OTHER_REQUEST_BYTES, Admission, DigestCheck, read, replay
+from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
 from local_aws.glue.service import Glue
 from local_aws.sagemaker.service import SageMaker
@@ -181,7 +182,10 @@ class Gateway:
     async def _checked_glue(
         self, scope: Scope, path: str, headers: dict[str, str], operation: str, body: bytes, send: Send
     ) -> None:
-        """Let MiniStack answer a Glue request of the right form."""
+        """Let MiniStack answer a Glue request of the right form, unless it would only pretend."""
+        if operation in PRETENDED:
+            await _answer_error(send, unavailable("glue", operation))
+            return
         try:
             await asyncio.to_thread(check_request, "glue", operation, json.loads(body or b"{}"))
         except ValueError as error:
@@ -209,7 +213,7 @@ class Gateway:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         service = self._backend.service_of(scope["method"], path, headers, query)
         key = _access_key(headers, query)
-        if service in ("cloudformation", "glue"):
+        if service in ("cloudformation", "glue", "s3"):
             await asyncio.to_thread(self._backend.prepare, service)
         if service == "s3" and self._glue.is_job_key(key):
             await self._glue.before_s3(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
@@ -59,6 +60,8 @@ class Crawl:
         database = crawler.get("DatabaseName")
         if not database:
             raise JobError("the crawler names no database")
+        with contextlib.suppress(self._clients.catalog.exceptions.AlreadyExistsException):
+            self._clients.catalog.create_database(DatabaseInput={"Name": database})
         classifier = self._classifier(crawler.get("Classifiers", []))
         counts = {"TablesCreated": 0, "TablesUpdated": 0}
         written: set[str] = set()

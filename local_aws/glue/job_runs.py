@@ -31,6 +31,9 @@ _GLUE_LIBRARIES = Path(__file__).with_name("libraries")
 
 Document = dict[str, Any]
 
+#: Members of a run that GetJobRun gives back as they were asked for.
+_RECORDED = ("SecurityConfiguration", "NotificationProperty", "ExecutionClass", "MaxCapacity", "AllocatedCapacity")
+
 INTERRUPTED = "InternalServiceException: local_aws stopped while the job was running; start the job again."
 
 
@@ -92,6 +95,10 @@ class JobRuns:
             raise ServiceError(
                 "EntityNotFoundException", f"Failed to start job run due to missing metadata: no job {name}"
             ) from error
+        if "MaxCapacity" in params and ("WorkerType" in params or "NumberOfWorkers" in params):
+            raise ServiceError(
+                "InvalidInputException", "Please do not set Max Capacity if using Worker Type and Number of Workers."
+            )
         limit = job.get("ExecutionProperty", {}).get("MaxConcurrentRuns", 1)
         now = time.time()
         run_id = "jr_" + secrets.token_hex(32)
@@ -115,6 +122,7 @@ class JobRuns:
             "LogGroupName": "/aws-glue/jobs",
             "GlueVersion": job.get("GlueVersion", "6.0"),
         }
+        run |= {name: params[name] for name in _RECORDED if name in params}
         with self._store.locked():
             running = sum(1 for other in self._runs_of(name) if other["JobRunState"] in _ACTIVE)
             if running >= limit:

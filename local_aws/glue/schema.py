@@ -79,8 +79,8 @@ def infer_csv(data: bytes, *, truncated: bool, classifier: CsvClassifier | None 
         text = data[: error.start].decode("utf-8-sig")
     if truncated and "\n" in text:
         text = text[: text.rindex("\n")]
-    if "\0" in text or not text.strip():
-        return None
+    if "\0" in text or not text.strip() or text.lstrip()[0] in "{[":
+        return None  # JSON would become a table of nonsense
     try:
         delimiter = classifier.delimiter or _delimiter(text)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=classifier.quote or '"')

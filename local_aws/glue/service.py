@@ -12,6 +12,7 @@ from local_aws.glue.crawler import Crawlers
 from local_aws.glue.job_runs import JobRuns
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import ServiceError
+from local_aws.shared.members import check_members
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 from local_aws.shared.validation import check_request
@@ -49,6 +50,7 @@ class Glue:
     def call(self, operation: str, params: Document) -> Document:
         """Answer one request; ServiceError for what the service refuses."""
         check_request("glue", operation, params)
+        check_members("glue", operation, params)
         try:
             return self._operations[operation](params)
         except ClientError as error:

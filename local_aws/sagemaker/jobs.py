@@ -321,6 +321,12 @@ def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:
             sandbox.map_script(path)
 
 
+def one_instance(config: Document, path: str) -> None:
+    """Refuse a cluster: there would be one host where the request counts on several."""
+    if (count := config.get("InstanceCount", 1)) > 1:
+        raise validation_error(f"{path}.InstanceCount is {count}: local_aws runs a job on one instance (algo-1).")
+
+
 def refuse_literal_paths(sandbox: Sandbox) -> None:
     """Refuse scripts that name /opt/ml where that is no folder of the job but one of this machine that they could write to.
 

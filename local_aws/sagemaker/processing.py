@@ -12,6 +12,7 @@ from local_aws.sagemaker.jobs import (
     JobService,
     argv_in_sandbox,
     map_shell_scripts,
+    one_instance,
     refuse_installation,
 )
 from local_aws.shared.errors import JobError, validation_error
@@ -54,6 +55,10 @@ class ProcessingJobs(JobService):
         """Refuse two inputs or two outputs of one name."""
         inputs = [item["InputName"] for item in document.get("ProcessingInputs", [])]
         outputs = [item["OutputName"] for item in document.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+        one_instance(document["ProcessingResources"]["ClusterConfig"], "ProcessingResources.ClusterConfig")
+        for item in document.get("ProcessingInputs", []):
+            if item.get("S3Input", {}).get("S3InputMode", "File") != "File":
+                raise validation_error(f"input {item['InputName']}: local_aws reads inputs in File mode only.")
         for names in (inputs, outputs):
             if len(set(names)) != len(names):
                 raise validation_error(f"The names of inputs and of outputs must be unique: {', '.join(names)}.")
@@ -82,8 +87,9 @@ class ProcessingJobs(JobService):
         refuse_installation(sandbox, env)
         env["PROCESSING_JOB_NAME"] = name
         self.change(name, ProcessingStartTime=time.time())
+        network = not document.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
         log = self.log_file(name)
-        outcome = job.run(self.process(argv, env, sandbox, sandbox.ml, log), self.limit_seconds(document))
+        outcome = job.run(self.process(argv, env, sandbox, sandbox.ml, log, network), self.limit_seconds(document))
         message = tail(sandbox.output(sandbox.ml / "output" / "message"), 1_024)
         fields = {"ExitMessage": message} if message else {}
         # As on SageMaker, outputs are uploaded whatever the exit code: a failed job's files explain the failure.

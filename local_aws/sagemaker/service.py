@@ -12,6 +12,7 @@ from local_aws.sagemaker.processing import ProcessingJobs
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.transform import TransformJobs
 from local_aws.shared.clients import Clients
+from local_aws.shared.members import check_members
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 from local_aws.shared.validation import check_request, unsupported
@@ -84,6 +85,7 @@ class SageMaker:
         if handler is None:
             raise unsupported("sagemaker", operation)
         check_request("sagemaker", operation, params)
+        check_members("sagemaker", operation, params)
         return handler(params)
 
     def recover(self) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.sagemaker.images import python_for_image
-from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, argv_in_sandbox, refuse_installation
+from local_aws.sagemaker.jobs import (
+    ActiveJob,
+    Document,
+    JobService,
+    argv_in_sandbox,
+    one_instance,
+    refuse_installation,
+)
 from local_aws.sagemaker.training_toolkit import (
     algorithm_error,
     decode_hyperparameters,
@@ -47,6 +54,11 @@ class TrainingJobs(JobService):
         """Begin the list of transitions; one of the ways to name an algorithm is needed."""
         if "TrainingImage" not in document["AlgorithmSpecification"]:
             raise validation_error("local_aws trains with AlgorithmSpecification.TrainingImage only.")
+        one_instance(document.get("ResourceConfig", {}), "ResourceConfig")
+        base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+        # Required in the answer, so it is there before there is an artifact.
+        uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
+        document["ModelArtifacts"] = {"S3ModelArtifacts": uri}
         document["SecondaryStatus"] = "Starting"
         document["SecondaryStatusTransitions"] = [
             {"Status": "Starting", "StartTime": document["CreationTime"], "StatusMessage": "Starting the training job"}
@@ -83,12 +95,17 @@ class TrainingJobs(JobService):
         channels = self._download(document, sandbox, job)
         decoded = decode_hyperparameters(document.get("HyperParameters", {}))
         argv, env = self._command(document, sandbox, python, job, decoded, channels)
+        self._restore_checkpoints(document, sandbox)
         job.check()
         self._step(name, "Training", "Training image download completed. Training in progress.")
         log = self.log_file(name)
         code = sandbox.ml / "code"
-        process = self.process(argv, env, sandbox, code if code.is_dir() else sandbox.ml, log)
-        outcome = job.run(process, self.limit_seconds(document))
+        network = not document.get("EnableNetworkIsolation", False)
+        process = self.process(argv, env, sandbox, code if code.is_dir() else sandbox.ml, log, network)
+        try:
+            outcome = job.run(process, self.limit_seconds(document))
+        finally:
+            self._save_checkpoints(document, sandbox)
         self.change(name, FinalMetricDataList=_final_metrics(log, algorithm.get("MetricDefinitions", [])))
         ended_early = outcome.stopped or outcome.timed_out
         if not ended_early and outcome.exit_code != 0:
@@ -190,6 +207,24 @@ class TrainingJobs(JobService):
         archive = sandbox.root / "sourcedir.tar.gz"
         self.files.download_uri(source, archive)
         extract_archive(archive, sandbox.ml / "code")
+
+    def _checkpoints(self, document: Document, sandbox: Sandbox) -> tuple[str, Path] | None:
+        config = document.get("CheckpointConfig")
+        return (config["S3Uri"], sandbox.local(config.get("LocalPath", "/opt/ml/checkpoints"))) if config else None
+
+    def _restore_checkpoints(self, document: Document, sandbox: Sandbox) -> None:
+        """Bring what an earlier job saved, if any."""
+        if found := self._checkpoints(document, sandbox):
+            uri, folder = found
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.files.keys(*parse_s3_uri(uri)):
+                self.files.download_prefix(uri.rstrip("/") + "/", folder)
+
+    def _save_checkpoints(self, document: Document, sandbox: Sandbox) -> None:
+        """Upload what the script saved, however it ended."""
+        if found := self._checkpoints(document, sandbox):
+            uri, folder = found
+            self.files.upload_folder(sandbox.output(folder), uri)
 
     def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
         base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")

@@ -44,9 +44,6 @@ class TransformJobs(JobService):
 
     def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
         """Serve the model, send the objects, write their answers."""
-        processing = document.get("DataProcessing", {})
-        if set(processing) - {"JoinSource"} or processing.get("JoinSource", "None") != "None":
-            raise JobError("DataProcessing (filters and joins) is not available in local_aws")
         container = self.container_by_model(document["ModelName"])
         container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
         log = self.log_file(name)

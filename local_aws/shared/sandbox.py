@@ -148,6 +148,16 @@ class S3Files:
                 raise
             raise JobError(f"s3://{bucket}/{key[:200]} is not the name of a file: {error.strerror}") from error
 
+    def require_etag(self, uri: str, etag: str) -> None:
+        """Raise JobError unless the object at an S3 URI has this ETag: it was replaced after somebody had looked at it."""
+        bucket, key = parse_s3_uri(uri)
+        try:
+            found = self._client.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
+        except ClientError as error:
+            raise JobError(f"cannot read {uri}: {error.response['Error'].get('Code')}") from error
+        if found != etag.strip('"'):
+            raise JobError(f"the ETag of {uri} is {found}, the model was made with {etag}: the artifact was replaced")
+
     def download_uri(self, uri: str, target: Path) -> None:
         """Copy the object of an S3 URI to a file."""
         self.download(*parse_s3_uri(uri), target)

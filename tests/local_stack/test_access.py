@@ -8,6 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -148,3 +149,29 @@ def test_what_was_set_for_the_local_stack_is_undone_by_one_word_and_a_profile_do
     assert f"AWS_REGION={layout.REGION}\n" in local
     assert local.count(str(layout.python("airflow").parent)) == 1
     assert "AWS_" not in undone
+
+
+def test_each_container_gets_its_own_secret_alone(secrets_file, tmp_path):
+    airflow_settings.share_secrets(tmp_path / "shared")
+    made = airflow_settings.stack_secrets()
+    password = tmp_path / "shared" / "postgres" / "password"
+    keys = tmp_path / "shared" / "aws" / "credentials"
+    assert password.read_text() == made["postgres_password"]
+    assert made["aws_secret_access_key"] in keys.read_text()
+    others = {name: value for name, value in made.items() if not name.startswith("aws_")}
+    assert not any(value in keys.read_text() for value in others.values())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (password, keys)} == {0o600}
+
+
+def test_the_container_that_runs_foreign_code_reaches_neither_secrets_nor_the_database():
+    services = yaml.safe_load((layout.ROOT / "docker-compose.yaml").read_text())["services"]
+    local_aws, postgres = services["local-aws"], services["postgres"]
+    mounted = [str(volume).partition(":")[0] for volume in (*local_aws["volumes"], *postgres["volumes"])]
+    assert "state" not in mounted
+    assert not set(local_aws["networks"]) & set(postgres["networks"])
+    assert local_aws["read_only"] is True
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name

@@ -35,7 +35,7 @@ def container_of(model: Document, registry: ModelRegistry) -> Document:
         container = source[0] | container | {"Environment": environment}
     if "Image" not in container:
         raise JobError(f"the model {model['ModelName']} names no image")
-    return container
+    return container | {"EnableNetworkIsolation": model.get("EnableNetworkIsolation", False)}
 
 
 class Variant:

@@ -49,6 +49,8 @@ class ModelServer:
         if source and source.get("CompressionType") == "None":
             self._files.download_prefix(source["S3Uri"], model)
         elif source or self._container.get("ModelDataUrl"):
+            if source and source.get("ETag"):
+                self._files.require_etag(source["S3Uri"], source["ETag"])
             archive = self._sandbox.root / "model.tar.gz"
             self._files.download_uri(source["S3Uri"] if source else self._container["ModelDataUrl"], archive)
             extract_archive(archive, model)
@@ -65,6 +67,9 @@ class ModelServer:
         home = self._sandbox.root / "home"
         home.mkdir(parents=True, exist_ok=True)
         env = job_environment(self._settings, python, home, self._key, variables)
+        if self._container.get("EnableNetworkIsolation"):
+            # The loopback stays, through which it is asked; it has no way into the account.
+            env = {name: value for name, value in env.items() if not name.startswith("AWS_")}
         port_file = self._sandbox.root / "port"
         port_file.unlink(missing_ok=True)
         program = self._container.get("Environment", {}).get("SAGEMAKER_PROGRAM", "inference.py")
