@@ -13,9 +13,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.jars import jars_of, vulnerabilities
+
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("airflow.txt", "airflow-postgres.txt", "jobs.txt", "local_aws.txt", "survey.txt", "tensorflow.txt")
-SOURCES = ("dags", "deploy", "glue_scripts", "lambda_functions", "local_aws", "local_stack", "plugins", "survey")
+LOCKS = tuple(sorted(path.name for path in (ROOT / "requirements").glob("*.txt")))
+SOURCES = (
+    "dags",
+    "deploy",
+    "experiment",
+    "glue_scripts",
+    "lambda_functions",
+    "local_aws",
+    "local_stack",
+    "plugins",
+    "survey",
+)
 KNOWN_BAD = "requests==2.19.0\n"  # vulnerable for years (CVE-2018-18074): a source that does not say so knows nothing
 ACCEPTED = {
     (
@@ -33,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.audit", description=__doc__)
     parser.add_argument("--tools", type=Path, required=True, help="bin folder with pip-audit and bandit")
     options = parser.parse_args(arguments)
-    codes = [bandit(options.tools), advisories(options.tools)]
+    codes = [bandit(options.tools), advisories(options.tools), java(options.tools.parents[1])]
     return FOUND if FOUND in codes else max(codes)
 
 
@@ -75,6 +87,22 @@ def advisories(tools: Path) -> int:
         code, answer = ask(tools, "\n".join(pins) + "\n")
         say(f"pip-audit {lock}: {'no known vulnerability' if code == 0 else answer} ({len(pins)} packages)")
         found |= code
+    return FOUND if found else 0
+
+
+def java(environments: Path) -> int:
+    """Ask about the jars of Spark: advisories about Python packages know nothing of what a package bundles."""
+    jars = jars_of(environments)
+    found = vulnerabilities(jars)
+    if found is None:
+        say(
+            f"Spark's {len(jars)} jars: no advisory source can be reached from here (api.osv.dev); run make audit where it answers"
+        )
+        return NOT_REACHED
+    for jar, ids in found.items():
+        say(f"jar {jar.purl}: {', '.join(ids)}")
+    unnamed = sum(1 for jar in jars if not jar.group)
+    say(f"Spark's jars: {len(found)} of {len(jars)} with known vulnerabilities; {unnamed} do not say what they are")
     return FOUND if found else 0
 
 

@@ -17,6 +17,8 @@ from importlib.metadata import Distribution, MetadataPathFinder
 from pathlib import Path
 from typing import Any
 
+from deploy.jars import Jar, jars_of
+
 RUNTIME = ("airflow", "jobs", "local_aws")
 OPTIONAL = ("sagemaker", "survey", "tensorflow")
 UNKNOWN = "not stated"
@@ -104,7 +106,7 @@ def licence(metadata: Mapping[str, Any], classifiers: Sequence[str]) -> str:
     return text if 0 < len(text) <= LONGEST_LICENCE and text.upper() != "UNKNOWN" else UNKNOWN
 
 
-def bill(components: Sequence[Component], name: str, version: str) -> dict[str, Any]:
+def bill(components: Sequence[Component], name: str, version: str, jars: Sequence[Jar] = ()) -> dict[str, Any]:
     """Return a CycloneDX 1.5 document without a time: the same packages give the same bytes, serial number included."""
     listed = [
         {
@@ -117,6 +119,17 @@ def bill(components: Sequence[Component], name: str, version: str) -> dict[str, 
             "properties": [{"name": "environment", "value": used} for used in item.environments],
         }
         for item in components
+    ]
+    listed += [
+        {
+            "type": "library",
+            "bom-ref": jar.purl,
+            "group": jar.group,
+            "name": jar.name,
+            "version": jar.version,
+            "purl": jar.purl,
+        }
+        for jar in jars
     ]
     serial = uuid.uuid5(NAMESPACE, json.dumps([name, version, listed], sort_keys=True))
     return {
@@ -166,14 +179,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     names, missing = split_by_presence(options.environments)
     components = installed(options.environments, names)
+    jars = jars_of(options.environments)
     project = _project(Path(__file__).resolve().parent.parent / "pyproject.toml")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(bill(components, *project), indent=1) + "\n", encoding="utf-8")
+    options.output.write_text(json.dumps(bill(components, *project, jars), indent=1) + "\n", encoding="utf-8")
     if options.licences:
         earlier = options.licences.read_text(encoding="utf-8") if options.licences.exists() else ""
         listed = merged(components, remembered(earlier, missing))
         options.licences.write_text(licence_page(listed), encoding="utf-8")
-    print(f"{options.output}: {len(components)} packages of {', '.join(names)}")
+    print(f"{options.output}: {len(components)} packages of {', '.join(names)}, {len(jars)} jars of Spark")
     if missing:
         print(f"not installed here, licences as they were: {', '.join(missing)}")
     return 0

@@ -1,15 +1,18 @@
 """Bill of materials, licences, and what `make audit` makes of its tools' answers."""
 
+import contextlib
+import io
 import json
 import re
 import shutil
 import sys
+import zipfile
 from email.message import Message
 from pathlib import Path
 
 import pytest
 
-from deploy import artifacts, audit, sbom
+from deploy import artifacts, audit, jars, sbom
 
 LOCKS = sorted((artifacts.ROOT / "requirements").glob("*.txt"))
 
@@ -116,7 +119,9 @@ KNOWS = "if 'requests==2.19.0' in pins: sys.exit('requests 2.19.0 CVE-2018-18074
 
 
 @pytest.fixture
-def tools(tmp_path):
+def tools(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "vulnerabilities", lambda jars: {})
+
     def make(results="", body=KNOWS):
         for name, text in (
             ("bandit", BANDIT.format(python=sys.executable, results=results)),
@@ -155,3 +160,62 @@ def test_a_finding_in_the_sources_fails_the_audit_unless_it_is_accepted(tools):
     finding = '{"filename": "%s", "test_id": "B608", "line_number": 1, "issue_text": "x"}'
     assert audit.main(tools(finding % "deploy/x.py")) == audit.FOUND
     assert audit.main(tools(finding % "glue_scripts/merge_survey_data.py")) == 0
+
+
+def test_the_audit_asks_about_every_lock_and_every_folder_of_sources(tools, capsys):
+    audit.main(tools())
+    asked = re.findall(r"pip-audit (\S+\.txt)", capsys.readouterr().out)
+    assert asked == [path.name for path in LOCKS]
+    folders = {path.parent.name for path in artifacts.ROOT.glob("*/__init__.py")} | {"dags", "plugins", "glue_scripts"}
+    assert folders - {"tests", "benchmarks", "docs"} <= set(audit.SOURCES)
+
+
+# -- the jars that Spark brings along -----------------------------------------------------------------------------------
+
+
+def jar_of(folder: Path, name: str, *stated: tuple[str, str, str]) -> Path:
+    path = folder / "jobs" / "lib" / "python3.11" / "site-packages" / "pyspark" / "jars" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for group, artifact, version in stated:
+            text = f"#made\nversion={version}\ngroupId={group}\nartifactId={artifact}\n"
+            archive.writestr(f"META-INF/maven/{group}/{artifact}/pom.properties", text)
+    return path
+
+
+def test_a_jar_is_what_it_says_what_is_inside_it_included(tmp_path):
+    jar_of(tmp_path, "spark-network-shaded-1.0.jar", ("org.x", "spark-network", "1.0"), ("io.netty", "netty", "4.1"))
+    jar_of(tmp_path, "lz4-java-1.8.0.jar")
+    jar_of(tmp_path, "silent-2.0.1-tests.jar")
+    assert [jar.purl for jar in jars.jars_of(tmp_path)] == [
+        "pkg:generic/silent@2.0.1",
+        "pkg:maven/io.netty/netty@4.1",
+        "pkg:maven/org.lz4/lz4-java@1.8.0",
+        "pkg:maven/org.x/spark-network@1.0",
+    ]
+    document = sbom.bill([], "project", "1", jars.jars_of(tmp_path))
+    assert document["components"][2]["purl"] == "pkg:maven/org.lz4/lz4-java@1.8.0"
+
+
+def test_a_vulnerable_jar_fails_the_audit_and_a_silent_source_proves_nothing(tools, monkeypatch, capsys):
+    bad = jars.Jar("org.lz4", "lz4-java", "1.8.0")
+    monkeypatch.setattr(audit, "vulnerabilities", lambda found: {bad: ["GHSA-x"]})
+    assert audit.main(tools()) == audit.FOUND
+    assert "jar pkg:maven/org.lz4/lz4-java@1.8.0: GHSA-x" in capsys.readouterr().out
+    monkeypatch.setattr(audit, "vulnerabilities", lambda found: None)
+    assert audit.main(tools()) == audit.NOT_REACHED
+
+
+@pytest.mark.parametrize(
+    ("results", "found"),
+    [
+        ([{"vulns": [{"id": "CVE-2021-44228"}]}, {"vulns": [{"id": "GHSA-x"}]}], {"lz4-java": ["GHSA-x"]}),
+        ([{"vulns": [{"id": "CVE-2021-44228"}]}, {}], {}),
+        ([{}, {}], None),
+    ],
+)
+def test_the_source_has_to_know_a_famous_jar(monkeypatch, results, found):
+    answer = io.BytesIO(json.dumps({"results": results}).encode())
+    monkeypatch.setattr(jars.urllib.request, "urlopen", lambda request, timeout: contextlib.closing(answer))
+    known = jars.vulnerabilities([jars.Jar("org.lz4", "lz4-java", "1.8.0"), jars.Jar("", "silent", "1")])
+    assert (known if known is None else {jar.name: ids for jar, ids in known.items()}) == found
