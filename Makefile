@@ -134,7 +134,7 @@ test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a r
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider $(ARGS)
 
 test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
-	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py -m "faults or faults_fast" -p no:cacheprovider
+	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py tests/faults/test_hostile_input.py -m "faults or faults_fast" -p no:cacheprovider
 
 bench-parse: setup  ## what parsing the DAG files costs
 	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py $(ARGS)

@@ -75,7 +75,14 @@ def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_BYTES) -> 
                         )
                     _check_member(member)
                     tar.extract(member, target, filter="data")
-    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+    except (
+        tarfile.TarError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        zlib.error,
+    ) as error:  # KeyError: a link to no member
         raise JobError(f"the archive {archive.name} cannot be unpacked: {error}") from error
 
 

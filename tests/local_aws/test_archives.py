@@ -40,6 +40,7 @@ ESCAPES = {
     "an absolute link": [member("link", tarfile.SYMTYPE, "/etc")],
     "a climbing link": [member("link", tarfile.SYMTYPE, "../.."), member("link/out.txt", body=b"x")],
     "a climbing hard link": [member("link", tarfile.LNKTYPE, "../secret.txt")],
+    "a hard link to nothing": [member("link", tarfile.LNKTYPE, "none.txt")],
     "a device": [member("zero", tarfile.CHRTYPE)],
     "a pipe": [member("pipe", tarfile.FIFOTYPE)],
 }
