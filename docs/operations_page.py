@@ -40,7 +40,7 @@ MEMBERS = """
 Of the operations that local_aws answers, a request's members have their effect, or are refused with a `ValidationException` that
 names them.
 These alone are accepted without one; Describe gives them back. Model packages and their groups (CreateModelPackage,
-CreateModelPackageGroup) are records: all their members are given back.
+CreateModelPackageGroup) and UpdateCrawler are records: all their members are given back.
 
 | operation | member | why |
 |---|---|---|"""

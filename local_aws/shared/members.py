@@ -153,8 +153,9 @@ KEPT: dict[str, dict[str, str]] = {
     },
     "GetJobRun": {"PredecessorsIncluded": "runs have no predecessors: triggers are absent"},
 }
-#: Operations whose whole request is a record that is given back: a model package is what somebody wrote down about a model.
-RECORDS = ("CreateModelPackage", "CreateModelPackageGroup")
+#: Operations whose whole request is a record that is given back: a model package is what somebody wrote down about a model, and what a
+#: crawler's definition asks for is looked at when it runs.
+RECORDS = ("CreateModelPackage", "CreateModelPackageGroup", "UpdateCrawler")
 
 #: Values that say of a member what is so without it.
 _ABSENT: tuple[Any, ...] = (None, False, "None", "", [], {})
