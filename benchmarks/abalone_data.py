@@ -24,7 +24,7 @@ sys.path.insert(0, str(MODEL_FOLDER))
 import features  # noqa: E402
 import train  # noqa: E402
 
-__all__ = ["Data", "features", "fit_on_one_core", "load", "out_of_fold", "rmse", "shipped", "train"]
+__all__ = ["Data", "features", "fit_on_one_core", "load", "out_of_fold", "rmse", "rmse_difference", "shipped", "train"]
 TARGET = "rings"
 
 
@@ -126,3 +126,13 @@ def out_of_fold(
 def rmse(target: np.ndarray, predictions: np.ndarray) -> float:
     """Return the root mean squared error."""
     return float(np.sqrt(np.mean((predictions - target) ** 2)))
+
+
+def rmse_difference(target: np.ndarray, predictions: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Return the RMSE of ``predictions`` minus that of ``others`` on the same rows, and its standard error.
+
+    The difference is mean(u - v) / (rmse_u + rmse_v) of the squared errors u and v, its error that of mean(u - v) over the same.
+    """
+    gaps = (predictions - target) ** 2 - (others - target) ** 2
+    total = rmse(target, predictions) + rmse(target, others)
+    return float(gaps.mean() / total), float(gaps.std(ddof=1) / np.sqrt(len(gaps)) / total)

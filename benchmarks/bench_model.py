@@ -34,9 +34,9 @@ from benchmarks.abalone_data import (  # noqa: E402
     fit_on_one_core,
     load,
     rmse,
+    rmse_difference,
     shipped,
 )
-from retraining.inside import losses  # noqa: E402
 
 SPLITS = 10
 FOLDS = 10
@@ -90,8 +90,8 @@ def report(results: Mapping[str, Mapping[str, Any]], data: Data) -> bool:
     for name, result in results.items():
         difference = ""
         if name != DEFAULT and DEFAULT in results:
-            paired = losses.paired_statistics(data.target, result["predictions"], results[DEFAULT]["predictions"])
-            difference = f"{paired['rmse_difference']:+.3f} ({paired['standard_error']:.3f})"
+            gap, error = rmse_difference(data.target, result["predictions"], results[DEFAULT]["predictions"])
+            difference = f"{gap:+.3f} ({error:.3f})"
         print(
             f"{result['label']:<46}"
             f"{result['splits']:>8.3f} ({result['splits_se']:.3f})"

@@ -34,7 +34,7 @@ EPILOG = """paths of --set:
   A path names keys of model.yaml below training, evaluation or gate; the items
   of a list go by their names:
     training.candidates.svr-hgb.hyperparameters.seed=3
-    gate.rmse_threshold=2.4
+    gate.guards.rmse=2.4
   Short forms, for the only candidate or the one of --candidate:
 {short}
   VALUE is YAML.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiment.proposal import on_one_line
-from retraining.telling.gate_table import NONE, confidence, guards, measures, number
+from retraining.telling.gate_table import conditions, label, measures, number, odds_text
 
 NARROWEST, WIDEST = 60, 100
 
@@ -40,8 +40,6 @@ class Outcome:
     """ARN of the champion's model package."""
     analysis: Mapping[str, Any]
     """What the Lambda ``analyze_results`` returned."""
-    groups: Mapping[str, Any]
-    """RMSE of both models by group, as ``report.summarise_rows`` returns it."""
     group: str
     decision: Mapping[str, Any]
     """``promote``, ``decision``, ``reason`` and ``numbers`` of the gate."""
@@ -118,7 +116,7 @@ def _package(arn: str) -> str:
 
 def _measures(outcome: Outcome) -> str:
     n, numbers = outcome.analysis["n"], outcome.decision["numbers"]
-    head = [f"{number(n)} test rows", "challenger"]
+    head = [f"{number(n)} validation rows", "challenger"]
     if outcome.champion:
         head += ["champion", "difference"]
     rows = [head]
@@ -127,36 +125,28 @@ def _measures(outcome: Outcome) -> str:
         if outcome.champion:
             cells += [number(measure.champion, sign=measure.signed), number(measure.difference, sign=True)]
         rows.append(cells)
-    if numbers.get("upper_bound") is not None:
-        bound = number(numbers["upper_bound"], sign=True)
-        rows.append([f"RMSE, {confidence(numbers)} bound", "", "", bound])
+    if numbers.get("odds") is not None:
+        rows.append(["odds of the challenger", "", "", odds_text(numbers["odds"])])
     return aligned(rows)
 
 
 def _groups(outcome: Outcome) -> str:
-    if not outcome.groups:
+    groups, metric = outcome.analysis.get("groups") or {}, outcome.decision["numbers"]["metric"]
+    if not groups:
         return ""
-    rows = [[f"RMSE by {outcome.group}", "rows", "challenger", *(["champion"] if outcome.champion else []), "bias"]]
-    for name, values in sorted(outcome.groups.items(), key=lambda item: (-item[1]["n"], item[0])):
-        bias = outcome.analysis.get("groups", {}).get(name, {}).get("bias")
-        cells = [name or NONE, number(values["n"]), number(values["challenger"])]
-        if outcome.champion:
-            cells.append(number(values["champion"]))
-        rows.append([*cells, number(bias, sign=True)])
+    champion = ["champion"] if outcome.champion else []
+    rows = [[f"{label(metric)} by {outcome.group}", "rows", "challenger", *champion]]
+    for name, found in sorted(groups.items(), key=lambda item: (-item[1]["n"], item[0])):
+        cells = [name, number(found["n"]), number(found["challenger"][metric])]
+        rows.append([*cells, *([number(found["champion"][metric])] if outcome.champion else [])])
     return aligned(rows)
 
 
 def _guards(outcome: Outcome) -> str:
     rows = [["gate", "value", "limit", ""]]
-    for guard in guards(outcome.decision["numbers"]):
-        rows.append(
-            [
-                guard.name,
-                number(guard.value, sign=guard.signed),
-                guard.limit,
-                "passed" if guard.passed else "FAILED",
-            ]
-        )
+    for guard in conditions(outcome.decision["numbers"]):
+        value, verdict = number(guard.value, sign=guard.signed), "passed" if guard.passed else "FAILED"
+        rows.append([guard.name, value, guard.limit, verdict])
     return aligned(rows) if len(rows) > 1 else ""
 
 

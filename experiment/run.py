@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from experiment.overrides import apply as with_overrides
 from experiment.plan import Data, ExperimentPlan, data_at, experiment_context, job_owner, make_plan, manifest_uris
 from experiment.progress import Progress
 from retraining.aws.clients import client
-from retraining.aws.documents import put_bytes_once, put_json, put_json_once, split_uri
+from retraining.aws.documents import put_bytes_once, put_json, put_json_once
 from retraining.aws.platform_parameter import reach_platform
-from retraining.dataset.log import DatasetLog
+from retraining.dataset.log import DatasetLog, LogState
 from retraining.jobs.code_bundle import (
     code_digest,
     code_files,
@@ -29,13 +28,14 @@ from retraining.jobs.code_bundle import (
     training_document,
 )
 from retraining.judging.candidates import analyze, choose
+from retraining.judging.evaluation_rows import analysis_event
 from retraining.judging.gate import decide
+from retraining.judging.looks import note_look, rows_digest
 from retraining.sdk.context import evaluation_context, training_context
 from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import Candidate
 from retraining.settings.platform import Platform
-from retraining.telling.report import summarise_rows
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Surroundings:
 
     access: AwsAccess
     platform: Platform
+    state: LogState
     data: Data
     plan: ExperimentPlan
     manifests: Mapping[str, str]
@@ -127,7 +128,7 @@ class Experiment:
         manifests = manifest_uris(data, plan, platform.bucket)
         for split, uri in manifests.items():
             put_json_once(s3, uri, data.manifests[split])
-        return Surroundings(access, platform, data, plan, manifests)
+        return Surroundings(access, platform, state, data, plan, manifests)
 
     def _training(self, found: Surroundings, candidate: Candidate) -> Step:
         self._tell_job(found, training_document(self.config, found.plan, candidate))
@@ -141,9 +142,10 @@ class Experiment:
 
     def _evaluation(self, found: Surroundings, challenger: str) -> Step:
         champion = found.plan.champion.model_data if found.plan.champion else None
-        test = found.manifests["test"]
+        # Never the test rows: who tries many variations on them would choose the luckiest, and the gate could not tell.
+        seen = found.manifests["validation"]
         self._tell_job(found, evaluation_document(self.config, found.plan))
-        context = evaluation_context(self.config, found.platform, found.plan, test, challenger, champion)
+        context = evaluation_context(self.config, found.platform, found.plan, seen, challenger, champion)
         return Step("evaluation", "evaluation", experiment_context(context))
 
     def _judge(
@@ -157,9 +159,11 @@ class Experiment:
         """Analyse and decide as the DAG does, and write the outcome down beside the evaluation."""
         plan, s3 = found.plan, client("s3", found.access)
         root = f"s3://{found.platform.bucket}/{plan.run_prefix}"
-        rows = f"{root}evaluation/rows.csv"
         progress.tick("analysis: the Lambda function reads the evaluation's rows")
-        analysis = analyze(found.access, found.platform.analyze_function, {"rows_uri": rows})
+        event, failed = analysis_event(s3, f"{root}evaluation/", found.state, self.config.gate)
+        analysis = {**analyze(found.access, found.platform.analyze_function, event), "champion_failed": failed}
+        digest = rows_digest(found.manifests["validation"])
+        looks = note_look(s3, found.platform.bucket, plan.prefix, digest, plan.run_key, "experiment")
         outcome = Outcome(
             model=self.config.name,
             key=plan.run_key,
@@ -170,9 +174,8 @@ class Experiment:
             evaluation=_job(evaluated),
             champion=plan.champion.package_arn if plan.champion else None,
             analysis=analysis,
-            groups=_groups(s3, rows),
             group=self.config.evaluation.group or "",
-            decision=decide(analysis, self.config.gate).as_dict(),
+            decision=decide(analysis, self.config.gate, looks=looks, rows="validation rows").as_dict(),
             outputs=root,
         )
         put_json(s3, f"{root}experiment.json", outcome.as_dict())
@@ -202,10 +205,3 @@ def _trained(candidate: Candidate, job: Mapping[str, Any], best: Mapping[str, An
 
 def _job(job: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": job["name"], "seconds": job.get("seconds"), "reused": job["reused"]}
-
-
-def _groups(s3: Any, uri: str) -> dict[str, Any]:
-    """Read the RMSE of both models by group; the analysis has the challenger's only."""
-    bucket, key = split_uri(uri)
-    with io.TextIOWrapper(s3.get_object(Bucket=bucket, Key=key)["Body"], encoding="utf-8", newline="") as lines:
-        return dict(summarise_rows(lines, sample=1)["groups"])

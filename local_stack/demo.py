@@ -210,13 +210,13 @@ def describe(summary: dict[str, Any]) -> str:
     lines = []
     for title, key in (("First run", "first_run"), ("Retraining", "retrain_run")):
         run = summary[key]
-        champion = "none" if run["rmse_champion"] is None else f"{run['rmse_champion']:.3f}"
+        champion = "none" if run["score_champion"] is None else f"{run['score_champion']:.3f}"
         seconds = "done earlier" if run.get("seconds") is None else f"{run['seconds']:.0f} s"
         rows = ", ".join(f"{run[f'rows_{kind}']} {kind}" for kind in ("new", "accepted", "duplicate", "quarantined"))
         lines += [
             f"{title} ({seconds})",
             f"  rows       {rows}",
-            f"  test RMSE  challenger {run['rmse_challenger']:.3f}, champion {champion}",
+            f"  test RMSE  challenger {run['score_challenger']:.3f}, champion {champion}",
             f"  decision   {run['decision']}: {run['reason']}",
             f"  model      {run['model_package'] or 'not registered'}",
             f"  endpoint   {run['endpoint'] or 'unchanged'}",

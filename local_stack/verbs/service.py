@@ -22,16 +22,18 @@ class Service:
     version: int | None = None
     """Version of the approved model package."""
     dataset_version: str | None = None
-    rmse: float | None = None
+    score: float | None = None
     """On the test rows of the run that made the model."""
     report: str | None = None
+    metric: str = "RMSE"
+    """What the score is."""
 
     def __str__(self) -> str:
         """Return it in one line."""
         if self.version is None:
             return f"nothing serves yet: endpoint {self.endpoint} does not exist" if self.since is None else self.status
         made = [f"dataset version {self.dataset_version}"] if self.dataset_version else []
-        made += [f"RMSE {self.rmse:.4f}"] if self.rmse is not None else []
+        made += [f"{self.metric} {self.score:.4f}"] if self.score is not None else []
         since = f", since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
         state = "" if self.status == "InService" else f" ({self.status})"
         words = f" ({', '.join(made)})" if made else ""
@@ -51,6 +53,7 @@ def of(session: Any, model: str, endpoint: str, bucket: str) -> Service:
     from botocore.exceptions import ClientError
 
     from retraining.serving import registry
+    from retraining.telling.gate_table import label
 
     sagemaker, s3 = session.client("sagemaker"), session.client("s3")
     try:
@@ -72,8 +75,9 @@ def of(session: Any, model: str, endpoint: str, bucket: str) -> Service:
         since,
         package.version,
         package.metadata.get("dataset_version"),
-        summary.get("rmse_challenger"),
+        summary.get("score_challenger"),
         report,
+        label(summary.get("metric", "rmse")),
     )
 
 

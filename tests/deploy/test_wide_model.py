@@ -55,7 +55,7 @@ def loop(session, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "wide"
     folder.mkdir()
     (folder / "train.py").write_text(TRAIN)
-    gate = {"rmse_threshold": 100, "max_abs_bias": 100, "max_group_rmse": 100, "min_test_rows": 20}
+    gate = {"guards": {"rmse": 100, "bias": 100}, "worst_group": {"rmse": 100}}
     document = {
         "name": "wide",
         "contract": {"columns": columns, "target": "yield"},

@@ -18,8 +18,8 @@ RUN_FIELDS = {
     "rows_accepted",
     "rows_duplicate",
     "rows_quarantined",
-    "rmse_challenger",
-    "rmse_champion",
+    "score_challenger",
+    "score_champion",
     "decision",
     "reason",
     "endpoint",
@@ -48,9 +48,9 @@ def test_the_demo_tells_what_its_jobs_measured(stack):
         assert set(run) >= RUN_FIELDS
         assert run["state"] == "success"
         assert run["rows_new"] == run["rows_accepted"] + run["rows_duplicate"] + run["rows_quarantined"]
-    assert summary["first_run"]["rmse_champion"] is None
+    assert summary["first_run"]["score_champion"] is None
     assert summary["retrain_run"]["decision"] == "approved"
-    assert summary["retrain_run"]["rmse_challenger"] < summary["retrain_run"]["rmse_champion"]
+    assert summary["retrain_run"]["score_challenger"] < summary["retrain_run"]["score_champion"]
     assert 1 < summary["sample_prediction"]["rings"] < 30
 
 
@@ -70,7 +70,7 @@ def test_the_numbers_of_the_summary_are_those_of_the_jobs(stack, session):
     header, *lines = rows.read().decode().splitlines()
     assert header == "row,truth,challenger,champion,group,loss_challenger,loss_champion,file"
     errors = [(float(line.split(",")[2]) - float(line.split(",")[1])) ** 2 for line in lines]
-    assert (sum(errors) / len(errors)) ** 0.5 == pytest.approx(run["rmse_challenger"], rel=1e-9)
+    assert (sum(errors) / len(errors)) ** 0.5 == pytest.approx(run["score_challenger"], rel=1e-9)
     assert len(lines) == run["rows_by_split"]["test"]
 
 

@@ -40,7 +40,7 @@ def test_both_runs_succeed_and_the_better_model_is_deployed(played):
     assert summary["forms"] == {"training": "SdkJobOperator", "evaluate_model": "SdkJobOperator"}
     for run in (summary["first_run"], summary["retrain_run"]):
         assert (run["state"], run["decision"]) == ("success", "approved")
-    assert summary["retrain_run"]["rmse_challenger"] < summary["retrain_run"]["rmse_champion"]
+    assert summary["retrain_run"]["score_challenger"] < summary["retrain_run"]["score_champion"]
 
 
 def test_the_jobs_are_the_sdk_s_and_named_by_the_library(played):

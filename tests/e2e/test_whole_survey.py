@@ -117,7 +117,7 @@ def test_a_survey_of_another_relation_is_merged_and_its_model_rejected(stack, se
     assert tasks["deploy_model"]["state"] == "skipped"
     summary = xcom(api, DAG_ID, run["dag_run_id"], "publish_report")
     assert summary["decision"] == "rejected"
-    assert summary["rmse_challenger"] > summary["rmse_champion"]
+    assert summary["score_challenger"] > summary["score_champion"]
     assert serving(session) == config
     assert versions(stack) != log  # the data stay
     assert stack.dataset("verify", "abalone").returncode == 0

@@ -9,17 +9,17 @@ from retraining.judging.gate import decide
 from retraining.settings.gate_policy import GatePolicy
 from retraining.telling.gate_table import NONE
 
-POLICY = GatePolicy(rmse_threshold=2.6, max_abs_bias=0.5, max_group_rmse=3.5)
+POLICY = GatePolicy(guards={"rmse": 2.6, "bias": 0.5}, worst_group={"rmse": 3.5})
 ANALYSIS = {
+    "task": "regression",
     "n": 209,
     "challenger": {"rmse": 2.0712, "mae": 1.45, "r2": 0.56, "bias": -0.0123},
     "champion": {"rmse": 2.1834, "mae": 1.49, "r2": None, "bias": 0.07},
-    "paired": {"n": 209, "rmse_difference": -0.1122, "standard_error": 0.02, "upper_bound_95": -0.079},
-    "groups": {"M": {"n": 120, "rmse": 2.2, "bias": 0.01}, "F": {"n": 89, "rmse": 1.9, "bias": -0.05}},
-}
-GROUPS = {
-    "M": {"n": 120, "challenger": 2.2, "champion": 2.3},
-    "F": {"n": 89, "challenger": 1.9, "champion": 2.0},
+    "paired": {"n": 209, "files": 4, "weight": 150.0, "difference": -0.477, "standard_error": 0.3},
+    "groups": {
+        "M": {"n": 120, "challenger": {"rmse": 2.2}, "champion": {"rmse": 2.3}},
+        "F": {"n": 89, "challenger": {"rmse": 1.9}, "champion": {"rmse": 2.0}},
+    },
 }
 
 
@@ -43,7 +43,6 @@ def outcome(analysis=ANALYSIS, **changes):
         evaluation={"name": "e", "seconds": 2.0, "reused": False},
         champion="arn:aws:sagemaker:us-east-1:000000000000:model-package/abalone-models/7",
         analysis=analysis,
-        groups=GROUPS,
         group="sex",
         decision=decide(analysis, POLICY).as_dict(),
         outputs="s3://bucket/abalone/experiments/v4-0123456789ab/",
@@ -59,14 +58,13 @@ def test_the_table_has_the_gates_numbers_and_its_reason():
     text = render(outcome())
     assert cells(text, ["RMSE"]) == ["RMSE", "2.071", "2.183", "-0.1122"]
     assert cells(text, ["MAE"]) == ["MAE", "1.450", "1.490", "-0.0400"]
-    assert cells(text, ["R²"]) == ["R²", "0.5600", NONE, NONE]
+    assert cells(text, ["R²"]) == ["R²", "+0.5600", NONE, NONE]
     assert cells(text, ["Bias"]) == ["Bias", "-0.0123", "+0.0700", "-0.0823"]
-    bound = decide(ANALYSIS, POLICY).numbers["upper_bound"]
-    assert cells(text, ["RMSE,", "95"]) == ["RMSE,", "95", "%", "bound", f"{bound:+.4f}"]
-    assert cells(text, ["M"]) == ["M", "120", "2.200", "2.300", "+0.0100"]
-    assert cells(text, ["Bound"])[-1] == "passed"
+    assert cells(text, ["odds"])[-3:] == ["17", "to", "1"]
+    assert cells(text, ["M"]) == ["M", "120", "2.200", "2.300"]
+    assert cells(text, ["209"])[:3] == ["209", "validation", "rows"]
     assert " ".join(text.split()).count(decide(ANALYSIS, POLICY).reason) == 1
-    assert "approved: The challenger is better" in text
+    assert "approved: Promoted: on the same 209 test rows" in text
     assert "champion abalone-models version 7" in text
     assert "params.svr_C: 1.0 (the default) -> 3" in text
 
@@ -78,12 +76,12 @@ def test_lines_fit_the_terminal(width):
 
 
 def test_without_a_champion_only_the_guards_decide():
-    first = {**ANALYSIS, "champion": None, "paired": None}
-    groups = {name: {**values, "champion": None} for name, values in GROUPS.items()}
-    text = render(outcome(first, champion=None, groups=groups, decision=decide(first, POLICY).as_dict()))
+    groups = {name: {**values, "champion": None} for name, values in ANALYSIS["groups"].items()}
+    first = {**ANALYSIS, "champion": None, "paired": None, "groups": groups}
+    text = render(outcome(first, champion=None, decision=decide(first, POLICY).as_dict()))
     assert "no champion yet" in text
     assert cells(text, ["RMSE"]) == ["RMSE", "2.071"]
-    assert "difference" not in text and "bound" not in text.lower()
+    assert "difference" not in text and "odds" not in text
     assert "approved: First model: there is no champion to beat" in text
 
 

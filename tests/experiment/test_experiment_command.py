@@ -52,6 +52,9 @@ def folder(tmp_path):
     return shutil.copytree(MODEL, tmp_path / "abalone")
 
 
+ROWS = "validation rows"
+
+
 def jobs(production):
     sagemaker, ours = production.account.sagemaker, {"NameContains": "abalone-exp-"}
     trained = sagemaker.list_training_jobs(**ours)["TrainingJobSummaries"]
@@ -66,7 +69,7 @@ def jobs(production):
         (["--candidate", "svr"], "there is no candidate 'svr'; model.yaml has svr-hgb"),
         (["--set", "C=3"], "C: model.yaml has no such key; near: algorithm.svr.C"),
         (["--set", "algorithm.svr.c=3"], "has no such hyperparameter; near: svr_C"),
-        (["--set", "gate.confidence=2"], "gate.confidence: Input should be less than 1"),
+        (["--set", "gate.required_odds=-2"], "gate.required_odds: Input should be greater than or equal to 0"),
         (["--model", "nowhere"], "a model folder needs a model.yaml"),
         (["--propose"], "--propose writes down what --set changes"),
     ],
@@ -88,7 +91,7 @@ def test_without_a_champion_the_guards_alone_decide(first, with_data):
     found = json.loads(first.stdout)
     assert "no champion yet" in first.stderr
     assert found["champion"] is None and found["analysis"]["champion"] is None
-    assert found["decision"] == decide(found["analysis"], with_data.config.gate).as_dict()
+    assert found["decision"] == decide(found["analysis"], with_data.config.gate, looks=1, rows=ROWS).as_dict()
     assert found["decision"]["reason"].startswith("First model: there is no champion to beat")
     assert found["changes"] == [] and found["proposal"] is None
 
@@ -111,8 +114,13 @@ def test_the_same_experiment_again_reuses_its_jobs_and_production_stays_as_it_wa
     # The verdict is the gate's own on the numbers of the deployed function.
     uri = f"{found['outputs']}evaluation/rows.csv"
     analysis = analyze(with_champion.access, with_champion.platform.analyze_function, {"rows_uri": uri})
-    assert (found["analysis"], analysis["n"]) == (analysis, SIZES["test"])
-    assert found["decision"] == decide(analysis, with_champion.config.gate).as_dict()
+    assert found["analysis"].pop("champion_failed") is None
+    assert (found["analysis"], analysis["n"]) == (analysis, SIZES["validation"])  # never the test rows
+    looks = found["decision"]["numbers"]["looks"]
+    assert (
+        looks == 2
+    )  # the experiment before had no champion, this one is another and looks at the same rows; its repetition counts once
+    assert found["decision"] == decide(analysis, with_champion.config.gate, looks=looks, rows=ROWS).as_dict()
     assert found["decision"]["reason"] in " ".join(again.stdout.split())
     assert found["champion"].endswith("abalone-models/1")
     assert found["outputs"].startswith(f"s3://{with_champion.platform.bucket}/abalone/experiments/v1-")

@@ -63,7 +63,7 @@ def test_all_places_are_below_experiments():
 
 
 def test_the_key_follows_from_what_is_trained_and_compared_not_from_the_gate():
-    lenient = CONFIG.model_copy(update={"gate": CONFIG.gate.model_copy(update={"rmse_threshold": 9.0})})
+    lenient = CONFIG.model_copy(update={"gate": CONFIG.gate.model_copy(update={"required_odds": 9.0})})
     longer = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"max_runtime_seconds": 9})})
     assert plan().run_key == plan(lenient).run_key
     keys = [plan(), plan(longer), plan(code="other"), plan(champion=None), plan(state=STATE.at(1))]

@@ -57,8 +57,8 @@ def with_candidates(values, candidates):
         ("hyperparameters.seed=3", (*HYPERPARAMETERS, "seed"), 3),
         ("training.candidates.svr-hgb.hyperparameters.seed=3", (*HYPERPARAMETERS, "seed"), 3),
         ("training.candidates.0.hyperparameters.seed=3", (*HYPERPARAMETERS, "seed"), 3),
-        ("gate.noninferiority_margin=0.05", ("gate", "noninferiority_margin"), 0.05),
-        ("gate.rmse_threshold=2", ("gate", "rmse_threshold"), 2),
+        ("gate.min_growth=0.05", ("gate", "min_growth"), 0.05),
+        ("gate.guards.rmse=2", ("gate", "guards", "rmse"), 2),
         ("training.metrics.validation:mae=mae=([0-9.]+);", ("training", "metrics", "validation:mae"), "mae=([0-9.]+);"),
     ],
 )
@@ -88,17 +88,17 @@ def test_values_are_yaml_and_numbers_with_an_exponent_are_numbers(text, value):
     [
         ("C=3", r"C: model\.yaml has no such key; near: algorithm\.svr\.C$"),
         ("svr_C=3", r"near: algorithm\.svr\.C$"),
-        ("rmse_threshold=2", r"near: gate\.rmse_threshold$"),
-        ("gate.rmse_treshold=2", r"near: gate\.rmse_threshold"),
+        ("required_odds=2", r"near: gate\.required_odds$"),
+        ("gate.requird_odds=2", r"near: gate\.required_odds"),
         (
             "training.candidates.svr_hgb.hyperparameters.seed=3",
             r"near: training\.candidates\.svr-hgb\.hyperparameters\.seed",
         ),
         ("training.candidates.1.name=x", r"model\.yaml has no such key"),
         ("nonsense=1", r"near: algorithm, .*gate.*training"),
-        ("gate.rmse_threshold.x=1", r"gate\.rmse_threshold is one value, it has no parts"),
+        ("gate.required_odds.x=1", r"gate\.required_odds is one value, it has no parts"),
         ("seed.x=1", r"hyperparameters\.seed is one value"),
-        ("gate.noninferiority_margin.x=1", r"is one value"),
+        ("gate.min_growth.x=1", r"is one value"),
         (
             "split.train=70",
             r"split takes no part in an experiment \(the rows of a dataset version are checked and split",
@@ -150,8 +150,8 @@ def test_two_settings_of_the_same_thing_are_an_error(values, options):
 
 
 def test_a_change_that_breaks_the_configuration_says_where(values):
-    with pytest.raises(OverrideError, match=r"gate\.confidence: Input should be less than 1"):
-        configure(values, find(values, ["gate.confidence=2"]))
+    with pytest.raises(OverrideError, match=r"gate\.required_odds: Input should be greater than"):
+        configure(values, find(values, ["gate.required_odds=-2"]))
     with pytest.raises(OverrideError, match=r"evaluation\.group 'size' is not a column"):
         configure(values, find(values, ["evaluation.group=size"]))
 
@@ -163,18 +163,18 @@ def test_what_held_before_is_the_file_or_a_default(values, options):
     assert before("seed=3") == (0, False)
     assert before("algorithm.svr.C=3") == (1.0, True)
     assert before("gate.min_group_rows=3") == (30, True)
-    assert before("gate.noninferiority_margin=3") == (None, True)
+    assert before("gate.min_growth=3") == (0.0, True)
 
 
 def test_every_path_that_is_suggested_can_be_set(values, options):
     suggested = list(addressable(values, options=options))
-    assert {"algorithm.svr.C", "seed", "gate.noninferiority_margin", "evaluation.group"} <= set(suggested)
+    assert {"algorithm.svr.C", "seed", "gate.min_growth", "evaluation.group"} <= set(suggested)
     for path in suggested:
         assert find(values, [f"{path}=1"], options=options)
 
 
 def test_applying_leaves_the_original_alone_and_changes_nothing_else(values):
-    changed = apply(values, find(values, ["algorithm.svr.C=3", "gate.max_abs_bias=1"]))
+    changed = apply(values, find(values, ["algorithm.svr.C=3", "gate.half_life_days=1"]))
     assert changed["training"]["candidates"][0]["hyperparameters"] == {
         "algorithm": "svr_hgb",
         "seed": 0,
@@ -182,7 +182,7 @@ def test_applying_leaves_the_original_alone_and_changes_nothing_else(values):
     }
     assert "params" not in values["training"]["candidates"][0]["hyperparameters"]
     changed["training"]["candidates"][0]["hyperparameters"].pop("params")
-    changed["gate"]["max_abs_bias"] = values["gate"]["max_abs_bias"]
+    changed["gate"]["half_life_days"] = values["gate"]["half_life_days"]
     assert changed == values
 
 

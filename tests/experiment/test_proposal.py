@@ -34,26 +34,30 @@ def test_a_new_hyperparameter_is_added_where_the_candidate_is():
 
 
 def test_a_value_is_replaced_and_its_comment_stays_in_its_column():
-    removed, added = lines_that_differ(TEXT, proposed("gate.confidence=0.9"))
-    assert removed == ["-   confidence: 0.95           # of the one-sided paired test against the champion"]
-    assert added == ["+   confidence: 0.9            # of the one-sided paired test against the champion"]
+    removed, added = lines_that_differ(TEXT, proposed("gate.required_odds=4"))
+    assert removed == [
+        "-   required_odds: 0.5           # 2 to 1 against the challenger keep it out; 19 asks for proof at 95 %"
+    ]
+    assert added == [
+        "+   required_odds: 4             # 2 to 1 against the challenger keep it out; 19 asks for proof at 95 %"
+    ]
 
 
 def test_a_new_key_of_a_section_comes_after_its_last_one():
-    text = proposed("gate.noninferiority_margin=0.05")
-    assert lines_that_differ(TEXT, text) == ([], ["+   noninferiority_margin: 0.05"])
-    assert "champion\n  noninferiority_margin: 0.05\n\napproval:" in text
+    text = proposed("gate.min_growth=0.05")
+    assert lines_that_differ(TEXT, text) == ([], ["+   min_growth: 0.05"])
+    assert "comparison\n  min_growth: 0.05\n\napproval:" in text
 
 
 def test_several_changes_are_all_there():
-    text = proposed("algorithm.svr.C=3", "algorithm.hgb.max_iter=99", "seed=5", "gate.rmse_threshold=2.5")
+    text = proposed("algorithm.svr.C=3", "algorithm.hgb.max_iter=99", "seed=5", "gate.guards.rmse=2.5")
     values = yaml.safe_load(text)
     assert values["training"]["candidates"][0]["hyperparameters"] == {
         "algorithm": "svr_hgb",
         "seed": 5,
         "params": {"svr_C": 3, "hgb_max_iter": 99},
     }
-    assert values["gate"]["rmse_threshold"] == 2.5
+    assert values["gate"]["guards"]["rmse"] == 2.5
     assert [len(lines) for lines in lines_that_differ(TEXT, text)] == [2, 2]
 
 

@@ -121,7 +121,7 @@ def model_folder(folder: Path, model: str, proxy: FaultyProxy) -> Path:
     shutil.copytree(MODEL_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     config = yaml.safe_load((folder / "model.yaml").read_text())
     config |= {"name": model, "aws": {"region": "us-east-1", "endpoint_url": proxy.url}}
-    config["gate"] |= {"min_test_rows": 5, "rmse_threshold": 50.0, "max_abs_bias": 50.0, "max_group_rmse": 50.0}
+    config["gate"] |= {"min_test_rows": 5, "guards": {"rmse": 50.0, "bias": 50.0}, "worst_group": {"rmse": 50.0}}
     config["training"]["candidates"] = [{"name": "linear", "hyperparameters": {"algorithm": "linear", "seed": 0}}]
     config["deployment"]["endpoint"] = model
     (folder / "model.yaml").write_text(yaml.safe_dump(config))

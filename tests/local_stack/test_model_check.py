@@ -34,7 +34,7 @@ def test_every_shipped_model_is_sound():
 
 
 def test_a_mistake_in_model_yaml_stops_that_model_alone_and_is_named_with_file_and_line(project):
-    line = change(project, "rmse_threshold:", "rmse_treshold:")
+    line = change(project, "required_odds:", "requird_odds:")
     said = []
     assert model_check.sound(said.append) == ["abalone"]
     assert any(words.strip().startswith(f"dags/models/cars/model.yaml:{line}: ") for words in said)

@@ -67,7 +67,7 @@ def test_changed_code_or_configuration_is_a_reason_to_run_until_it_was_judged(st
     before = tasks(stage, folder)
     champion_of(work_of(before))
     assert before._change(OneBatch(), {}) is None
-    changed = tasks(stage, folder, gate={"rmse_threshold": 2.5})
+    changed = tasks(stage, folder, gate={"required_odds": 2.5})
     assert changed._change(OneBatch(), {}) == "code or configuration changed since the champion was made"
     (folder / "features.py").write_text((folder / "features.py").read_text() + "\n# changed\n")
     assert before._change(OneBatch(), {}) == "code or configuration changed since the champion was made"

@@ -33,7 +33,9 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
         (lambda d: d["contract"]["rules"][0].update(at_most="wieght"), "contract", "not a numeric column"),
         (lambda d: d["contract"].update(target="sex"), "contract", "must be a numeric column"),
         (lambda d: d.update(split={"train": 80, "validation": 15, "test": 15}), "split", "add up to 110"),
-        (lambda d: d["gate"].update(confidence=1.5), "gate.confidence", "less than"),
+        (lambda d: d["gate"].update(required_odds=-1), "gate.required_odds", "greater than"),
+        (lambda d: d["gate"]["guards"].update(auc=0.8), "gate", "auc is no metric of a regression task"),
+        (lambda d: d["gate"].update(rmse_threshold=2.6), "gate", "rmse_threshold is no key any more"),
         (lambda d: d["evaluation"].update(group="colour"), "", "not a column of the contract"),
         (lambda d: d["training"]["candidates"].append(d["training"]["candidates"][0]), "training", "same name"),
         (lambda d: d.pop("deployment"), "deployment", "this key is missing"),
@@ -55,7 +57,7 @@ def test_an_error_names_the_file_the_line_and_the_key(tmp_path, change, place, w
 
 def test_all_problems_are_listed_at_once(tmp_path):
     def change(document):
-        document["gate"]["confidence"] = 2
+        document["gate"]["required_odds"] = -2
         document["training"]["colour"] = "red"
 
     with pytest.raises(ConfigError) as caught:

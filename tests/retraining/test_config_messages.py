@@ -14,9 +14,9 @@ ALLOWED = "allowed: [M, F, I]"
     ("old", "new", "sentences"),
     [
         (
-            "rmse_threshold:",
-            "rmse_treshold:",
-            ["gate.rmse_treshold: there is no such key; did you mean rmse_threshold?"],
+            "required_odds:",
+            "requird_odds:",
+            ["gate.requird_odds: there is no such key; did you mean required_odds?"],
         ),
         ("split:", "spilt:", ["spilt: there is no such key; did you mean split?"]),
         (
@@ -54,7 +54,7 @@ def test_the_sentence_helps(tmp_path, old, new, sentences):
 
 def test_one_mistake_is_told_once(tmp_path):
     path = tmp_path / "model.yaml"
-    path.write_text(SHIPPED.replace("rmse_threshold:", "rmse_treshold:", 1))
+    path.write_text(SHIPPED.replace("required_odds:", "requird_odds:", 1))
     with pytest.raises(ConfigError) as wrong:
         load_model_config(path)
     assert len(str(wrong.value).splitlines()) == 1

@@ -191,6 +191,7 @@ def publish(
         "numbers": {},
     }
     analysis = {
+        "task": "regression",
         "n": 2,
         "challenger": {"rmse": 0.79, "mae": 0.75, "r2": 0.1, "bias": 0.75},
         "champion": None,

@@ -4,6 +4,7 @@ Four surveys follow the demo's original data set: a slightly dirty one is merged
 one makes a model that is rejected, a replay of real rows one that is promoted. One Spark session merges all in a process of its own.
 """
 
+import io
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
+from lambda_functions.analyze_results import handler
 from local_aws.glue.spark import spark_environment
 from local_aws.shared.settings import Settings
 from local_stack import layout
@@ -131,7 +133,6 @@ def rmse_analysis(scenario: Scenario, *batches: str) -> dict[str, Any]:
     """Train champion and challenger on the train split and compare them on the test split, as the jobs do."""
     sys.path.insert(0, str(MODEL_FOLDER))
     try:
-        import evaluate
         import train as shipped
     finally:
         sys.path.remove(str(MODEL_FOLDER))
@@ -140,9 +141,12 @@ def rmse_analysis(scenario: Scenario, *batches: str) -> dict[str, Any]:
     for known in (("original", *batches), ("original",)):
         rows = scenario.split("train", *known)
         with threadpool_limits(1):
-            model = shipped.train("svr_hgb", rows.drop(columns="rings"), rows["rings"].to_numpy(dtype=float), {}, 0)
+            model = shipped.build("svr_hgb", {})
+            model.fit(rows.drop(columns="rings"), rows["rings"].to_numpy(dtype=float))
             predictions.append(np.asarray(model.predict(test.drop(columns="rings")), dtype=float))
-    return evaluate.summarise(test["rings"].to_numpy(dtype=float), *predictions, test["sex"].to_numpy(dtype="U1"))
+    columns = zip(test["rings"].astype(float), *predictions, test["sex"], strict=True)
+    lines = (f"1,{truth!r},{float(first)!r},{float(second)!r},{sex}\n" for truth, first, second, sex in columns)
+    return handler.analyze_csv(io.BytesIO(("row,truth,challenger,champion,group\n" + "".join(lines)).encode()))
 
 
 @pytest.mark.parametrize("name", SURVEYS)

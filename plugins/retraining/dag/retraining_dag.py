@@ -5,6 +5,7 @@ Parsing is pure: the factory reads ``model.yaml`` and nothing else. What AWS hol
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -182,12 +183,12 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         analyze_results = PythonOperator(
             task_id="analyze_results",
-            python_callable=with_results(steps.analyze_results, plan=PLAN),
+            python_callable=with_results(steps.analyze_results, plan=PLAN, dataset=DATASET),
             execution_timeout=timedelta(seconds=LONGEST_ANALYSIS) + SHORT,
         )
         check_threshold = BranchPythonOperator(
             task_id="check_threshold",
-            python_callable=with_results(steps.check_threshold, plan=PLAN, analysis=ANALYSIS),
+            python_callable=with_results(steps.check_threshold, plan=PLAN, dataset=DATASET, analysis=ANALYSIS),
         )
         register_candidate = with_results(
             steps.register_model, plan=PLAN, dataset=DATASET, trained=TRAINED, evaluated=EVALUATED, decision=DECISION
@@ -326,12 +327,11 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             title="Ask a person",
             description=f"A better model waits up to {config.approval.timeout_hours} h for a person's word; silence is no.",
         ),
-        "rmse_threshold": Param(
-            None,
-            type=["null", "number"],
-            exclusiveMinimum=0,
-            title="RMSE threshold",
-            description=f"Largest test RMSE that may be deployed, instead of {config.gate.rmse_threshold:g} of model.yaml.",
+        "guards": Param(
+            {},
+            type="object",
+            title="Guards",
+            description=f"Limits on the test rows instead of model.yaml's, for example {json.dumps(dict(config.gate.guards))}.",
         ),
         "candidate": Param(
             "all", type="string", enum=["all", *names], title="Candidates", description="Which algorithms to train."

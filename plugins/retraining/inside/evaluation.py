@@ -112,7 +112,7 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
     names = group_names(pd.concat(groups, ignore_index=True) if groups else None, len(known))
     _write_rows(output / "rows.csv", job, known, scored, names, np.concatenate(numbers))
     _write_json(output / "smoke.json", _smoke(first, job, challenger))
-    return {**_summary(job, known, scored, names), "champion_failed": champion.failed, "files": list(files)}
+    return {**_summary(job, known, scored), "champion_failed": champion.failed, "files": list(files)}
 
 
 def _arrival(path: str) -> str:
@@ -225,15 +225,9 @@ def _cell(value: Any, kind: str) -> str:
     return str(int(value)) if kind == "int" else repr(float(value))
 
 
-def _summary(job: Job, truth: np.ndarray, scored: Mapping[str, losses.Scored], groups: np.ndarray) -> dict[str, Any]:
-    if job.task == "regression":
-        champion = scored["champion"].values if "champion" in scored else np.array([])
-        figures = losses.summarise(truth, scored["challenger"].values, champion, groups)
-    else:
-        figures = {"n": len(truth)} | {
-            role: losses.metrics(job.task, truth, scored[role]) if role in scored else None for role in ROLES
-        }
-    return {"task": job.task, "classes": list(job.classes), **figures}
+def _summary(job: Job, truth: np.ndarray, scored: Mapping[str, losses.Scored]) -> dict[str, Any]:
+    figures = {role: losses.metrics(job.task, truth, scored[role]) if role in scored else None for role in ROLES}
+    return {"task": job.task, "classes": list(job.classes), "n": len(truth), **figures}
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -6,6 +6,7 @@ A plan is made once, by ``claim_new_data``, from content alone. The same files, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ class Champion(Record):
     model_data: str
     work_digest: str = ""
     run_key: str = ""
+
+    @property
+    def dataset_version(self) -> int | None:
+        """Dataset version that it was trained on, which its run key begins with; None when it has none."""
+        found = re.match(r"v(\d+)-", self.run_key)
+        return int(found[1]) if found else None
 
 
 class RunPlan(Record):

@@ -1,10 +1,11 @@
 """The promotion gate: whether the challenger may replace the champion.
 
-A pure function of the analysis that the Lambda ``analyze_results`` returns and of the policy in ``model.yaml``. The
-challenger must pass absolute guards and then be better than the champion *on the same rows*: the one-sided upper
-confidence bound of ``rmse(challenger) - rmse(champion)`` must lie below 0, or below the margin when a non-inferiority
-margin is set. Without a champion the guards alone decide. A recorded RMSE from other rows takes no part: at usual test
-sizes its noise is several times the differences that matter.
+A pure function of the analysis that the Lambda ``analyze_results`` returns and of the policy in ``model.yaml``. The challenger must keep
+absolute guards. Then both models' losses *on the same rows* give the odds that the challenger is the better one, and it is promoted when
+they reach ``required_odds``. By default that is 1 to 2: a challenger is kept out only when the rows speak against it, because it has
+learnt from more rows and the next run decides again; a strict gate makes the champion old, which costs more than the few promotions that
+the next run takes back (``make bench-gate``). Without a champion the guards alone decide. A recorded score from other rows takes no part:
+at usual test sizes its noise is several times the differences that matter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, Literal
 
+from retraining.judging.guards import LABELS, Guard, count, guards, number, section
 from retraining.settings.gate_policy import GatePolicy
+
+HEADLINES = {"regression": "rmse", "count": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
+"""The metric that stands for a model in one sentence, by task."""
+SHOWN_BETTER = 9.0
+"""Odds that are asked for when the training rows have not grown by ``min_growth``."""
+CERTAIN = 1e9
 
 
 @dataclass(frozen=True)
@@ -38,151 +46,180 @@ class Decision:
         return {"promote": self.promote, "decision": self.decision, "reason": self.reason, "numbers": self.numbers}
 
 
-def decide(analysis: Mapping[str, Any], policy: GatePolicy) -> Decision:
+def decide(
+    analysis: Mapping[str, Any],
+    policy: GatePolicy,
+    *,
+    growth: float | None = None,
+    looks: int | None = None,
+    rows: str = "test rows",
+) -> Decision:
     """Return whether the challenger is promoted, why, and on which numbers.
 
     Args:
         analysis: what ``lambda_functions/analyze_results`` documents as its result.
         policy: the ``gate`` section of ``model.yaml``.
+        growth: share by which the training rows have grown since the champion was trained; None when it is not known.
+        looks: how many runs have judged a model on these very rows, this one included; None when nobody counted.
+        rows: what the rows are, for the sentence.
 
     Raises:
         ValueError: the analysis lacks a part that the decision needs. A number that is there but not finite
             is no error, it is a rejection.
 
     """
-    numbers = _numbers(analysis, policy)
-    finite = {name: value for name, value in numbers.items() if isinstance(value, float)}
-    broken = sorted(name for name, value in finite.items() if not math.isfinite(value))
+    limits = list(guards(analysis, policy))
+    numbers = _numbers(analysis, policy, growth, looks)
+    broken = _not_finite(numbers, limits)
+    numbers["guards"] = [
+        {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in found.items()
+        }
+        for found in (guard.as_dict() for guard in limits)
+    ]
     if broken:
         clean = {name: None if name in broken else value for name, value in numbers.items()}
         return Decision(False, f"The analysis holds numbers that are not finite: {', '.join(broken)}.", clean)
-    failures = _failed_guards(numbers, policy)
+    failures = _failures(numbers, limits, policy)
     if failures:
-        return Decision(False, f"The challenger was not compared further: {'; '.join(failures)}.", numbers)
-    n, rmse = numbers["n"], numbers["rmse"]
-    if numbers["champion_rmse"] is None:
+        reason = f"The challenger was not compared further: {'; '.join(failures)}{_champion_breaks(limits)}."
+        return Decision(False, reason, numbers)
+    if failed := analysis.get("champion_failed"):
+        return _without_champion(str(failed), numbers, policy)
+    if analysis.get("champion") is None:
+        kept = ", ".join(f"{guard.label} {guard.value:.4f}" for guard in limits if guard.group is None)
         return Decision(
             True,
-            f"First model: there is no champion to beat, and its RMSE {rmse:.4f} on {n} test rows is within the "
-            f"threshold {policy.rmse_threshold:g}.",
+            f"First model: there is no champion to beat, and on {numbers['n']:,} {rows} it keeps its guards ({kept}).",
             numbers,
         )
-    return _compare(numbers, policy)
+    return _compare(numbers, limits, rows)
 
 
-def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Return the quantile of Student's t, by the expansion around the normal one (Abramowitz and Stegun 1964, 26.7.5).
-
-    The Lambda, deployed on its own, holds the same function; a test keeps the two equal.
-    """
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+def _without_champion(failed: str, numbers: dict[str, Any], policy: GatePolicy) -> Decision:
+    """Judge beside a champion that serves but cannot be scored; the challenger keeps its guards."""
+    cause = " ".join(failed.split())[:300].rstrip(".")
+    if policy.champion_broken == "replace":
+        return Decision(
+            True, f"Promoted: the challenger keeps its guards, and the champion cannot be scored ({cause}).", numbers
+        )
+    return Decision(
+        False,
+        f"Kept: the challenger keeps its guards, but the champion cannot be scored to compare with ({cause}); evaluate with its image, "
+        "or let the challenger replace it with gate.champion_broken: replace.",
+        numbers,
     )
-    return z + math.fsum(term / degrees_of_freedom**power for power, term in enumerate(terms, start=1))
 
 
-def _numbers(analysis: Mapping[str, Any], policy: GatePolicy) -> dict[str, Any]:
-    """Return the analysis and the policy as one flat dict, the record of what was looked at."""
-    challenger = _section(analysis, "challenger")
-    champion = analysis.get("champion")
-    n = _count(analysis, "n")
-    judged = {
-        name: _number(group, "rmse", f"groups.{name}")
-        for name, group in (analysis.get("groups") or {}).items()
-        if _count(group, "n", f"groups.{name}") >= policy.min_group_rows
-    }
-    # NaN compares as smaller than nothing, so it is looked for first: a broken group must not hide behind a sound one.
-    worst = max(judged, key=lambda name: (math.isnan(judged[name]), judged[name]), default=None)
+def probability_better(difference: float, standard_error: float) -> float:
+    """Return the probability that the challenger is the better model, from the mean difference of the losses and its error."""
+    if standard_error > 0:
+        return NormalDist().cdf(-difference / standard_error)
+    return 0.5 if difference == 0 else float(difference < 0)
+
+
+def _numbers(
+    analysis: Mapping[str, Any], policy: GatePolicy, growth: float | None, looks: int | None
+) -> dict[str, Any]:
+    """Return analysis and policy as the record of what was looked at."""
+    challenger, champion = section(analysis, "challenger"), analysis.get("champion")
+    n, headline = count(analysis, "n"), HEADLINES[str(analysis.get("task") or "regression")]
     numbers: dict[str, Any] = {
         "n": n,
-        "rmse": _number(challenger, "rmse", "challenger"),
-        "bias": _number(challenger, "bias", "challenger"),
-        "worst_group": worst,
-        "worst_group_rmse": None if worst is None else judged[worst],
-        "champion_rmse": None,
-        "rmse_difference": None,
+        "metric": headline,
+        "challenger": number(challenger, headline, "challenger"),
+        "champion": None,
+        "difference": None,
         "standard_error": None,
-        "upper_bound": None,
-        "limit": None,
+        "weight": None,
+        "files": None,
+        "odds": None,
+        "required_odds": policy.required_odds,
+        "growth": growth,
+        "looks": looks,
         "policy": policy.model_dump(),
     }
     if champion is None:
         return numbers
-    paired = _section(analysis, "paired")
-    if _count(paired, "n", "paired") != n:
+    paired = section(analysis, "paired")
+    if count(paired, "n", "paired.n") != n:
         raise ValueError(
             f"the analysis compares {paired['n']} rows but scored {n}: challenger and champion must share every row"
         )
-    numbers["champion_rmse"] = _number(champion, "rmse", "champion")
-    numbers["rmse_difference"] = _number(paired, "rmse_difference", "paired")
-    if paired.get("standard_error") is not None:  # a single row has none
-        numbers["standard_error"] = _number(paired, "standard_error", "paired")
-        quantile = student_t_quantile(policy.confidence, n - 1)
-        numbers["upper_bound"] = numbers["rmse_difference"] + quantile * numbers["standard_error"]
-    numbers["limit"] = policy.noninferiority_margin or 0.0
+    numbers["champion"] = number(champion, headline, "champion")
+    numbers["difference"] = number(paired, "difference", "paired")
+    numbers["weight"] = number(paired, "weight", "paired")
+    numbers["files"] = count(paired, "files", "paired.files")
+    numbers["standard_error"] = number(paired, "standard_error", "paired")  # None for a single row
+    if growth is not None and growth < policy.min_growth:
+        numbers["required_odds"] = max(policy.required_odds, SHOWN_BETTER)
     return numbers
 
 
-def _failed_guards(numbers: Mapping[str, Any], policy: GatePolicy) -> list[str]:
+def _not_finite(numbers: Mapping[str, Any], limits: list[Guard]) -> list[str]:
+    broken = [name for name, value in numbers.items() if isinstance(value, float) and not math.isfinite(value)]
+    for guard in limits:
+        if guard.value is not None and not math.isfinite(guard.value):
+            broken.append(guard.label)
+    return sorted(set(broken))
+
+
+def _failures(numbers: Mapping[str, Any], limits: list[Guard], policy: GatePolicy) -> list[str]:
     """Return what the challenger fails on its own, as parts of a sentence."""
     failures = []
     if numbers["n"] < policy.min_test_rows:
         failures.append(f"the test set has {numbers['n']} rows, fewer than the {policy.min_test_rows} that can decide")
-    if numbers["rmse"] > policy.rmse_threshold:
-        failures.append(f"its RMSE {numbers['rmse']:.4f} is above the threshold {policy.rmse_threshold:g}")
-    if abs(numbers["bias"]) > policy.max_abs_bias:
-        failures.append(f"its bias {numbers['bias']:+.4f} is beyond the allowed {policy.max_abs_bias:g}")
-    if numbers["worst_group"] is not None and numbers["worst_group_rmse"] > policy.max_group_rmse:
-        group, rmse = numbers["worst_group"], numbers["worst_group_rmse"]
-        failures.append(f"its RMSE {rmse:.4f} in group {group!r} is above the allowed {policy.max_group_rmse:g}")
+    for guard in limits:
+        waived = policy.champion_broken == "replace" and guard.less_broken
+        if not guard.holds and not waived:
+            failures.append(f"its {guard.sentence(guard.value)}")
     return failures
 
 
-def _compare(numbers: dict[str, Any], policy: GatePolicy) -> Decision:
+def _champion_breaks(limits: list[Guard]) -> str:
+    """Return what the serving model breaks itself, as the end of a sentence."""
+    broken = [guard.sentence(guard.champion) for guard in limits if not guard.champion_holds]
+    return f"; the serving champion breaks its guards itself: {', '.join(broken)}" if broken else ""
+
+
+def _compare(numbers: dict[str, Any], limits: list[Guard], rows: str) -> Decision:
     """Judge the paired comparison; all numbers are finite and the guards have passed."""
-    bound, limit = numbers["upper_bound"], numbers["limit"]
-    if bound is None:
+    if numbers["standard_error"] is None:
         raise ValueError("the analysis has no paired standard_error: the comparison needs at least 2 rows")
-    promote = bound < limit
-    margin = policy.noninferiority_margin
-    wanted = "0" if margin is None else f"the non-inferiority margin {margin:g}"
-    if promote:
-        verdict = "is better than the champion" if bound < 0 else "is worse by less than the margin at most"
-    else:
-        verdict = (
-            "is not shown to be better than the champion" if margin is None else "may be worse by the margin or more"
-        )
-    reason = (
-        f"The challenger {verdict}: RMSE {numbers['rmse']:.4f} against the champion's {numbers['champion_rmse']:.4f} "
-        f"on the same {numbers['n']} rows, difference {numbers['rmse_difference']:+.4f}, and the upper "
-        f"{policy.confidence:.4g} confidence bound {bound:+.4f} {'is' if promote else 'is not'} below {wanted}."
+    p = probability_better(numbers["difference"], numbers["standard_error"])
+    odds = min(p / (1 - p), CERTAIN) if p < 1 else CERTAIN
+    required = numbers["required_odds"]
+    numbers["odds"] = odds
+    same = numbers["difference"] == 0 and numbers["standard_error"] == 0
+    promote = odds >= required and not (same and required > 0)
+    label = LABELS[numbers["metric"]]
+    found = (
+        f"on the same {numbers['n']:,} {rows} ({label} {numbers['challenger']:.4f} against the champion's "
+        f"{numbers['champion']:.4f}) "
     )
-    return Decision(promote, reason, numbers)
+    found += "both models lose the same" if same else f"the odds are {_odds(odds)}"
+    why = f"{found}{_enough(odds, required, promote, numbers['growth'])}"
+    if (looks := numbers["looks"]) is not None and looks > 1:
+        why += f"; it is look {looks} at these rows, which favours the luckiest"
+    return Decision(promote, f"{'Promoted' if promote else 'Kept'}: {why}{_champion_breaks(limits)}.", numbers)
 
 
-def _section(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = parent.get(key)
-    if not isinstance(section, Mapping):
-        raise ValueError(
-            f"the analysis has no {key!r} section (keys: {sorted(map(str, parent))}): run analyze_results again"
-        )
-    return section
+def _enough(odds: float, required: float, promote: bool, growth: float | None) -> str:
+    """Return what is asked for, as the middle of the sentence."""
+    if not promote:
+        if required < 1:
+            return f"; more than {1 / required:.3g} to 1 against it is too much" if odds < required else ""
+        return f"; {required:.3g} to 1 is asked for"
+    if required >= 1:
+        return f"; {required:.3g} to 1 is enough"
+    asked = f"1 to {1 / required:.3g} is enough" if required else "no odds are asked for"
+    learnt = "it has learnt from more rows and " if growth is not None and growth > 0 else ""
+    return f"; {asked}, because {learnt}the next run decides again"
 
 
-def _number(section: Mapping[str, Any], key: str, where: str) -> float:
-    value = section.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the analysis has {value!r} for {where}.{key}, not a number: run analyze_results again")
-    return float(value)
-
-
-def _count(section: Mapping[str, Any], key: str, where: str = "") -> int:
-    value = section.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        name = f"{where}.{key}" if where else key
-        raise ValueError(f"the analysis has {value!r} for {name}, not a count of rows: run analyze_results again")
-    return value
+def _odds(odds: float) -> str:
+    """Return odds in words."""
+    against, ratio = odds < 1, max(odds, 1 / odds if odds else CERTAIN)
+    shown = "more than 1,000" if ratio > 1000 else f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    return f"{shown} to 1 {'against the challenger' if against else 'that the challenger is the better model'}"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.gate_policy import GatePolicy
-from retraining.settings.metrics import known_direction
+from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
@@ -28,9 +28,9 @@ class ConfigError(ValueError):
 class Split(Strict):
     """Percent of rows per split, by hash of the row's identity."""
 
-    train: Annotated[int, Field(gt=0, lt=100)] = 80
-    validation: Annotated[int, Field(gt=0, lt=100)] = 15
-    test: Annotated[int, Field(gt=0, lt=100)] = 5
+    train: Annotated[int, Field(gt=0, lt=100)] = 85
+    validation: Annotated[int, Field(gt=0, lt=100)] = 5
+    test: Annotated[int, Field(gt=0, lt=100)] = 10
 
     @model_validator(mode="after")
     def _complete(self) -> Split:
@@ -198,6 +198,7 @@ class ModelConfig(Strict):
     name: Name
     description: str = ""
     owner: str = "data-science"
+    task: Task = "regression"
     schedule: Schedule = Schedule()
     landing: Landing = Landing()
     contract: Contract
@@ -216,6 +217,18 @@ class ModelConfig(Strict):
         if self.evaluation.group not in (None, *self.contract.training_columns):
             raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
         return self
+
+    @field_validator("gate")
+    @classmethod
+    def _guards_fit(cls, gate: GatePolicy, known: ValidationInfo) -> GatePolicy:
+        task = known.data.get("task", "regression")
+        for metric in (*gate.guards, *gate.worst_group):
+            if task not in GUARDS[metric][1]:
+                there_are = ", ".join(name for name, (_, tasks) in GUARDS.items() if task in tasks)
+                raise ValueError(f"{metric} is no metric of a {task} task, which has {there_are}")
+        if task == "multiclass" and "auc" in gate.worst_group:
+            raise ValueError("worst_group has no auc for a multiclass task; guard log_loss or f1 instead")
+        return gate
 
     @property
     def platform_parameter(self) -> str:

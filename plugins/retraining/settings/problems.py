@@ -39,7 +39,7 @@ WANTED = {
 
 
 def problems(model: type[BaseModel], node: yaml.Node | None, error: ValidationError) -> Iterator[tuple[int, str, str]]:
-    """Yield each problem as line (from 1), place such as ``gate.rmse_threshold``, and sentence.
+    """Yield each problem as line (from 1), place such as ``gate.required_odds``, and sentence.
 
     Args:
         model: the class that the file was read as.

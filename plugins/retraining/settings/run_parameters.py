@@ -12,7 +12,7 @@ NAMES = (
     "force_retrain",
     "dry_run",
     "require_approval",
-    "rmse_threshold",
+    "guards",
     "candidate",
     "hyperparameters",
     "dataset_version",

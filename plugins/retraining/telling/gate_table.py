@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retraining.judging.guards import LABELS, SIGNED
+from retraining.settings.metrics import GUARDS
+
 NONE = "\u2013"  # a dash
-MEASURES = (("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²"), ("bias", "Bias"))
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One error measure on the test rows; None where there is no champion or no number."""
+    """One measure on the test rows; None where there is no champion or no number."""
 
     name: str
     challenger: float | None
@@ -25,13 +27,16 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Guard:
+class Condition:
     """One condition of the gate: the value, its limit in words, and whether it holds."""
 
     name: str
-    value: float
+    value: float | None
     limit: str
     passed: bool
+    champion: float | None = None
+    """What the serving model has."""
+    champion_passed: bool = True
     signed: bool = False
 
 
@@ -47,14 +52,23 @@ def number(value: Any, digits: int = 4, sign: bool = False) -> str:
     return f"{value:+,.{places}f}" if sign else f"{value:,.{places}f}"
 
 
-def confidence(numbers: Mapping[str, Any]) -> str:
-    """Return the confidence of the gate's bound in words, such as ``95 %``."""
-    value = numbers.get("policy", {}).get("confidence", 0.95)
-    return f"{value:.4g}" if value > 1 else f"{100 * value:.4g} %"
+def odds_text(odds: float | None) -> str:
+    """Return odds as ``1.6 to 1`` or ``1 to 5``; a dash for none."""
+    if odds is None:
+        return NONE
+    ratio = max(odds, 1 / odds if odds else math.inf)
+    shown = "1,000+" if ratio > 1000 else f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    return f"{shown} to 1" if odds >= 1 else f"1 to {shown}"
+
+
+def label(metric: str) -> str:
+    """Return a metric's name as a table begins with it."""
+    name = LABELS[metric]
+    return name[:1].upper() + name[1:]
 
 
 def measures(analysis: Mapping[str, Any]) -> list[Measure]:
-    """Return the error measures of challenger and champion.
+    """Return the scores of challenger and champion, those that the task has.
 
     Args:
         analysis: what ``analyze_results`` returned.
@@ -62,14 +76,14 @@ def measures(analysis: Mapping[str, Any]) -> list[Measure]:
     """
     challenger, champion = analysis["challenger"], analysis.get("champion") or {}
     rows = []
-    for key, name in MEASURES:
-        own, other = challenger.get(key), champion.get(key)
+    for metric in (name for name in GUARDS if name in challenger):
+        own, other = challenger.get(metric), champion.get(metric)
         difference = None if own is None or other is None else own - other
-        rows.append(Measure(name, own, other, difference, key == "bias"))
+        rows.append(Measure(label(metric), own, other, difference, metric in SIGNED))
     return rows
 
 
-def guards(numbers: Mapping[str, Any]) -> list[Guard]:
+def conditions(numbers: Mapping[str, Any]) -> list[Condition]:
     """Return the gate's conditions and whether the challenger meets them.
 
     Args:
@@ -79,22 +93,21 @@ def guards(numbers: Mapping[str, Any]) -> list[Guard]:
     policy = numbers.get("policy")
     if not policy:
         return []
-    rows = [
-        Guard(
-            "Test rows", numbers["n"], f"≥ {number(policy['min_test_rows'])}", numbers["n"] >= policy["min_test_rows"]
+    least = policy["min_test_rows"]
+    rows = [Condition("Rows", numbers["n"], f"≥ {number(least)}", numbers["n"] >= least)]
+    for guard in numbers.get("guards", ()):
+        metric = guard["metric"]
+        sign = "±" if metric == "bias" else "≤" if GUARDS[metric][0] == "min" else "≥"
+        where = "" if guard["group"] is None else " of the worst group"
+        rows.append(
+            Condition(
+                f"{label(metric)}{where}",
+                guard["value"],
+                f"{sign} {guard['limit']:g}",
+                guard["holds"],
+                guard["champion"],
+                guard["champion_holds"],
+                metric in SIGNED,
+            )
         )
-    ]
-    for name, key, limit in (
-        ("RMSE", "rmse", "rmse_threshold"),
-        ("Bias", "bias", "max_abs_bias"),
-        ("RMSE of the worst group", "worst_group_rmse", "max_group_rmse"),
-    ):
-        value = numbers.get(key)
-        if value is not None:
-            sign = "± " if key == "bias" else "≤ "
-            held = abs(value) <= policy[limit]
-            rows.append(Guard(name, float(value), f"{sign}{policy[limit]:g}", held, key == "bias"))
-    if numbers.get("upper_bound") is not None:
-        bound, limit_value = float(numbers["upper_bound"]), float(numbers["limit"])
-        rows.append(Guard("Bound of the difference", bound, f"< {limit_value:g}", bound < limit_value, True))
     return rows

@@ -7,88 +7,20 @@ of all rows. The same input gives the same page.
 
 from __future__ import annotations
 
-import csv
-import heapq
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from retraining.contract.plain_text import plain
-from retraining.telling.gate_table import NONE, confidence, guards, measures, number
+from retraining.telling.gate_table import NONE, conditions, label, measures, number, odds_text
 from retraining.telling.report_data import data_section, refused_section
 from retraining.telling.report_html import STYLE, as_text, section_of, table_of
 from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot
 
-SAMPLE_ROWS = 2000
-WORST_ROWS = 8
 MAX_GROUPS = 40
 REASON_LENGTH = 2000
 #: Nothing is loaded and no script runs, whatever text found its way into the page.
 POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4)
-_WORD = (1 << 64) - 1
-
-
-def summarise_rows(lines: Iterable[str], sample: int = SAMPLE_ROWS) -> dict[str, Any]:
-    """Read the evaluation's rows once, in constant memory.
-
-    Args:
-        lines: of ``rows.csv``, header ``row,truth,challenger,champion,group`` and possibly more; ``champion`` is empty when there is none.
-        sample: how many rows to keep for plotting; which ones depends on their positions alone, spread evenly over the file.
-
-    Returns:
-        ``{"n", "points": [[truth, challenger, champion | None], ...] in file order, "groups": {name: {"n", "challenger", "champion"}}
-        with root mean squared errors, "worst": rows with the largest errors of the challenger}``. Rows with a number that is not finite
-        are left out.
-
-    Raises:
-        ValueError: the header is another one, or a row has no number where one belongs.
-
-    """
-    reader = csv.DictReader(lines)
-    if list(reader.fieldnames or ())[:5] != ["row", "truth", "challenger", "champion", "group"]:
-        raise ValueError(f"rows.csv has the header {reader.fieldnames}, expected row,truth,challenger,champion,group")
-    count = 0
-    kept: list[tuple[int, int, tuple[float, float, float | None]]] = []
-    worst: list[tuple[float, int, dict[str, Any]]] = []
-    sums: dict[str, list[float]] = {}
-    for index, row in enumerate(reader):
-        truth, challenger = float(row["truth"]), float(row["challenger"])
-        champion = float(row["champion"]) if row["champion"] else None
-        if not all(math.isfinite(value) for value in (truth, challenger, champion or 0.0)):
-            continue
-        count += 1
-        entry = (-((index * _GOLDEN) & _WORD), index, (truth, challenger, champion))
-        if len(kept) < sample:
-            heapq.heappush(kept, entry)
-        elif entry[0] > kept[0][0]:
-            heapq.heapreplace(kept, entry)
-        error = abs(challenger - truth)
-        if len(worst) < WORST_ROWS or error > worst[0][0]:
-            item = (error, -index, {**row, "error": challenger - truth})
-            (heapq.heappush if len(worst) < WORST_ROWS else heapq.heapreplace)(worst, item)
-        if not row["group"]:  # the model has no groups
-            continue
-        total = sums.setdefault(row["group"], [0, 0.0, 0.0, 0])
-        total[0] += 1
-        total[1] += (challenger - truth) ** 2
-        if champion is not None:
-            total[2] += (champion - truth) ** 2
-            total[3] += 1
-    return {
-        "n": count,
-        "points": [list(point) for _, _, point in sorted(kept, key=lambda item: item[1])],
-        "groups": {
-            name: {
-                "n": int(n),
-                "challenger": math.sqrt(squares / n),
-                "champion": math.sqrt(others / scored) if scored else None,
-            }
-            for name, (n, squares, others, scored) in sorted(sums.items())
-        },
-        "worst": [item for _, _, item in sorted(worst, key=lambda entry: (-entry[0], -entry[1]))],
-    }
 
 
 def render(
@@ -109,7 +41,7 @@ def render(
         summary: the run's summary, as ``summary.json`` has it.
         analysis: what ``analyze_results`` returned.
         decision: ``decision``, ``reason`` and the gate's ``numbers``.
-        rows: what ``summarise_rows`` returned.
+        rows: what ``report_rows.summarise_rows`` returned.
         merge: the merge's report, None when the run merged nothing.
         lineage: name, value and, where there is one, https link.
         target: name of the predicted column.
@@ -124,7 +56,7 @@ def render(
         _figures(summary, analysis, decision),
         _comparison(analysis, decision),
         _predictions(rows, target),
-        _groups(rows, analysis, decision, group),
+        _groups(analysis, decision, summary["metric"], group),
         data_section(merge, summary),
         _worst(rows, target, group),
         _lineage(lineage),
@@ -153,18 +85,23 @@ def _header(summary: Mapping[str, Any], decision: Mapping[str, Any], created_at:
 
 def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     champion, numbers = analysis.get("champion"), decision.get("numbers", {})
+    metric = summary["metric"]
     cards = [
-        ("RMSE of the challenger", number(analysis["challenger"]["rmse"]), f"on {number(analysis['n'])} test rows"),
         (
-            "RMSE of the champion",
-            number(champion["rmse"]) if champion else NONE,
+            f"{label(metric)} of the challenger",
+            number(analysis["challenger"][metric]),
+            f"on {number(analysis['n'])} test rows",
+        ),
+        (
+            f"{label(metric)} of the champion",
+            number(champion[metric]) if champion else NONE,
             "on the same rows" if champion else "no champion yet",
         ),
         (
-            "Difference",
-            number(numbers.get("rmse_difference"), sign=True),
-            f"at most {number(numbers['upper_bound'], sign=True)} with {confidence(numbers)} confidence"
-            if numbers.get("upper_bound") is not None
+            "Odds of the challenger",
+            odds_text(numbers.get("odds")),
+            f"to be the better model; {odds_text(numbers['required_odds'])} is enough"
+            if numbers.get("odds") is not None
             else "nothing to compare with",
         ),
         ("Rows added", number(summary["rows_accepted"]), f"of {number(summary['rows_new'])} that came"),
@@ -182,15 +119,15 @@ def _figures(summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: 
 def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     champion, numbers = analysis.get("champion"), decision.get("numbers", {})
     parts = []
-    if numbers.get("upper_bound") is not None:
-        plot = difference_plot(
-            float(numbers["rmse_difference"]), float(numbers["upper_bound"]), float(numbers["limit"])
-        )
+    if numbers.get("standard_error"):
+        plot = difference_plot(numbers["difference"], numbers["standard_error"], numbers["required_odds"])
         parts.append(
-            f"<figure>{plot}<figcaption>RMSE of the challenger minus RMSE of the champion on the same rows. The bar ends at the "
-            f"one-sided {confidence(numbers)} bounds; the challenger is promoted when its right end is left of the line."
+            f"<figure>{plot}<figcaption>Mean loss of the challenger minus that of the champion on the same rows, with the range of "
+            f"one and two standard errors. {_weighing(numbers)} The challenger is promoted when the dot is left of the line."
             "</figcaption></figure>"
         )
+    elif numbers.get("difference") is not None:
+        parts.append("<p>Both models lose the same on every row.</p>")
     else:
         parts.append("<p>There is no champion to compare with; the guards alone decided.</p>")
     head = "<th>Measure</th><th>Challenger</th>" + ("<th>Champion</th><th>Difference</th>" if champion else "")
@@ -205,17 +142,46 @@ def _comparison(analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> str
     return section_of("Champion against challenger", "".join(parts))
 
 
+def _weighing(numbers: Mapping[str, Any]) -> str:
+    """Return how much the rows count, and how often they have been looked at, in sentences."""
+    files, looks = numbers["files"], numbers.get("looks")
+    worth = f"{number(numbers['n'])} rows of {number(files)} arrival{'s' if files != 1 else ''}"
+    if numbers["weight"] < 0.995 * numbers["n"]:
+        days = numbers["policy"]["half_life_days"]
+        worth += (
+            f", weighed by age (half after {days:g} days), together worth {number(round(numbers['weight']))} new ones"
+        )
+    seen = ""
+    if looks is not None:
+        seen = (
+            " No other run has judged a model on just these rows."
+            if looks == 1
+            else f" {number(looks)} runs have judged a model on just these rows: the best of many looks better than it is."
+        )
+    return f"Judged on {worth}.{seen}"
+
+
 def _guards(numbers: Mapping[str, Any]) -> str:
+    found = conditions(numbers)
+    with_champion = any(guard.champion is not None for guard in found)
     rows = [
         [
             as_text(guard.name),
             number(guard.value, sign=guard.signed),
             as_text(guard.limit),
             f'<span class="{"good" if guard.passed else "bad"}">{"✓ passed" if guard.passed else "✕ failed"}</span>',
+            *(
+                [
+                    f'<span class="{"" if guard.champion_passed else "bad"}">{number(guard.champion, sign=guard.signed)}</span>'
+                ]
+                if with_champion
+                else []
+            ),
         ]
-        for guard in guards(numbers)
+        for guard in found
     ]
-    return table_of("<th>Guard</th><th>Value</th><th>Limit</th><th></th>", rows) if rows else ""
+    head = "<th>Guard</th><th>Value</th><th>Limit</th><th></th>" + ("<th>Champion</th>" if with_champion else "")
+    return table_of(head, rows) if rows else ""
 
 
 def _predictions(rows: Mapping[str, Any], target: str) -> str:
@@ -237,30 +203,30 @@ def _predictions(rows: Mapping[str, Any], target: str) -> str:
     )
 
 
-def _groups(rows: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any], group: str) -> str:
-    if not rows["groups"]:
-        return ""
-    largest = sorted(rows["groups"].items(), key=lambda item: (-item[1]["n"], item[0]))[:MAX_GROUPS]
+def _groups(analysis: Mapping[str, Any], decision: Mapping[str, Any], metric: str, group: str) -> str:
+    groups: Mapping[str, Any] = analysis.get("groups") or {}
+    largest = sorted(groups.items(), key=lambda item: (-item[1]["n"], item[0]))[:MAX_GROUPS]
     if not largest:
         return ""
-    limit = decision.get("numbers", {}).get("policy", {}).get("max_group_rmse")
-    plot = group_plot([(name, values["challenger"], values["champion"]) for name, values in largest], limit)
-    biases = analysis.get("groups", {})
+    limit = decision.get("numbers", {}).get("policy", {}).get("worst_group", {}).get(metric)
+    bars = [(name, found["challenger"][metric], (found["champion"] or {}).get(metric)) for name, found in largest]
+    plot = group_plot(bars, limit, label(metric))
+    second = "bias" if metric == "rmse" else "accuracy"
     table = [
         [
             as_text(name),
-            number(values["n"]),
-            number(values["challenger"]),
-            number(values["champion"]),
-            number(biases.get(name, {}).get("bias"), sign=True),
+            number(found["n"]),
+            number(found["challenger"][metric]),
+            number((found["champion"] or {}).get(metric)),
+            number(found["challenger"].get(second), sign=second == "bias"),
         ]
-        for name, values in largest
+        for name, found in largest
     ]
-    head = "<th>Group</th><th>Rows</th><th>Challenger</th><th>Champion</th><th>Bias of the challenger</th>"
-    more = len(rows["groups"]) - len(largest)
+    head = f"<th>Group</th><th>Rows</th><th>Challenger</th><th>Champion</th><th>{label(second)} of the challenger</th>"
+    more = len(groups) - len(largest)
     note = f"<p class='note'>and {number(more)} smaller groups</p>" if more > 0 else ""
     content = f'<div class="pair"><figure>{plot}</figure>{table_of(head, table)}</div>{note}'
-    return section_of(f"Error by {group}", content)
+    return section_of(f"{label(metric)} by {group}", content)
 
 
 def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
@@ -269,16 +235,27 @@ def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:
     table = [
         [
             as_text(item["row"]),
-            as_text(item["group"]),
-            f"{float(item['truth']):g}",
-            number(float(item["challenger"])),
-            number(float(item["error"]), sign=True),
-            number(float(item["champion"])) if item["champion"] else NONE,
+            as_text(item.get("group") or NONE),
+            _shown(item["truth"]),
+            _shown(item["challenger"], item.get("probability_challenger")),
+            _shown(item["champion"], item.get("probability_champion")) if item["champion"] else NONE,
+            number(item["loss"]),
         ]
         for item in rows["worst"]
     ]
-    head = f"<th>Row</th><th>{as_text(group)}</th><th>True {as_text(target)}</th><th>Challenger</th><th>Error</th><th>Champion</th>"
-    return section_of("Largest errors of the challenger", table_of(head, table, numeric_from=2))
+    head = f"<th>Row</th><th>{as_text(group)}</th><th>True {as_text(target)}</th><th>Challenger</th><th>Champion</th><th>Loss</th>"
+    return section_of("Rows that cost the challenger most", table_of(head, table, numeric_from=2))
+
+
+def _shown(value: str, probability: str | None = None) -> str:
+    """Return a prediction for people: a number in four digits, a class with its probabilities."""
+    if probability is not None:
+        shares = probability.split(" ")[:3]
+        return f"{as_text(value)} ({', '.join(number(float(share)) for share in shares)})"
+    try:
+        return number(float(value))
+    except ValueError:
+        return as_text(value)
 
 
 def _lineage(lineage: Sequence[tuple[str, str, str | None]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from statistics import NormalDist
 
 MEAN_BINS = 24
 MIN_BIN_ROWS = 3
@@ -62,16 +63,20 @@ def scatter_plot(points: Sequence[tuple[float, float]], low: float, high: float,
     )
 
 
-def difference_plot(difference: float, bound: float, limit: float) -> str:
-    """Return the paired difference with its interval, zero and the limit that its upper bound must stay below."""
+def difference_plot(difference: float, standard_error: float, required_odds: float) -> str:
+    """Return the paired difference with its range of one and two standard errors, zero, and the line that it must stay left of."""
     width, height, base = 880.0, 118.0, 62.0
-    half = bound - difference
-    ends = [0.0, limit, difference - half, bound]
+    limit = -standard_error * NormalDist().inv_cdf(min(max(required_odds / (1 + required_odds), 1e-6), 1 - 1e-6))
+    ends = [0.0, limit, difference - 2 * standard_error, difference + 2 * standard_error]
     pad = (max(ends) - min(ends)) * 0.12 or 1.0
     low, high = min(ends) - pad, max(ends) + pad
 
     def at(value: float) -> str:
         return f"{(value - low) / (high - low) * width:.1f}"
+
+    def bar(errors: int, thickness: int) -> str:
+        ends = f"M{at(difference - errors * standard_error)} {base}H{at(difference + errors * standard_error)}"
+        return f'<path class="challenger" stroke-width="{thickness}" stroke-linecap="round" d="{ends}"/>'
 
     axis = "".join(
         f'<path class="axis" d="M{at(tick)} 24V90"/>'
@@ -80,22 +85,20 @@ def difference_plot(difference: float, bound: float, limit: float) -> str:
         if 0.02 * width < float(at(tick)) < 0.98 * width
     )
     roomy = float(at(limit)) > 240
-    zero = f'<path class="ideal" d="M{at(0.0)} 20V92"/>' if limit else ""
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="difference {difference:+.4f}, upper bound {bound:+.4f}">'
-        f'<rect class="zone" x="0" y="24" width="{at(limit)}" height="66"/>{axis}{zero}'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="difference {difference:+.4g}, standard error {standard_error:.4g}">'
+        f'<rect class="zone" x="0" y="24" width="{at(limit)}" height="66"/>{axis}<path class="ideal" d="M{at(0.0)} 20V92"/>'
         f'<path class="limit" d="M{at(limit)} 16V92"/>'
         f'<text x="{float(at(limit)) + (-6 if roomy else 6):.1f}" y="14" text-anchor="{"end" if roomy else "start"}">'
-        f"promote when wholly left of this line</text>"
-        f'<path class="challenger" stroke-width="6" stroke-linecap="round" d="M{at(difference - half)} {base}H{at(bound)}"/>'
+        f"promote when the dot is left of this line</text>{bar(2, 3)}{bar(1, 7)}"
         f'<circle class="challenger-fill" cx="{at(difference)}" cy="{base}" r="8"/>'
-        f'<text class="strong" x="{at(difference)}" y="{base - 16}" text-anchor="middle">{difference:+.4f}</text>'
-        f'<text class="strong" x="{at(bound)}" y="{base + 24}" text-anchor="middle">{bound:+.4f}</text></svg>'
+        f'<text class="strong" x="{at(difference)}" y="{base - 16}" text-anchor="middle">{difference:+.4g}</text></svg>'
     )
 
 
-def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float | None) -> str:
-    """Return one pair of bars per group: RMSE of the challenger and, where there is one, of the champion."""
+def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float | None, metric: str) -> str:
+    """Return one pair of bars per group: a metric of the challenger and, where there is one, of the champion."""
     left, width, row = 84.0, 330.0, 46.0
     top = 26.0
     values = [value for _, challenger, champion in groups for value in (challenger, champion) if value is not None]
@@ -120,8 +123,8 @@ def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float |
             bar_y = y + 17 * at_pair
             bars += (
                 f'<rect class="{series}-fill" x="{left}" y="{bar_y}" width="{at(value):.1f}" height="14" rx="2">'
-                f"<title>{escape(name)}, {series}: {value:.4f}</title></rect>"
-                f'<text x="{left + at(value) + 5:.1f}" y="{bar_y + 11}">{value:.2f}</text>'
+                f"<title>{escape(name)}, {series}: {value:.4g}</title></rect>"
+                f'<text x="{left + at(value) + 5:.1f}" y="{bar_y + 11}">{value:.3g}</text>'
             )
     line = ""
     if limit is not None:
@@ -133,7 +136,7 @@ def group_plot(groups: Sequence[tuple[str, float, float | None]], limit: float |
     key = '<circle class="challenger-fill" cx="8" cy="10" r="5"/><text x="18" y="14">challenger</text>'
     if any(champion is not None for _, _, champion in groups):
         key += '<circle class="champion-fill" cx="98" cy="10" r="5"/><text x="108" y="14">champion</text>'
-    head = f'<svg viewBox="0 0 {left + width + 20:.0f} {height + 24:.0f}" role="img" aria-label="RMSE by group">'
+    head = f'<svg viewBox="0 0 {left + width + 20:.0f} {height + 24:.0f}" role="img" aria-label="{escape(metric)} by group">'
     return f"{head}{axis}{bars}{line}{key}</svg>"
 
 

@@ -11,8 +11,10 @@ from retraining.aws.documents import get_json, split_uri
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import RunPlan
 from retraining.settings.platform import Platform
+from retraining.telling.gate_table import label, odds_text
 from retraining.telling.outcomes import Outcome
-from retraining.telling.report import render, summarise_rows
+from retraining.telling.report import render
+from retraining.telling.report_rows import summarise_rows
 
 Lineage = Sequence[tuple[str, str, str | None]]
 
@@ -109,10 +111,10 @@ def outcome_of(
     facts = (
         ("Run", summary["run_key"]),
         ("Dataset version", str(summary["dataset_version"])),
-        ("RMSE of the challenger", summary["rmse_challenger"]),
-        ("RMSE of the champion", summary["rmse_champion"]),
-        ("Difference", numbers.get("rmse_difference")),
-        ("Upper bound of the difference", numbers.get("upper_bound")),
+        (f"{label(summary['metric'])} of the challenger", summary["score_challenger"]),
+        (f"{label(summary['metric'])} of the champion", summary["score_champion"]),
+        ("Odds that the challenger is better", odds_text(numbers.get("odds"))),
+        ("Odds asked for", odds_text(numbers.get("required_odds"))),
         ("Test rows", analysis.get("n")),
         ("Rows added", summary["rows_accepted"]),
         ("Rows duplicate", summary["rows_duplicate"]),

@@ -13,6 +13,7 @@ from retraining.aws.clients import client
 from retraining.aws.platform_parameter import read_platform
 from retraining.dataset.log import DatasetLog
 from retraining.settings.access import AwsAccess
+from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.run_parameters import check_run_parameters
@@ -80,7 +81,9 @@ class TaskBodies:
         except ValueError as error:
             raise AirflowFailException(str(error)) from error
 
-    def _policy(self, params: Mapping[str, Any], config: ModelConfig | None = None) -> Any:
-        threshold = params.get("rmse_threshold")
-        policy = (config or self.config).gate
-        return policy if threshold is None else policy.model_copy(update={"rmse_threshold": threshold})
+    def _policy(self, params: Mapping[str, Any], config: ModelConfig | None = None) -> GatePolicy:
+        """Return the gate's policy with the guards of the run's form."""
+        policy, guards = (config or self.config).gate, params.get("guards") or {}
+        if not guards:
+            return policy
+        return GatePolicy.model_validate({**policy.model_dump(), "guards": {**policy.guards, **guards}})

@@ -14,7 +14,9 @@ from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import document_bytes, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
 from retraining.judging import candidates as judgement
+from retraining.judging.evaluation_rows import analysis_event
 from retraining.judging.gate import decide
+from retraining.judging.looks import note_look, rows_digest
 from retraining.sdk import context as sdk_context
 from retraining.sdk.context import SdkContext
 from retraining.serving import registry
@@ -112,33 +114,49 @@ class ModelTasks(TaskBodies):
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
 
-    def analyze_results(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        """Let the Lambda function read the evaluation's rows, and return its statistics."""
+    def analyze_results(self, plan: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the Lambda function read the evaluation's rows, count this look at them, and return the statistics."""
         run, platform = RunPlan.model_validate(plan), self.platform
-        uri = f"s3://{platform.bucket}/{run.run_prefix}evaluation/rows.csv"
+        evaluation = f"s3://{platform.bucket}/{run.run_prefix}evaluation/"
+        event, champion_failed = analysis_event(self._s3, evaluation, self._dataset.read(), self.planned(plan).gate)
         try:
-            analysis = judgement.analyze(self.access, platform.analyze_function, {"rows_uri": uri})
+            analysis = judgement.analyze(self.access, platform.analyze_function, event)
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
+        analysis["champion_failed"] = champion_failed
+        rows = rows_digest(dataset["manifests"]["test"])
+        analysis["looks"] = note_look(self._s3, platform.bucket, run.prefix, rows, run.run_key, "retraining")
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}analysis.json", analysis)
         return analysis
 
     def check_threshold(
-        self, plan: Mapping[str, Any], analysis: Mapping[str, Any], params: Mapping[str, Any], ti: Any
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        analysis: Mapping[str, Any],
+        params: Mapping[str, Any],
+        ti: Any,
     ) -> str:
         """Decide on the challenger; return the branch to follow."""
         run = RunPlan.model_validate(plan)
-        decision = decide(analysis, self._policy(params, self.planned(plan)))
-        document = {
-            "decision": decision.decision,
-            "promote": decision.promote,
-            "reason": decision.reason,
-            "numbers": dict(decision.numbers),
-        }
+        growth = self._growth(run, dataset["rows_by_split"]) if run.champion else None
+        decision = decide(
+            analysis, self._policy(params, self.planned(plan)), growth=growth, looks=analysis.get("looks")
+        )
+        document = decision.as_dict()
         put_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}decision.json", document)
         ti.xcom_push(key="decision", value=document)
         log.info("%s: %s", decision.decision, decision.reason)
         return "approved" if decision.promote else "rejected"
+
+    def _growth(self, run: RunPlan, rows_by_split: Mapping[str, int]) -> float | None:
+        """Return by which share the training rows have grown since the champion's; None when its version is not known."""
+        version = run.champion.dataset_version if run.champion else None
+        state = self._dataset.read()
+        if version is None or not 1 <= version <= state.latest:
+            return None
+        before = state.at(version).rows_by_split().get("train", 0)
+        return rows_by_split.get("train", 0) / before - 1 if before else None
 
     def after_approval(self, params: Mapping[str, Any]) -> str:
         """Choose what follows a positive decision: a person's word, the registry, or only the report."""

@@ -15,6 +15,7 @@ from retraining.dag.tasks.serving import ServingTasks
 from retraining.jobs import leftovers
 from retraining.jobs.job import Asker
 from retraining.jobs.plan import RunPlan
+from retraining.judging.gate import HEADLINES
 from retraining.telling.run_report import lineage_of, outcome_of, write_report
 
 SILENCE = "approval timed out"
@@ -99,7 +100,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         analysis: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Write summary and report; return the summary with the report's URI."""
-        champion = analysis.get("champion")
+        champion, metric = analysis.get("champion"), HEADLINES[analysis["task"]]
         summary = {
             "model": run.model,
             "run_key": run.run_key,
@@ -109,8 +110,9 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "files_refused": dataset["files_refused"],
             "crawl": crawled or {},
             "rows_by_split": dataset["rows_by_split"],
-            "rmse_challenger": analysis["challenger"]["rmse"],
-            "rmse_champion": champion["rmse"] if champion else None,
+            "metric": metric,
+            "score_challenger": analysis["challenger"][metric],
+            "score_champion": champion[metric] if champion else None,
             "decision": outcome,
             "reason": decision["reason"],
             "standing": run.standing,
