@@ -48,6 +48,8 @@ class NewDataSensor(BaseSensorOperator):
             self.log.info("files may still change; looking again in %.1f s", seconds)
             self.defer(trigger=PauseTrigger(seconds), method_name="resume", kwargs={"waited": waited})
         if reason is None:
-            raise AirflowSkipException("no new data, and the newest dataset version has a judged model: nothing to do")
+            raise AirflowSkipException(
+                "no new data that is due, and the newest dataset version has a judged model: nothing to do"
+            )
         self.log.info("this run has work to do: %s", reason)
         return reason

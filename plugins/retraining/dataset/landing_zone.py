@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from retraining.contract.names import ignored_reason
-from retraining.dataset.records import IGNORED, FileRecord, FileVerdict
+from retraining.dataset.records import IGNORED, FileRecord, FileVerdict, Version
 from retraining.dataset.state import LogState
 from retraining.settings.model_config import Landing
 
@@ -91,3 +91,11 @@ def split_settled(files: Iterable[LandedFile], settle_seconds: float) -> tuple[l
     for file in files:
         (settled if file.age_seconds >= settle_seconds else unsettled).append(file.record)
     return settled, unsettled
+
+
+def seconds_to_gather(versions: Sequence[Version], minutes: int, now: datetime) -> float:
+    """Return how long new files still wait for others: until the newest version is `minutes` old, 0 when there is none."""
+    if not versions or not minutes:
+        return 0.0
+    age = (now - datetime.fromisoformat(versions[-1].created_at)).total_seconds()
+    return max(0.0, 60.0 * minutes - age)

@@ -44,6 +44,8 @@ class Schedule(Strict):
     """The cron net under the events, in UTC."""
 
     cron: str = "0 5 * * *"
+    min_interval_minutes: Annotated[int, Field(ge=0, le=10_080)] = 0
+    """New files wait until the newest dataset version is this old, so that single rows do not each pay for a training."""
     retrain_on_change: bool = True
     """Whether changed code or configuration is a reason to run, without new data."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -12,7 +13,7 @@ from retraining.aws.documents import get_json, put_bytes_once, put_json_once
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.contract_change import contract_changes, contract_record, incompatible, stored_by_name
 from retraining.dataset.crawl_note import crawl_notes
-from retraining.dataset.landing_zone import landed_files, split_settled, unseen, with_versions
+from retraining.dataset.landing_zone import landed_files, seconds_to_gather, split_settled, unseen, with_versions
 from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
@@ -35,6 +36,10 @@ class DataTasks(TaskBodies):
         youngest = min((file.age_seconds for file in fresh), default=0.0)
         wait = settle - youngest if unsettled else None
         params = context["params"]
+        gathering = seconds_to_gather(state.versions, self.config.schedule.min_interval_minutes, datetime.now(UTC))
+        if settled and gathering and not params.get("force_retrain"):
+            log.info("%d new file(s) wait %.0f s for others: schedule.min_interval_minutes", len(settled), gathering)
+            wait, settled = max(gathering, wait or 0.0), []
         if settled:
             return f"{len(settled)} new file(s)", wait
         if params.get("dataset_version") is not None:
