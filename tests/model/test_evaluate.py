@@ -111,7 +111,11 @@ def test_the_smoke_request_is_answered_by_the_artifact_as_recorded(evaluated, de
     model = serving.model_fn(str(default_artifact))
     answer, _ = serving.transform_fn(model, smoke["body"], smoke["content_type"], "application/json")
     assert json.loads(answer)["predictions"] == [smoke["prediction"]]
-    assert smoke["prediction"] == pytest.approx(rows_of(evaluated)["challenger"][0], rel=1e-12)
+    predicted = rows_of(evaluated)["challenger"]
+    assert smoke["prediction"] == pytest.approx(predicted[0], rel=1e-12)
+    asked = {row["why"]: row["prediction"] for row in smoke["rows"]}
+    assert asked["largest answer"] == pytest.approx(predicted.max(), rel=1e-12)
+    assert asked["smallest answer"] == pytest.approx(predicted.min(), rel=1e-12)
 
 
 def test_a_first_model_has_no_champion(channels, tmp_path):

@@ -6,7 +6,7 @@ judged is what is served, and a champion trained by older code keeps scoring.
 Output: ``rows.csv`` (``COLUMNS``; of a classification also ``PROBABILITIES``, of two classes that of the second, of more all with blanks
 between; what is the champion's is empty throughout when there is none, or when it cannot be scored), ``summary.json`` (figures by numpy, as
 a cross-check of the analysis; ``champion_failed``: why the champion could not be scored; ``files``: what the numbers in column ``file``
-stand for) and ``smoke.json`` (one request and the challenger's answer, to verify an endpoint with).
+stand for) and ``smoke.json`` (requests and the challenger's answers, to verify an endpoint with).
 """
 
 from __future__ import annotations
@@ -84,10 +84,9 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
     answers: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
     files: dict[str, int] = {}
     numbers: list[np.ndarray] = []
-    first: pd.DataFrame | None = None
+    asked = SmokeRows()
     for name, frame in _chunks(test, job):
         numbers.append(np.full(len(frame), files.setdefault(_arrival(name), len(files))))
-        first = frame[:1] if first is None else first
         truth.append(losses.encoded(job.task, frame[job.target].to_numpy(), job.classes))
         if job.group:
             groups.append(frame[job.group])
@@ -95,12 +94,13 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
         for model in (challenger, champion.process):
             _ask(model, rows, champion)
         answers["challenger"].append(_answer(challenger, len(frame), job))
+        asked.see(frame, answers["challenger"][-1])
         if champion.process is not None:
             try:
                 answers["champion"].append(_answer(champion.process, len(frame), job))
             except (ArtifactError, ValueError) as error:
                 champion.give_up(error)
-    if first is None:
+    if not truth:
         raise ValueError("the test channel has no rows: nothing can be compared")
     known = np.concatenate(truth)
     scored = {"challenger": _scored(job, known, answers["challenger"], "challenger")}
@@ -111,7 +111,7 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
             champion.give_up(error)
     names = group_names(pd.concat(groups, ignore_index=True) if groups else None, len(known))
     _write_rows(output / "rows.csv", job, known, scored, names, np.concatenate(numbers))
-    _write_json(output / "smoke.json", _smoke(first, job, challenger))
+    _write_json(output / "smoke.json", _smoke(asked, job, challenger))
     return {**_summary(job, known, scored), "champion_failed": champion.failed, "files": list(files)}
 
 
@@ -206,15 +206,39 @@ def _texts(values: Any) -> list[str]:
     return [value if isinstance(value, str) else repr(float(value)) for value in values]
 
 
-def _smoke(first: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
-    """Return a request as a client would send it, and the challenger's answer to it."""
+class SmokeRows:
+    """Test rows to verify an endpoint with: the first one, the two that the challenger answers most differently, one with a gap."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, pd.DataFrame] = {}
+        self._extremes: dict[str, float] = {}
+
+    def see(self, frame: pd.DataFrame, answers: np.ndarray) -> None:
+        """Look at rows and their answers, shape (rows,) or (rows, classes)."""
+        self.found.setdefault("first test row", frame[:1])
+        if len(gaps := np.flatnonzero(frame.isna().any(axis=1))):
+            self.found.setdefault("a row with a missing value", frame[gaps[0] : gaps[0] + 1])
+        values = answers if answers.ndim == 1 else answers[:, -1]
+        for sign, name in ((1.0, "largest answer"), (-1.0, "smallest answer")):
+            signed = np.where(np.isfinite(values), sign * values, -np.inf)
+            at = int(signed.argmax())
+            if signed[at] > self._extremes.get(name, -math.inf):
+                self._extremes[name], self.found[name] = float(signed[at]), frame[at : at + 1]
+
+
+def _smoke(asked: SmokeRows, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
+    """Return requests as a client would send them, and the challenger's answers: a number, of a classification the probabilities."""
+    rows = [{"why": why, **_smoke_row(frame, job, challenger)} for why, frame in asked.found.items()]
+    return {"content_type": "text/csv", **rows[0], "rows": rows[1:]}
+
+
+def _smoke_row(frame: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
     text = io.StringIO()
-    cells = [_cell(first[column.name].iloc[0], column.type) for column in job.inputs]
+    cells = [_cell(frame[column.name].iloc[0], column.type) for column in job.inputs]
     csv.writer(text, lineterminator="").writerow(cells)
     challenger.ask(body=text.getvalue(), content_type="text/csv")
-    answer = challenger.answer()
-    smoke = {"content_type": "text/csv", "body": text.getvalue(), "prediction": answer["predictions"][0]}
-    return smoke | ({"probabilities": answer["probabilities"][0]} if job.classes else {})
+    [prediction] = challenger.answers("probabilities" if job.classes else "predictions", 1)
+    return {"body": text.getvalue(), "prediction": prediction}
 
 
 def _cell(value: Any, kind: str) -> str:
@@ -222,6 +246,8 @@ def _cell(value: Any, kind: str) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if kind == "boolean":
+        return "true" if value else "false"
     return str(int(value)) if kind == "int" else repr(float(value))
 
 

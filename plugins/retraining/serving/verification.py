@@ -108,9 +108,10 @@ def _ask(runtime: Any, endpoint: str, content_type: str, body: str) -> list[floa
 
 def _prediction(endpoint: str, answer: bytes) -> list[float]:
     try:
-        predictions: Sequence[Any] = json.loads(answer)["predictions"]
+        document = json.loads(answer)
+        predictions: Sequence[Any] = document.get("probabilities") or document["predictions"]
         return _numbers(predictions[0])
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         shown = answer[:200].decode(errors="replace")
         raise VerificationError(
             f'endpoint {endpoint} answers {shown!r}, which does not have the form {{"predictions": [number]}}'

@@ -1,0 +1,143 @@
+"""Tasks beside regression: trained, scored row by row with a proper loss, and served, by the same code."""
+
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from abalone_artifacts import pack, write_job
+
+from retraining.inside import losses, program, serving
+
+LABELS = {"binary": ("no", "yes"), "multiclass": ("red", "green", "blue")}
+CLASSIFIER = """
+from sklearn.linear_model import LogisticRegression
+
+def fit(frame, target, hyperparameters, seed):
+    return LogisticRegression().fit(frame, target)
+"""
+COUNTER = """
+from sklearn.linear_model import PoissonRegressor
+
+def fit(frame, target, hyperparameters, seed):
+    return PoissonRegressor(alpha=hyperparameters["alpha"]).fit(frame, target)
+"""
+
+
+def data(task: str, rows: int, seed: int) -> pd.DataFrame:
+    dice = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": dice.normal(size=rows), "z": dice.normal(size=rows)})
+    signal = 2 * frame["x"] + dice.normal(size=rows)
+    if task == "count":
+        return frame.assign(target=dice.poisson(np.exp(frame["x"] / 2)))
+    labels = LABELS[task]
+    places = np.clip(np.digitize(signal, [0] if task == "binary" else [-1, 1]), 0, len(labels) - 1)
+    return frame.assign(target=[labels[place] for place in places])
+
+
+def job(task: str, step: str) -> dict:
+    columns = [{"name": "x", "type": "double"}, {"name": "z", "type": "double"}]
+    kind = {"type": "int"} if task == "count" else {"type": "string", "allowed": list(LABELS[task])}
+    contract = {"columns": [*columns, {"name": "target", **kind}], "target": "target"}
+    settings = {"alpha": 0.1} if task == "count" else {}
+    return {"step": step, "model": task, "task": task, "contract": contract, "hyperparameters": settings}
+
+
+@pytest.fixture
+def trained(tmp_path, request):
+    """Return a folder with channels, job files and one artifact; the model's code is imported for this test alone."""
+    task = request.param
+    code = tmp_path / "code"
+    code.mkdir()
+    name = f"train_{task}"
+    (code / f"{name}.py").write_text(textwrap.dedent(COUNTER if task == "count" else CLASSIFIER))
+    for number, split in enumerate(("train", "validation", "test")):
+        folder = tmp_path / split
+        folder.mkdir()
+        frame = data(task, 800, number)[["target", "x", "z"]]
+        frame.to_csv(folder / "part.csv", header=False, index=False)
+    write_job(tmp_path / "job", job(task, "training") | {"program": f"{name}.py"})
+    channels = {"SM_CHANNEL_TRAIN": "train", "SM_CHANNEL_VALIDATION": "validation", "SM_CHANNEL_JOB": "job"}
+    variables = {key: str(tmp_path / folder) for key, folder in {**channels, "SM_MODEL_DIR": "model"}.items()}
+    path = list(sys.path)
+    assert program.main(code, [], variables) == 0
+    sys.path[:] = path
+    pack(tmp_path / "model", tmp_path / "inputs" / "challenger")
+    pack(tmp_path / "model", tmp_path / "inputs" / "champion")
+    write_job(tmp_path / "inputs" / "job", job(task, "evaluation"))
+    (tmp_path / "inputs" / "test").symlink_to(tmp_path / "test")
+    assert program.main(code, ["--inputs", str(tmp_path / "inputs"), "--output", str(tmp_path / "out")], {}) == 0
+    return task, tmp_path
+
+
+@pytest.mark.parametrize("trained", ["binary", "multiclass"], indirect=True)
+def test_a_classifier_is_scored_by_its_probabilities_and_answers_label_and_probabilities(trained):
+    task, folder = trained
+    classes = LABELS[task]
+    rows = pd.read_csv(folder / "out" / "rows.csv", float_precision="round_trip")
+    test = pd.read_csv(folder / "test" / "part.csv", names=["target", "x", "z"])
+    assert list(rows["truth"]) == list(test["target"])
+    if task == "binary":
+        second = rows["probability_challenger"].to_numpy()
+        shares = np.column_stack([1 - second, second])
+    else:
+        shares = np.array([[float(text) for text in row.split(" ")] for row in rows["probability_challenger"]])
+    assert list(rows["challenger"]) == [classes[place] for place in shares.argmax(axis=1)]
+    places = np.array([classes.index(name) for name in rows["truth"]])
+    given = shares[np.arange(len(places)), places]
+    assert rows["loss_challenger"].to_numpy() == pytest.approx(-np.log(given), rel=1e-9)
+    assert np.array_equal(rows["loss_champion"], rows["loss_challenger"])
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    assert (summary["task"], summary["classes"], summary["challenger"]["clipped"]) == (task, list(classes), 0)
+    assert summary["challenger"]["accuracy"] == np.mean(rows["challenger"] == rows["truth"]) > 0.6
+    card = json.loads((folder / "model" / "model_card.json").read_text())
+    assert card["metrics"]["validation"]["log_loss"] < np.log(len(classes))
+    model = serving.model_fn(str(folder / "model"))
+    smoke = json.loads((folder / "out" / "smoke.json").read_text())
+    for accept in ("application/json", "text/csv"):
+        text, kind = serving.transform_fn(model, smoke["body"], "text/csv", accept)
+        assert kind == accept
+    answer = json.loads(serving.transform_fn(model, smoke["body"], "text/csv", "")[0])
+    assert (answer["predictions"], answer["classes"]) == ([rows["challenger"][0]], list(classes))
+    assert answer["probabilities"] == [smoke["prediction"]]
+    assert text.startswith(f"{rows['challenger'][0]},")
+
+
+@pytest.mark.parametrize("trained", ["count"], indirect=True)
+def test_a_count_is_scored_by_its_deviance(trained):
+    from sklearn.metrics import mean_poisson_deviance
+
+    _, folder = trained
+    rows = pd.read_csv(folder / "out" / "rows.csv", float_precision="round_trip")
+    assert rows["loss_challenger"].mean() == pytest.approx(mean_poisson_deviance(rows["truth"], rows["challenger"]))
+
+
+@pytest.mark.parametrize(
+    ("task", "answers", "message"),
+    [
+        ("binary", [[0.5, 0.5], [0.2, 0.7]], r"the probabilities of row 2: \[0\.2, 0\.7\] does not sum to 1"),
+        ("binary", [[0.5, 0.5], [1.2, -0.2]], r"the probabilities of row 2: .* is not between 0 and 1"),
+        ("binary", [[0.5, 0.5], [np.nan, 0.5]], "the prediction for row 2 is nan, not a finite number"),
+        ("binary", [0.5, 0.5], r"\(2,\) answers for 2 rows, expected the shape \(2, 2\)"),
+        ("count", [1.0, 0.0], r"the prediction for row 2 is 0\.0: a count's mean must be above 0"),
+    ],
+)
+def test_unsound_answers_are_named(task, answers, message):
+    classes = LABELS["binary"] if task == "binary" else ()
+    with pytest.raises(ValueError, match=message):
+        losses.scored(task, np.array([0, 1]), np.array(answers), classes)
+
+
+def test_a_sure_and_wrong_answer_costs_much_but_not_everything_and_is_counted():
+    found = losses.scored("binary", np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]]), LABELS["binary"])
+    assert found.clipped == 1
+    assert found.losses.tolist() == pytest.approx([0.0, -np.log(losses.CLIP)])
+
+
+def test_a_class_that_the_contract_does_not_have_is_named():
+    with pytest.raises(
+        ValueError, match="row 2: the target is 'violet', which is none of the classes red, green, blue"
+    ):
+        losses.encoded("multiclass", np.array(["red", "violet"], dtype=object), LABELS["multiclass"])
