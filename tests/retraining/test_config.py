@@ -55,6 +55,28 @@ def test_an_error_names_the_file_the_line_and_the_key(tmp_path, change, place, w
         assert key in text or text.lstrip().startswith("- ")
 
 
+def classify(document, task, **target):
+    document.update(task=task, gate={"guards": {"log_loss": 0.7}})
+    document["contract"]["columns"][-1] = {"name": "rings", **target}
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "words"),
+    [
+        ("binary", {"type": "int", "min": 0, "max": 1}, None),
+        ("binary", {"type": "int", "min": 1, "max": 40}, "task binary needs classes 0 and 1"),
+        ("multiclass", {"type": "int", "min": 0, "max": 3}, "task multiclass needs a text as its target"),
+    ],
+)
+def test_a_target_fits_its_task(tmp_path, task, target, words):
+    path = write(tmp_path, lambda document: classify(document, task, **target))
+    if words is None:
+        assert load_model_config(path).task == task
+        return
+    with pytest.raises(ConfigError, match=words):
+        load_model_config(path)
+
+
 def test_all_problems_are_listed_at_once(tmp_path):
     def change(document):
         document["gate"]["required_odds"] = -2

@@ -123,7 +123,7 @@ def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
         "schema_version": 1,
         "step": step,
         "model": config.name,
-        "task": "regression",
+        "task": config.task,
         "dataset_version": plan.version,
         "contract": config.contract.model_dump(mode="json"),
         "csv_columns": list(config.contract.training_columns),

@@ -220,6 +220,23 @@ class ModelConfig(Strict):
             raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
         return self
 
+    @model_validator(mode="after")
+    def _target_fits(self) -> ModelConfig:
+        target = next(column for column in self.contract.columns if column.name == self.contract.target)
+        if self.task == "multiclass":
+            raise ValueError(
+                "task multiclass needs a text as its target, and a target must be a number: two classes are 0 and 1"
+            )
+        if self.task == "binary" and (target.type, target.min, target.max) != ("int", 0, 1):
+            raise ValueError(
+                f"task binary needs classes 0 and 1: declare the target {target.name!r} as type int with min 0 and max 1"
+            )
+        if self.task == "count" and (target.type != "int" or target.min is None or target.min < 0):
+            raise ValueError(
+                f"task count needs whole numbers: declare the target {target.name!r} as type int with min 0"
+            )
+        return self
+
     @field_validator("gate")
     @classmethod
     def _guards_fit(cls, gate: GatePolicy, known: ValidationInfo) -> GatePolicy:
