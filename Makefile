@@ -16,7 +16,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -107,6 +107,7 @@ check: setup-dev  ## linter, formatter, types, order of the rooms, templates
 	PYTHONPATH=plugins:. $(DEV)/lint-imports --no-cache
 	$(DEV)/cfn-lint infra/*.yaml
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
+	$(DEV)/python docs/words.py
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi
 	@if command -v hadolint >/dev/null; then hadolint Dockerfile survey/Dockerfile; else echo "hadolint is not here: the Dockerfiles were not checked"; fi
 
@@ -116,6 +117,9 @@ format: setup-dev  ## format the sources
 
 docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
+
+report-picture: setup-dev  ## draw the picture of the README from a report: make report-picture [REPORT=.local/report.html]
+	$(DEV)/python docs/report_picture.py $(or $(REPORT),.local/report.html) docs/images/report.svg
 
 image-uris:  ## write the table of SageMaker's own images from what the SageMaker SDK says
 	@$(PYTHON) -m local_stack.bootstrap sagemaker

@@ -325,7 +325,7 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             config.approval.required,
             type="boolean",
             title="Ask a person",
-            description=f"A better model waits up to {config.approval.timeout_hours} h for a person's word; silence is no.",
+            description=f"A better model waits up to {config.approval.timeout_hours} h for a person's approval; no answer means no.",
         ),
         "guards": Param(
             {},

@@ -41,7 +41,7 @@ class Split(Strict):
 
 
 class Schedule(Strict):
-    """The cron net under the events, in UTC."""
+    """The daily schedule besides the events, a cron expression in UTC."""
 
     cron: str = "0 5 * * *"
     min_interval_minutes: Annotated[int, Field(ge=0, le=10_080)] = 0

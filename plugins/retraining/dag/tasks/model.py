@@ -159,7 +159,7 @@ class ModelTasks(TaskBodies):
         return rows_by_split.get("train", 0) / before - 1 if before else None
 
     def after_approval(self, params: Mapping[str, Any]) -> str:
-        """Choose what follows a positive decision: a person's word, the registry, or only the report."""
+        """Choose what follows a positive decision: a person's approval, the registry, or only the report."""
         if params.get("dry_run"):
             return "publish_report"
         return "ask_for_approval" if params.get("require_approval") else "register_model"

@@ -42,7 +42,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         answer: Mapping[str, Any] | None,
         dag_run: Any,
     ) -> dict[str, Any]:
-        """Write the run's summary and report, note in the dataset log that this version has a judged model, and tell the topic."""
+        """Write the run's summary and report, note in the log that this version has a judged model, and publish a message to the topic."""
         run = RunPlan.model_validate(plan)
         package = registered or rejected
         outcome = decision["decision"]
@@ -73,14 +73,16 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         crawled: Mapping[str, Any] | None,
         dag_run: Any,
     ) -> str:
-        """Write the report and tell the topic that a person's word is awaited, with the link to give it; before the wait begins."""
+        """Write the report and publish a message that a person's approval is awaited, with the link to give it; before the wait begins."""
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
         summary = self._report(run, "approval waits", decision, crawled, None, None, **known)
         told = outcome_of(summary, analysis, decision, summary["report"], self.platform.region)
         link = answer_url(dag_run.dag_id, dag_run.run_id, "await_approval")
         hours = config.approval.timeout_hours
-        sentence = f"{decision['reason']} It waits up to {hours} h for a person's word; silence keeps the old model."
+        sentence = (
+            f"{decision['reason']} It waits up to {hours} h for a person's approval; no answer keeps the old model."
+        )
         waiting = replace(told, sentence=sentence, links=[("Answer here", link), *told.links])
         self.outcomes.tell(waiting, dag_run)
         return link

@@ -156,7 +156,7 @@ class RollbackTasks(EndpointTasks):
         self.lease(dag_run).release()
 
     def record_rollback(self, rollback: Mapping[str, Any], verified: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
-        """Make the registry say what serves, complete the record, and tell the topic."""
+        """Make the registry say what serves, complete the record, and publish a message to the topic."""
         decided, region = Rollback.model_validate(rollback), self.platform.region
         reason = f"{decided.why} ({decided.who}, rollback {decided.id})"
         self.hold_endpoint(dag_run, f"recording rollback {decided.id}")

@@ -186,7 +186,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         return sentence
 
     def settled_back(self, way: WayBack, outcome: str, context: Any) -> str:
-        """Reject the package that an unfinished deployment had brought into service, and tell the topic."""
+        """Reject the package that an unfinished deployment had brought into service, and publish a message to the topic."""
         text = self._rejected(way, outcome, context)
         self.outcomes.tell(Outcome("taken back", text, (("Model package", way.package.arn),)), context["dag_run"])
         return text
