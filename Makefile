@@ -16,7 +16,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -148,6 +148,9 @@ bench-demo: setup  ## time and memory of the whole demo against its targets
 
 bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
 	$(DEV)/python benchmarks/bench_model.py $(ARGS)
+
+bench-gate: setup-dev  ## what each promotion rule does in a year of daily retrainings, and in one look
+	$(DEV)/python benchmarks/bench_gate.py $(ARGS)
 
 bench-etl: setup-dev  ## merge time against history, the published method and DuckDB
 	$(DEV)/python benchmarks/bench_etl.py $(ARGS)

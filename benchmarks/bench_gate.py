@@ -1,6 +1,9 @@
-"""How often a gate promotes: bootstrap draws of real out-of-fold errors, through the shipped statistics and gate.
+"""What a promotion rule does in a year of daily retrainings, and how often it promotes in one look.
 
-    python benchmarks/bench_gate.py [--output .local/bench] [--draws 4000]
+    python benchmarks/bench_gate.py [--output .local/bench] [--draws 4000] [--seeds 2] [--world mixed]
+
+The year is in ``gate_worlds`` and ``gate_year``. The single look is here: bootstrap draws of real out-of-fold errors, through the shipped
+gate.
 
 Two gates are asked. The recorded gate promotes a challenger whose RMSE on today's test rows is below the figure that
 the champion was promoted with, measured on the test rows of its own day. The paired gate is the shipped one. The
@@ -19,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,12 +32,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
 from benchmarks.abalone_data import Data, load, out_of_fold, rmse, shipped  # noqa: E402
+from benchmarks.gate_worlds import WORLDS, Truth, path_of  # noqa: E402
+from benchmarks.gate_year import RULES, Year, table, year_of  # noqa: E402
 from retraining.judging.gate import decide  # noqa: E402
 from retraining.settings.gate_policy import GatePolicy  # noqa: E402
 
 GAP = 0.05
 TEST_ROWS = (209, 835, 4177)
 RETRAINS = 30
+FIRST_SEED = 9000
 # Only the comparison is under test here, so the absolute guards stand wide open.
 LENIENT = GatePolicy(guards={"rmse": 100}, min_test_rows=2)
 STRICT = GatePolicy(preset="prove_better", guards={"rmse": 100}, min_test_rows=2)
@@ -258,13 +264,32 @@ def benchmark(output: Path, count: int) -> bool:
     return met
 
 
+def years(worlds: Sequence[str], seeds: int, output: Path) -> dict[str, dict[str, list[Year]]]:
+    """Let every rule live through the worlds, print the table, and write ``gate_year.json`` after each world."""
+    truth = Truth(load())
+    found: dict[str, dict[str, list[Year]]] = {}
+    for recipe in (recipe for recipe in WORLDS if not worlds or recipe.name in worlds):
+        paths = [path_of(recipe, truth, FIRST_SEED + seed) for seed in range(seeds)]
+        found[recipe.name] = {name: [year_of(path, rule) for path in paths] for name, rule in RULES.items()}
+        (output / "gate_year.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{recipe.name}: {seeds} path(s) of {recipe.days} days", flush=True)
+    print("regret of the serving model in % of the risk of the best one made so far, mean over the days")
+    print("\n".join(table(found)))
+    return found
+
+
 def main() -> int:
-    """Run the benchmark; the exit code says whether the targets are met."""
+    """Run the benchmark; the exit code says whether the targets of the single look are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench")
-    parser.add_argument("--draws", type=int, default=4000)
+    parser.add_argument("--draws", type=int, default=4000, help="of the single look; 0 leaves it out")
+    parser.add_argument("--seeds", type=int, default=2, help="paths of each world; 0 leaves the years out")
+    parser.add_argument("--world", action="append", default=[], help="only this world; may be repeated")
     args = parser.parse_args()
-    return 0 if benchmark(args.output, args.draws) else 1
+    args.output.mkdir(parents=True, exist_ok=True)
+    if args.seeds:
+        years(args.world, args.seeds, args.output)
+    return 0 if not args.draws or benchmark(args.output, args.draws) else 1
 
 
 if __name__ == "__main__":

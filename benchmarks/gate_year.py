@@ -145,3 +145,33 @@ def year_of(path: Path, rule: Rule) -> Year:
         float(regret.max()),
         float(np.mean(recoveries)) if recoveries else float("nan"),
     )
+
+
+def table(years: Mapping[str, Mapping[str, list[Year]]]) -> list[str]:
+    """Return the lines of a table: rules down, regret in each world across, then means over the worlds.
+
+    Args:
+        years: by world and rule, one ``Year`` for each seed.
+
+    """
+    worlds, rules = list(years), list(next(iter(years.values())))
+    head = "".join(f"{world:>18}" for world in worlds)
+    lines = [f"{'rule':<38}{'mean (SE)':>16}{head}  promotions  worse  worst day  recovery"]
+    for rule in sorted(rules, key=lambda name: _mean(years, name)[0]):
+        mean, error = _mean(years, rule)
+        cells = "".join(f"{np.mean([year.regret for year in years[world][rule]]):>18.2f}" for world in worlds)
+        found = [year for world in worlds for year in years[world][rule]]
+        recovery = [year.recovery for year in found if not np.isnan(year.recovery)]
+        lines.append(
+            f"{rule:<38}{mean:>9.3f} ({error:.3f}){cells}{np.mean([y.promotions for y in found]):>12.0f}"
+            f"{np.mean([y.worse for y in found]):>7.1f}{np.mean([y.worst_day for y in found]):>11.1f}"
+            f"{np.mean(recovery) if recovery else float('nan'):>10.1f}"
+        )
+    return lines
+
+
+def _mean(years: Mapping[str, Mapping[str, list[Year]]], rule: str) -> tuple[float, float]:
+    """Return the mean regret over the worlds, equal weights, and its Monte Carlo error; NaN for one seed a world."""
+    found = [np.array([year.regret for year in rules[rule]]) for rules in years.values()]
+    errors = [values.var(ddof=1) / len(values) if len(values) > 1 else float("nan") for values in found]
+    return float(np.mean([values.mean() for values in found])), float(np.sqrt(np.sum(errors)) / len(found))

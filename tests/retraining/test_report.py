@@ -1,5 +1,7 @@
 """The report: complete, safe, small, the same for the same input."""
 
+import io
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambda_functions.analyze_results import handler
 from retraining.judging.gate import decide
 from retraining.settings.gate_policy import GatePolicy
 from retraining.telling.gate_table import number
@@ -316,3 +319,63 @@ def test_the_libraries_of_the_report_are_the_standard_ones():
         "statistics",
         "typing",
     }
+
+
+def classifier(classes: list[str], champion: bool = True) -> dict:
+    """Return what a report of a classifier is made of; its analysis is that of the function itself."""
+    import random
+
+    chance = random.Random(5)
+    head = "row,truth,challenger,champion,group,loss_challenger,loss_champion,file,probability_challenger,probability_champion\n"
+    lines = [head]
+    for number_of in range(400):
+        truth = chance.randrange(len(classes))
+        answers = []
+        for skill in (2.0, 1.0):
+            scores = [chance.gauss(skill if at == truth else 0.0, 1.0) for at in range(len(classes))]
+            odds = [math.exp(score) for score in scores]
+            answers.append([part / sum(odds) for part in odds])
+        labels = [classes[max(range(len(classes)), key=share.__getitem__)] for share in answers]
+        losses = [repr(-math.log(share[truth])) for share in answers]
+        shares = [repr(share[1]) if len(classes) == 2 else " ".join(map(repr, share)) for share in answers]
+        second = (labels[1], losses[1], shares[1]) if champion else ("", "", "")
+        sex = "MF"[number_of % 2]
+        row = [number_of, classes[truth], labels[0], second[0], sex, losses[0], second[1], 0, shares[0], second[2]]
+        lines.append(",".join(map(str, row)) + "\n")
+    body = io.BytesIO("".join(lines).encode())
+    analysis = handler.analyze_csv(body, task="binary" if len(classes) == 2 else "multiclass", classes=classes)
+    policy = GatePolicy(guards={"log_loss": 2.0, "accuracy": 0.5}, worst_group={"accuracy": 0.4})
+    document = facts()
+    document["summary"]["metric"] = "log_loss"
+    return {
+        **document,
+        "analysis": analysis,
+        "decision": decide(analysis, policy).as_dict(),
+        "rows": summarise_rows(lines),
+        "target": "income",
+    }
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["a", "b", "c"]])
+@pytest.mark.parametrize("champion", [True, False])
+def test_a_classifier_is_reported_without_a_word_of_rmse(classes, champion):
+    page = render(**classifier(classes, champion))
+    text = Outline(page).text
+    for words in (
+        "Log loss of the challenger",
+        "Log loss by sex",
+        "Calibration",
+        "Confusion",
+        "Accuracy",
+        "true income",
+    ):
+        assert words in text, words
+    assert ("How well yes is told from no" in text) == (len(classes) == 2)
+    assert "RMSE" not in page and "R²" not in page
+    assert "nan" not in page.lower().replace("nanum", "")
+
+
+def test_class_names_are_escaped():
+    document = classifier(["no", "yes"])
+    document["analysis"]["classes"] = ["no", NASTY]
+    assert "script" not in Outline(render(**document)).tags

@@ -13,6 +13,7 @@ from typing import Any
 
 from retraining.contract.plain_text import plain
 from retraining.telling.gate_table import NONE, conditions, label, measures, number, odds_text
+from retraining.telling.report_classes import class_sections
 from retraining.telling.report_data import data_section, refused_section
 from retraining.telling.report_html import STYLE, as_text, section_of, table_of
 from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot
@@ -55,7 +56,7 @@ def render(
         refused_section(summary),
         _figures(summary, analysis, decision),
         _comparison(analysis, decision),
-        _predictions(rows, target),
+        *(class_sections(analysis, target) if analysis.get("curves") else [_predictions(rows, target)]),
         _groups(analysis, decision, summary["metric"], group),
         data_section(merge, summary),
         _worst(rows, target, group),
