@@ -11,11 +11,11 @@ from local_stack.airflow_api import AirflowApi
 from local_stack.verbs import places, service
 
 FIRST_LINES = 3
-DECLINED = "declined"
 NEXT = {
     "promoted": """make status; to take it back: make run DAG={dag}_rollback PARAMS='{{"why": "..."}}'""",
     "rejected": "nothing to undo: the new rows stay in the data set and the next run trains on them too; the report says what was missing",
     "dry run": "nothing was registered or deployed; the same call without dry_run does both",
+    "unanswered": "nothing was deployed; the new rows stay in the data set, make run DAG={dag}_retraining starts a new comparison",
     "nothing": (
         "send a file with other content, or train again on the data that is there: "
         """make run DAG={dag}_retraining PARAMS='{{"force_retrain": true}}'"""
@@ -106,7 +106,9 @@ def kind_of(summary: Mapping[str, Any]) -> str:
     """Return which next step a run's summary calls for."""
     if summary["endpoint_config"]:
         return "promoted"
-    return "dry run" if "dry run" in summary["decision"] or not summary["model_package"] else "rejected"
+    if "dry run" in summary["decision"]:
+        return "dry run"
+    return "rejected" if summary["decision"] == "rejected" and summary["model_package"] else "unanswered"
 
 
 def result(api: AirflowApi, dag_id: str, run_id: str, task: str) -> dict[str, Any] | None:

@@ -44,6 +44,8 @@ def test_the_next_step_depends_on_what_happened():
     summary = {"endpoint_config": None, "model_package": "arn", "decision": "rejected"}
     assert ending.kind_of(summary) == "rejected"
     assert ending.kind_of({**summary, "endpoint_config": "c"}) == "promoted"
+    assert ending.kind_of({**summary, "decision": "approval timed out", "model_package": None}) == "unanswered"
+    assert ending.kind_of({**summary, "decision": "declined by a person"}) == "unanswered"
     assert (
         ending.kind_of({**summary, "decision": "approved, not deployed (dry run)", "model_package": None}) == "dry run"
     )
