@@ -18,7 +18,7 @@ from pathlib import Path
 
 from local_aws.gateway.ministack import Backend, configure_environment
 from local_aws.gateway.signatures import read_or_make_keys
-from local_aws.shared.processes import NOT_ISOLATED, can_isolate
+from local_aws.shared.running.processes import NOT_ISOLATED, can_isolate
 from local_aws.shared.settings import Settings
 
 _EXIT_USAGE = 2

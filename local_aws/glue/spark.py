@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local_aws.shared.job_keys import JobKeys
-from local_aws.shared.processes import job_environment
+from local_aws.shared.running.processes import job_environment
 from local_aws.shared.settings import Settings
 
 #: Compile once and lightly: a local job is over before heavy optimisation pays.

@@ -21,7 +21,7 @@ from local_aws.shared.errors import JobError, ServiceError, describe_exception, 
 from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper
-from local_aws.shared.processes import ManagedProcess, Outcome, job_environment, view_of_job
+from local_aws.shared.running.processes import ManagedProcess, Outcome, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store

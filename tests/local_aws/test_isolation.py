@@ -10,9 +10,9 @@ import pytest
 from local_account import BUCKET, ROLE, Account, archive, channel, s3_input, s3_output, wait_for
 
 from local_aws.sagemaker.jobs import refuse_literal_paths
-from local_aws.shared import isolation
 from local_aws.shared.errors import JobError
-from local_aws.shared.processes import can_isolate
+from local_aws.shared.running import isolation
+from local_aws.shared.running.processes import can_isolate
 from local_aws.shared.sandbox import Sandbox
 
 pytestmark = pytest.mark.local_aws

@@ -14,7 +14,7 @@ from local_aws.sagemaker.images import python_for_image
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
-from local_aws.shared.processes import ManagedProcess, job_environment, view_of_job
+from local_aws.shared.running.processes import ManagedProcess, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox, parse_s3_uri, safe_join
 from local_aws.shared.settings import Settings
 

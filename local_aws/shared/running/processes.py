@@ -74,7 +74,7 @@ def view_of_job(
     """Return the view of a job whose files lie below `root`, None where jobs cannot be isolated."""
     if not settings.isolated:
         return None
-    program = Path(__file__).resolve().parents[1]
+    program = Path(__file__).resolve().parents[2]
     java = [Path(settings.java_home)] if settings.java_home else []
     interpreters = {Path(sys.executable), *settings.environments.glob("*/bin/python")}
     bases = [Path(sys.base_prefix), *(path.resolve().parents[1] for path in interpreters)]
