@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from retraining.settings.cron import check_cron
 from retraining.settings.model_config import ConfigError, load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,19 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
         (lambda d: d["evaluation"].update(group="colour"), "", "not a column of the contract"),
         (lambda d: d["training"]["candidates"].append(d["training"]["candidates"][0]), "training", "same name"),
         (lambda d: d.pop("deployment"), "deployment", "this key is missing"),
+        (lambda d: d.update(landing={"new": "incoming/"}), "landing.new", "know new/ only"),
+        (lambda d: d.update(landing={"raw": "new/"}), "landing.raw", "other than new/"),
+        (lambda d: d.update(landing={"synthetic": "made/"}), "landing.synthetic", "only folders below new/"),
+        (lambda d: d.update(schedule={"cron": "every day"}), "schedule.cron", "has 2 fields, not five"),
+        (lambda d: d.update(schedule={"cron": "0 25 * * *"}), "schedule.cron", "'25' is no hour between 0 and 23"),
+        (lambda d: d.update(name="abalone-"), "name", "is no name"),
+        (lambda d: d.update(name="artifacts"), "name", "is taken"),
+        (lambda d: d["deployment"].update(canary={"percent": 10}), "deployment", "ask for 10 instances"),
+        (
+            lambda d: d["deployment"].update(canary={"percent": 50}, instance_count=2, max_wait_seconds=40_000),
+            "deployment",
+            "AWS takes at most 28800",
+        ),
     ],
 )
 def test_an_error_names_the_file_the_line_and_the_key(tmp_path, change, place, words):
@@ -100,3 +114,14 @@ def test_what_is_no_configuration_at_all_is_said_so(tmp_path, text, words):
 def test_a_missing_file_names_the_folder_and_the_remedy(tmp_path):
     with pytest.raises(ConfigError, match=r"needs a model\.yaml"):
         load_model_config(tmp_path / "model.yaml")
+
+
+@pytest.mark.parametrize("cron", ["0 5 * * *", "*/15 8-18 * * mon-fri", "0 0 1,15 jan *", "@daily", "0 5 * * 7"])
+def test_every_usual_cron_expression_passes(cron):
+    check_cron(cron)
+
+
+@pytest.mark.parametrize("cron", ["", "60 5 * * *", "0 5 * * fry", "0 5 0 * *", "*/0 * * * *", "0 5 * * * *", "@never"])
+def test_what_the_scheduler_could_not_read_is_refused(cron):
+    with pytest.raises(ValueError, match="cron"):
+        check_cron(cron)

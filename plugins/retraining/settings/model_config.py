@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,13 +11,16 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
+from retraining.settings.cron import check_cron
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+Name = Annotated[str, Field(max_length=24, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+LONGEST_SHIFT = 28_800
+"""Seconds: MaximumExecutionTimeoutInSeconds of a blue/green update."""
 PositiveInt = Annotated[int, Field(gt=0)]
 Script = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py$")]
 
@@ -49,6 +53,12 @@ class Schedule(Strict):
     retrain_on_change: bool = True
     """Whether changed code or configuration is a reason to run, without new data."""
 
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        check_cron(cron)
+        return cron
+
 
 class Landing(Strict):
     """Where files arrive below the model's prefix. Files under ``synthetic`` never reach validation or test."""
@@ -56,6 +66,31 @@ class Landing(Strict):
     raw: str = "raw/"
     new: str = "new/"
     synthetic: str = "new/synthetic/"
+
+    @field_validator("new")
+    @classmethod
+    def _is_where_events_come_from(cls, new: str) -> str:
+        if new != "new/":
+            raise ValueError(
+                f"landing.new is {new!r}: events, crawler and roles of the data platform know new/ only; leave the key out"
+            )
+        return new
+
+    @field_validator("raw")
+    @classmethod
+    def _is_a_folder(cls, raw: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+/", raw) or raw == "new/":
+            raise ValueError(f"landing.raw is {raw!r}: give one folder with its slash, other than new/, such as raw/")
+        return raw
+
+    @field_validator("synthetic")
+    @classmethod
+    def _is_below_new(cls, synthetic: str) -> str:
+        if not re.fullmatch(r"new/[A-Za-z0-9_-]+/", synthetic):
+            raise ValueError(
+                f"landing.synthetic is {synthetic!r}: only folders below new/ are listed, such as new/synthetic/"
+            )
+        return synthetic
 
 
 class Etl(Strict):
@@ -193,6 +228,20 @@ class Deployment(Strict):
     smoke_tolerance: Annotated[float, Field(gt=0)] = 1e-6
     canary: Canary | None = None
 
+    @model_validator(mode="after")
+    def _can_shift(self) -> Deployment:
+        if self.canary and self.instance_count * self.canary.percent < 100:
+            least = -(-100 // self.canary.percent)
+            raise ValueError(
+                f"canary: percent {self.canary.percent} of {self.instance_count} is less than an instance, which AWS refuses: "
+                f"ask for {least} instances, or a larger share"
+            )
+        if self.canary and self.max_wait_seconds > LONGEST_SHIFT:
+            raise ValueError(
+                f"max_wait_seconds is {self.max_wait_seconds}: with a canary AWS takes at most {LONGEST_SHIFT}"
+            )
+        return self
+
 
 class ModelConfig(Strict):
     """Everything that ``model.yaml`` says about one model."""
@@ -213,6 +262,13 @@ class ModelConfig(Strict):
     approval: Approval = Approval()
     deployment: Deployment
     aws: AwsAccess = AwsAccess()
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name == "artifacts":
+            raise ValueError("name artifacts is taken: retraining-artifacts-... is the bucket of the deployment")
+        return name
 
     @model_validator(mode="after")
     def _group_exists(self) -> ModelConfig:

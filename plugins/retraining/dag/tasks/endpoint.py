@@ -54,7 +54,7 @@ class EndpointTasks:
         except LeaseHeldError as error:
             raise JobBusyError(f"endpoint {self.endpoint} waits for its turn: {error}") from error
 
-    def answers(self, config: str, smoke: Mapping[str, Any]) -> list[float]:
+    def answers(self, config: str, smoke: Mapping[str, Any]) -> list[Any]:
         """Return the endpoint's answers to the smoke requests, which are those of the evaluation; see ``verification.verify``."""
         sagemaker, runtime = client("sagemaker", self.access), client("sagemaker-runtime", self.access)
         tolerance = self.config.deployment.smoke_tolerance

@@ -174,7 +174,7 @@ class RollbackTasks(EndpointTasks):
             ("Serves again", decided.target.arn),
             ("Abandoned", ", ".join(item.arn for item in abandoned) or None),
             ("Endpoint config", verified["config"]),
-            ("Smoke answer", float(verified["answer"])),
+            ("Smoke answer", verified["answer"]),
         )
         links = (
             ("Record", uri),

@@ -82,7 +82,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
 
     def _approved(
         self, package: Registered, run_key: str, version: int, config: str, smoke: Mapping[str, Any]
-    ) -> list[float]:
+    ) -> list[Any]:
         """Approve a package whose endpoint answers as evaluated; return the answers."""
         uri = self._attempt_uri(run_key)
         attempt = way_back.read(self._s3, uri)
