@@ -34,6 +34,7 @@ BEFORE_DECISION = (
     "crawl_data",
     "preprocess_data",
     "check_data_quality",
+    "list_candidates",
     "training",
     "evaluate_model",
     "analyze_results",
@@ -145,7 +146,12 @@ class Run:
     def execute(self, task_id: str) -> Any:
         """Run one try of a task and keep its result."""
         run = SimpleNamespace(dag_id=self.dag.dag_id, run_id=f"in_process__{id(self)}", clear_number=0)
-        context = {"params": self.params, "ti": TaskInstance(self._xcom, task_id), "dag_run": run}
+        context = {
+            "params": self.params,
+            "ti": TaskInstance(self._xcom, task_id),
+            "dag_run": run,
+            "task": self._task(task_id),
+        }
         if issubclass(self.dag.task_dict[task_id].operator_class, (JobOperator, VerifyOperator)):
             value = run_operator(lambda: self._task(task_id), context)
         else:
