@@ -66,6 +66,12 @@ RUN_DAG     := run "$$DAG" $${PARAMS:+--params "$$PARAMS"}
 check-model:  ## read the model folders and name every mistake by file and line, in a second: make check-model [MODEL=abalone]
 	@$(CHECK) $(CHECK_MODEL) && $(SETUP) && $(RUN) $(CHECK_MODEL)
 
+.PHONY: check-file
+check-file:  ## what the merge would do with a file or folder, without a stack: make check-file FILE=path [MODEL=abalone] [JSON=1]
+	@test -n "$$FILE" || { echo "error: name the file: make check-file FILE=path.csv" >&2; exit 2; }
+	@test -x $(VENVS)/airflow/bin/python || $(SETUP) >&2
+	@PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.check_file "$$FILE" $${MODEL:+--model "$$MODEL"} $(if $(filter-out 0 no false,$(JSON)),--json)
+
 retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.csv" [MODEL=abalone]
 	@$(CHECK) $(RETRAIN) && $(SETUP) && $(RUN) $(RETRAIN)
 

@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "plugins"))
 sys.path.insert(0, str(ROOT))
 SCRIPT = ROOT / "glue_scripts" / "merge_survey_data.py"
 MODEL = yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text("utf-8"))
@@ -80,28 +81,34 @@ def manifest(root: Path, batch: str, key: str, history: Sequence[str], store: Pa
 
 def make_history(store: str, rows: str) -> None:
     """Write the hashes of a history in equal batches."""
-    from glue_scripts import merge_survey_data as job
+    from glue_scripts.merge.inputs import ABOUT_FILE, SMALL_TASK
+    from glue_scripts.merge.manifest import Manifest
+    from glue_scripts.merge.outputs import write_dataset
+    from glue_scripts.merge.parsing import parse
+    from glue_scripts.merge.publisher import Publisher
+    from glue_scripts.merge.session import local_table, start_spark
 
-    spark = job.start_spark()
+    spark = start_spark()
     per_batch = int(rows) // BATCHES
+    width = len(COLUMNS)
     for number in range(BATCHES):
-        batch = job.Manifest.of(manifest(Path(store), f"history{number}", "none", [], Path(store), 55 * per_batch))
-        about = job.local_table(
-            spark, job.ABOUT_FILE, [(0, None, list(range(len(COLUMNS))), len(COLUMNS), None, False)]
-        )
+        batch = Manifest.of(manifest(Path(store), f"history{number}", "none", [], Path(store)))
+        about = local_table(spark, ABOUT_FILE, [(0, ",", ",", [""], [""], list(range(width)), width, None, False)])
         start = number * per_batch
         lines = spark.range(start, start + per_batch, 1, 4).selectExpr(
             f"{line_sql('id')} AS value", "TRUE AS plain", "0L AS block", "id AS position"
         )
-        parsed = job.parse(lines.crossJoin(about), batch.contract, batch.split)
-        job.write_dataset(spark, parsed, batch, ["hashes"])
+        parsed = parse(lines.crossJoin(about), batch.contract, batch.split)
+        publisher = Publisher(spark, batch.output, batch.batch)
+        write_dataset(publisher, parsed, batch, max(1, 55 * per_batch // SMALL_TASK), ["hashes"])
+        publisher.clean()
 
 
 def make_files(folder: str, sizes: str) -> None:
     """Write survey files of the sizes, all rows new."""
-    from glue_scripts import merge_survey_data as job
+    from glue_scripts.merge.session import start_spark
 
-    spark = job.start_spark()
+    spark = start_spark()
     for size in map(int, sizes.split(",")):
         lines = spark.range(FIRST_NEW, FIRST_NEW + size, 1, 1).selectExpr(line_sql("id"))
         target = Path(folder) / f"{size}.csv"
@@ -112,15 +119,18 @@ def make_files(folder: str, sizes: str) -> None:
 
 def this_merge(source: str, target: str) -> None:
     """Merge the file into an empty log, twice."""
-    from glue_scripts import merge_survey_data as job
+    from glue_scripts.merge.job import merge
+    from glue_scripts.merge.manifest import Manifest
+    from glue_scripts.merge.session import start_spark
+    from glue_scripts.merge.storage import Storage
 
-    spark = job.start_spark()
+    spark = start_spark()
 
     def once() -> None:
         store = Path(target)
         shutil.rmtree(store, ignore_errors=True)
         root, key = Path(source).parent, Path(source).name
-        job.merge(spark, job.Manifest.of(manifest(root, "measured", key, [], store)), job.Storage())
+        merge(spark, Manifest.of(manifest(root, "measured", key, [], store)), Storage())
 
     print(json.dumps(twice(once)))
 
@@ -233,7 +243,14 @@ CHILDREN: dict[str, Callable[[str, str], None]] = {
 
 def run(command: Sequence[str], memory: str | None = None) -> tuple[str, float]:
     """Run a process; returns its output and the peak resident memory of it and its children together, in GiB."""
-    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "LC_ALL": "C.UTF-8", "PYSPARK_PYTHON": sys.executable}
+    modules = f"{ROOT}:{ROOT / 'plugins'}"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": modules,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "LC_ALL": "C.UTF-8",
+        "PYSPARK_PYTHON": sys.executable,
+    }
     if memory:
         environment["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {memory} pyspark-shell"
     process = subprocess.Popen(

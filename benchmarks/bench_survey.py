@@ -29,8 +29,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a p
 from benchmarks.abalone_data import TARGET, fit_on_one_core, rmse, shipped  # noqa: E402
 from benchmarks.abalone_data import Data as Table  # noqa: E402
 from local_stack import layout  # noqa: E402
+from retraining.contract.rows import row_reasons  # noqa: E402
+from retraining.contract.rules import Contract, cells_of  # noqa: E402
 from survey.generator import generate, tables  # noqa: E402
-from survey.generator.contract import Contract, csv_cells  # noqa: E402
 from survey.generator.quality import classifier_auc  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "survey.md"
@@ -113,7 +114,7 @@ def _by_ctgan(
     (folder / "train").mkdir(parents=True, exist_ok=True)
     lines = [",".join(cells) for cells in tables.cells(train, contract)]
     at = contract.names.index(contract.target)
-    reordered = [",".join([cells[at], *cells[:at], *cells[at + 1 :]]) for cells in csv_cells(lines)]
+    reordered = [",".join([cells[at], *cells[:at], *cells[at + 1 :]]) for cells in cells_of(lines)]
     (folder / "train" / "rows.csv").write_text("".join(f"{line}\n" for line in reordered))
     (folder / "request.json").write_text(json.dumps(request))
     command: list[str | Path] = [
@@ -128,7 +129,7 @@ def _by_ctgan(
     command += ["--model", folder / "model", "--output", folder / "output"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (folder / "output" / "survey.csv").open(newline="") as file:
-        rows = csv_cells(file)
+        rows = cells_of(file)
     return tables.typed(rows, contract)
 
 
@@ -145,8 +146,8 @@ def _score(train: pd.DataFrame, test: pd.DataFrame, contract: Contract) -> dict[
 
 def _valid_rows(contract: Contract) -> pd.DataFrame:
     with (ROOT / "data" / "abalone.csv").open(newline="") as file:
-        _, *rows = csv_cells(file)
-    return tables.typed([cells for cells in rows if not contract.reasons(cells)], contract)
+        _, *rows = cells_of(file)
+    return tables.typed([cells for cells in rows if not row_reasons(contract, cells)], contract)
 
 
 def _table(results: dict[str, list[dict[str, float]]], chosen: argparse.Namespace) -> str:

@@ -50,6 +50,17 @@ def glue_script(root: Path = ROOT) -> Artifact:
     return Artifact(f"glue/merge_survey_data-{_digest(body)}.py", body)
 
 
+def glue_modules(root: Path = ROOT) -> Artifact:
+    """Return the archive of the modules that the Glue script is made of, with the contract whose rules they apply."""
+    files = {"glue_scripts/__init__.py": (root / "glue_scripts" / "__init__.py").read_bytes()}
+    files |= {f"glue_scripts/merge/{name}": body for name, body in tree(root / "glue_scripts" / "merge").items()}
+    library = root / "plugins" / "retraining"
+    files["retraining/__init__.py"] = (library / "__init__.py").read_bytes()
+    files |= {f"retraining/contract/{name}": body for name, body in tree(library / "contract").items()}
+    body = deterministic_zip(files)
+    return Artifact(f"glue/merge_modules-{_digest(body)}.zip", body)
+
+
 def analyze_function(root: Path = ROOT) -> Artifact:
     """Return the archive of the Lambda function."""
     body = deterministic_zip(tree(root / "lambda_functions" / "analyze_results"))

@@ -76,8 +76,12 @@ def tls_only(bucket: str, session: Any) -> dict[str, Any]:
 
 
 def parts(root: Path = artifacts.ROOT) -> dict[str, artifacts.Artifact]:
-    """Return what the template names by key: the Glue script and the archive of the Lambda function."""
-    return {"GlueScriptKey": artifacts.glue_script(root), "AnalyzeFunctionKey": artifacts.analyze_function(root)}
+    """Return what the template names by key: the Glue script, the archive of its modules and that of the Lambda function."""
+    return {
+        "GlueScriptKey": artifacts.glue_script(root),
+        "GlueModulesKey": artifacts.glue_modules(root),
+        "AnalyzeFunctionKey": artifacts.analyze_function(root),
+    }
 
 
 def request(

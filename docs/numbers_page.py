@@ -69,15 +69,14 @@ MERGE = {
     "rows_new": "rows of the new files: accepted + duplicate + quarantined",
     "rows_accepted": "rows of the new version",
     "rows_duplicate": "rows that were there already",
-    "rows_quarantined": "rows that break the contract; a refused file counts as one",
+    "rows_quarantined": "rows that break the contract, and all rows of refused files",
     "rows_duplicate_in_batch": "of the duplicates, those within the new files",
     "rows_duplicate_in_history": "of the duplicates, those of earlier versions",
     "rows_by_split": "accepted rows in train, validation, test",
     "rows_by_source": "accepted rows of surveys and synthetic ones",
-    "over_budget": "whether the batch is refused",
-    "max_share": "the budget: largest share of quarantined rows",
-    "files": "per file: key, entity tag, the counts above, and why it was refused",
-    "reasons": "quarantined rows by reason",
+    "max_share": "the budget of a file: largest share of quarantined rows",
+    "files": "per file: key, entity tag, outcome, the counts above, reasons, and why it was not merged and what to do",
+    "reasons": "how often each reason was given; of a refused file, that of the file too",
     "target_mean_by_split": "mean of the target in each split; a first sign of drift",
     "outputs": "training objects by split",
     "bytes_written": "bytes of all objects written",
@@ -175,8 +174,8 @@ def _paths(value: Any, place: str) -> Iterator[str]:
 
 
 def _merge_keys() -> set[str]:
-    source = ROOT / "glue_scripts" / "merge_survey_data.py"
-    return _returned(source, "report_of") | _returned(source, "merge")
+    modules = ROOT / "glue_scripts" / "merge"
+    return _returned(modules / "report.py", "report_of") | _returned(modules / "job.py", "merge")
 
 
 def _summary_keys() -> set[str]:

@@ -12,11 +12,12 @@ from local_stack.surveys import split_surveys
 from retraining.aws.clients import client
 from retraining.aws.naming import digest
 from retraining.aws.platform_parameter import UnreachableError, reach_platform
+from retraining.contract.rows import row_reasons, row_split
+from retraining.contract.rules import Contract, cells_of
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.state import LogState
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
-from survey.generator.contract import Contract, csv_cells
 
 SPLITS = ("train", "validation", "test")
 Say = Callable[[str], None]
@@ -79,14 +80,14 @@ def from_original(config: ModelConfig, original: Path, hold_back: bool, cache: P
     """
     contract = Contract.of(config.contract.model_dump(mode="json"))
     text = split_surveys(original)[0] if hold_back else original.read_text(encoding="utf-8")
-    header, *rows = csv_cells(text.splitlines())
+    header, *rows = cells_of(text.splitlines())
     order = [header.index(name) for name in contract.names]
     found: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     for row in rows:
         cells = [row[place] for place in order]
-        if not contract.reasons(cells):
+        if not row_reasons(contract, cells):
             by_name = dict(zip(contract.names, cells, strict=True))
-            found[contract.split_of(cells, config.split.model_dump())].append(
+            found[row_split(contract, cells, config.split.model_dump())].append(
                 [by_name[name] for name in contract.training_columns]
             )
     batch = digest({"original": text, "split": config.split.model_dump()})

@@ -23,5 +23,6 @@ def run_generator(method: str, arguments: Sequence[str | Path]) -> int:
     environment = ENVIRONMENTS[method]
     bootstrap.ensure([environment])
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+    inherited["PYTHONPATH"] = str(layout.ROOT / "plugins")  # for the rules of the contract
     command = [str(layout.python(environment)), "-m", "survey.generator", *map(str, arguments)]
     return subprocess.run(command, cwd=layout.ROOT, env=inherited, check=False).returncode

@@ -17,7 +17,9 @@ ANSWERS_TO_WRONG_CALLS = "local_stack/verbs/calls.py"
 REASON_OF_A_FILE = "FileRefused"
 TESTED_BY_THEIR_OWN_MODULE = {
     # A manifest is written by the library and read by the Glue script: no user meets these, they guard one part against the other.
-    "contract column NAME: type NAME is not one of string, double, int",
+    "contract column NAME: type NAME is not one of NAME",
+    "NAME is not a column of the contract, which has NAME",
+    "the split NAME does not add up to 100",
     "contract names NAME, which are not among its columns NAME",
     "contract column NAME: the dataset has a column of that name already",
     "the manifest lists NAME more than once",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from .contract import Contract
+from retraining.contract.rules import Contract
+
 from .generate import Request, make, not_yet_known, sampler, write
 from .tables import read_training_rows
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from .contract import Contract
+from retraining.contract.rules import Contract
+
 from .tables import grid_steps, snap
 
 ROWS_PER_COLUMN = 5  # a group with fewer rows borrows the correlation of all rows

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .contract import Contract
+from retraining.contract.rules import Contract
+
 from .tables import grid_steps, snap
 
 MODEL_FILE = "ctgan.pt"

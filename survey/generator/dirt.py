@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .contract import MAX_LINE, Column, Contract, Rule
+from retraining.contract.rows import cell_reason, line_reasons, row_reasons
+from retraining.contract.rules import Column, Contract, Rule
 
 Cells = list[str]
 
@@ -28,7 +29,7 @@ def ways(contract: Contract) -> list[Way]:
     found: list[Way] = []
     for position, column in enumerate(contract.columns):
         for kind, cell in _bad_cells(column):
-            reason = column.reason(cell)
+            reason = cell_reason(contract, column, cell)
             if reason:
                 found.append(Way(f"{kind}:{column.name}", reason, _replace(position, cell)))
     for rule in contract.rules:
@@ -37,11 +38,6 @@ def ways(contract: Contract) -> list[Way]:
         Way("line:too_few_columns", "line: too few columns", lambda cells: line(cells[:-1])),
         Way("line:too_many_columns", "line: too many columns", lambda cells: line([*cells, "0"])),
         Way("line:unbalanced_quotes", "line: unbalanced quotes", lambda cells: '"' + line(cells)),
-        Way(
-            "line:too_long",
-            f"line: longer than {MAX_LINE} characters",
-            lambda cells: line([*cells[:-1], cells[-1].rjust(MAX_LINE + 1, "0")]),
-        ),
     ]
     return found
 
@@ -94,12 +90,12 @@ def spoil(
         if done == wanted:
             break
         cells = rows[place]
-        if contract.reasons(cells):
+        if row_reasons(contract, cells):
             continue
         for attempt in range(len(chosen)):
             way = chosen[turns[(done + attempt) % len(chosen)]]
             broken = way.spoil(list(cells))
-            if broken is not None and way.reason in contract.line_reasons(broken):
+            if broken is not None and way.reason in line_reasons(contract, broken):
                 lines[place] = broken
                 counts[way.name] = counts.get(way.name, 0) + 1
                 done += 1
@@ -144,6 +140,6 @@ def _break(rule: Rule, contract: Contract) -> Callable[[Cells], str | None]:
     def spoiled(cells: Cells) -> str | None:
         limit = sum(float(cells[part]) for part in parts) / rule.tolerance
         cells[at] = f"{0.9 * limit:.4f}"
-        return None if contract.columns[at].reason(cells[at]) else line(cells)
+        return None if cell_reason(contract, contract.columns[at], cells[at]) else line(cells)
 
     return spoiled

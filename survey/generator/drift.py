@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .contract import Contract
+from retraining.contract.rules import Contract
 
 _FORM = re.compile(r"\s*(?P<column>\w+)\s*(?P<sign>[*+=-])\s*(?P<rest>.+?)\s*")
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retraining.contract.rows import row_hash, row_reasons
+from retraining.contract.rules import Contract, cells_of
+
 from . import drift, quality, tables
-from .contract import Contract, csv_cells
 from .copula import GaussianCopula
 from .ctgan_model import CtganModel
 from .dirt import choose, line, spoil
@@ -152,7 +154,7 @@ def _collect(
         rows = tables.cells(part, contract)
         seen += [line(row) for row in rows]
         if request.valid_only:
-            part = part[[not contract.reasons(row) for row in rows]]
+            part = part[[not row_reasons(contract, row) for row in rows]]
         kept.append(part)
         good += len(part)
     frame = pd.concat(kept, ignore_index=True).iloc[:wanted] if kept else pd.DataFrame(columns=list(contract.names))
@@ -216,13 +218,13 @@ def not_yet_known(held_back: Sequence[Path], known: Path | None, contract: Contr
     rows = []
     for path in held_back:
         with path.open(newline="", encoding="utf-8") as file:
-            header, *body = csv_cells(file)
+            header, *body = cells_of(file)
         order = [header.index(name) for name in contract.names]
         rows += [[row[place] for place in order] for row in body]
     fresh: dict[str, list[str]] = {}
     for row in rows:
-        if not contract.reasons(row):
-            fresh.setdefault(contract.row_hash(row), row)
+        if not row_reasons(contract, row):
+            fresh.setdefault(row_hash(contract, row), row)
     return tables.typed([row for name, row in fresh.items() if name not in seen], contract)
 
 

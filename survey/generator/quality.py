@@ -20,7 +20,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from .contract import Contract
+from retraining.contract.rows import line_reasons
+from retraining.contract.rules import Contract
 
 FOLDS = 5
 LARGEST_SAMPLE = 2_000  # rows per side that the classifier sees
@@ -54,7 +55,7 @@ def violations(lines: Iterable[str], contract: Contract) -> dict[str, Any]:
     rows = bad = 0
     reasons: Counter[str] = Counter()
     for text in lines:
-        found = contract.line_reasons(text)
+        found = line_reasons(contract, text)
         rows += 1
         bad += bool(found)
         reasons.update(found)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from retraining.contract.rules import Contract
+
 from . import charts
-from .contract import Contract
 from .quality import correlations
 
 #: Nothing is loaded and no script runs, whatever text found its way into the page.

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .contract import Contract, csv_cells
+from retraining.contract.rows import row_hash
+from retraining.contract.rules import Contract, cells_of
 
 STEPS = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005, 0.0001)
 ON_GRID = 0.99  # share of values that must lie on a grid for it to be the instrument's
@@ -29,7 +30,7 @@ def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
     rows: list[list[str]] = []
     for path in sorted(folder.rglob("*.csv")):
         with path.open(newline="", encoding="utf-8") as lines:
-            rows += csv_cells(lines)
+            rows += cells_of(lines)
     for position, row in enumerate(rows, start=1):
         if len(row) != len(order):
             raise ValueError(
@@ -94,4 +95,4 @@ def snap(frame: pd.DataFrame, contract: Contract, steps: dict[str, float]) -> pd
 
 def hashes(rows: Iterable[Sequence[str]], contract: Contract) -> set[str]:
     """Return the identities of rows of text cells."""
-    return {contract.row_hash(row) for row in rows}
+    return {row_hash(contract, row) for row in rows}

@@ -88,12 +88,16 @@ def platform(aws):
     (aws.home / "merge.py").write_text(SCRIPT)
     with zipfile.ZipFile(aws.home / "analyze.zip", "w") as file:
         file.write(ROOT / "lambda_functions" / "analyze_results" / "handler.py", "handler.py")
+    with zipfile.ZipFile(aws.home / "modules.zip", "w") as file:
+        file.writestr("merge_part.py", "")
+    aws("s3", "cp", aws.home / "modules.zip", f"s3://{CODE}/glue/modules.zip")
     aws("s3", "cp", aws.home / "merge.py", f"s3://{CODE}/glue/merge.py")
     aws("s3", "cp", aws.home / "analyze.zip", f"s3://{CODE}/lambda/analyze.zip")
     aws(
         *("cloudformation", "deploy", "--template-file", ROOT / "infra" / "data_platform.yaml"),
         *("--stack-name", "platform", "--capabilities", "CAPABILITY_IAM", "--parameter-overrides", "ModelName=abalone"),
-        *(f"ArtifactsBucket={CODE}", "GlueScriptKey=glue/merge.py", "AnalyzeFunctionKey=lambda/analyze.zip"),
+        *(f"ArtifactsBucket={CODE}", "GlueScriptKey=glue/merge.py", "GlueModulesKey=glue/modules.zip"),
+        "AnalyzeFunctionKey=lambda/analyze.zip",
     )
     return json.loads(
         aws("ssm", "get-parameter", "--name", "/retraining/abalone/platform", "--query", "Parameter.Value")

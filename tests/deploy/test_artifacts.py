@@ -8,6 +8,7 @@ from deploy import artifacts
 def test_the_same_sources_give_the_same_bytes_and_key():
     assert artifacts.analyze_function() == artifacts.analyze_function()
     assert artifacts.glue_script().key.startswith("glue/merge_survey_data-")
+    assert artifacts.glue_modules().key.startswith("glue/merge_modules-")
 
 
 def test_a_changed_source_is_a_new_key(tmp_path):

@@ -20,6 +20,8 @@ from access import ACCOUNT, Call, allowed_actions, allows, calls, faults, statem
 from local_account import wait_for
 
 from deploy import artifacts, data_platform, environment
+from glue_scripts.merge.manifest import SourceFile
+from glue_scripts.merge.storage import Storage
 from retraining.aws import clients as aws_clients
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
@@ -177,21 +179,20 @@ def module(path, name):
 
 
 def glue_calls(recorder, recorded):
-    """Calls of the Glue script's own storage on this run's files."""
-    script = module("glue_scripts/merge_survey_data.py", "merge_survey_data")
+    """Calls of the merge's own storage on this run's files."""
     boto3.setup_default_session()
-    uri = f"s3://{recorded['bucket']}/abalone/batches/{recorded['plan']['batch']}"
+    bucket = recorded["bucket"]
+    uri = f"s3://{bucket}/abalone/batches/{recorded['plan']['batch']}"
     recorder.take()
-    storage = script.Storage()
+    storage = Storage()
     manifest = json.loads(storage.read(f"{uri}/manifest.json"))
     [file] = manifest["files"]
-    source = SimpleNamespace(
-        uri=f"s3://{recorded['bucket']}/{file['key']}", etag=file["etag"], size=file["size"], key=file["key"]
-    )
-    storage.head(source)
-    storage.confirm(source)
+    source = SourceFile(file["key"], f"s3://{bucket}/{file['key']}", file["size"], file["etag"], "survey")
     with storage.stream(source) as stream:
         stream.read(1)
+    assert not storage.is_folder(source)
+    storage.copy(source, f"s3://{bucket}/abalone/dataset/staging/batch=x/attempt=y/input/000000.txt")
+    storage.confirm(source)
     storage.write(manifest["report"], storage.read(manifest["report"]))
     return {call for made in recorder.take() for call in calls(*made)}
 

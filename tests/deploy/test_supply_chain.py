@@ -159,7 +159,7 @@ def test_a_vulnerable_lock_fails_the_audit(tools):
 def test_a_finding_in_the_sources_fails_the_audit_unless_it_is_accepted(tools):
     finding = '{"filename": "%s", "test_id": "B608", "line_number": 1, "issue_text": "x"}'
     assert audit.main(tools(finding % "deploy/x.py")) == audit.FOUND
-    assert audit.main(tools(finding % "glue_scripts/merge_survey_data.py")) == 0
+    assert audit.main(tools(finding % "glue_scripts/merge/parsing.py")) == 0
 
 
 def test_the_audit_asks_about_every_lock_and_every_folder_of_sources(tools, capsys):

@@ -90,8 +90,8 @@ def test_a_survey_of_mostly_broken_rows_is_refused_as_a_whole(stack, session, ap
     config, log = serving(session), versions(stack)
     key, run, report, tasks = survey(rows=60, dirt=0.4, seed=2)
     assert key.startswith("abalone/new/synthetic/")
-    assert run["state"] == "failed"
-    assert report["rows_quarantined"] == 24
+    assert (run["state"], report["files"][0]["outcome"]) == ("failed", "refused")
+    assert report["files"][0]["rows"] == report["rows_quarantined"] == 60
     assert tasks["check_data_quality"]["state"] == "failed"
     assert "refused, nothing was merged" in reason_of(api, DAG_ID, run["dag_run_id"], tasks["check_data_quality"])
     assert tasks["training"]["state"] == "upstream_failed"
@@ -110,7 +110,7 @@ def test_a_survey_of_another_relation_is_merged_and_its_model_rejected(stack, se
     config, log = serving(session), versions(stack)
     _, run, report, tasks = survey(rows=1500, drift=["rings+8"], dirt=0.02, seed=3)
     assert run["state"] == "success"
-    assert report["rows_quarantined"] == 30
+    assert (report["files"][0]["outcome"], report["rows_quarantined"]) == ("merged", 30)
     assert report["rows_accepted"] > 1400
     assert report["rows_by_split"] == {"train": report["rows_accepted"], "validation": 0, "test": 0}
     assert tasks["rejected"]["state"] == "success"

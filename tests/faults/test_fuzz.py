@@ -3,6 +3,7 @@
 ``FUZZ_EXAMPLES`` says how many (`make test-fuzz`: 100,000 in all); without it a few hundred, and no Spark.
 """
 
+import io
 import json
 import math
 import os
@@ -19,14 +20,15 @@ from conftest import MODEL_FOLDER, ROOT, abalone_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glue_scripts import merge_survey_data as job
+from retraining.contract.rules import Contract
+from retraining.contract.verdict import judge_file
 from retraining.dag.triggers import new_data_messages
 from retraining.dataset.crawl_note import crawl_notes
 from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 CONFIG = yaml.safe_load((MODEL_FOLDER / "model.yaml").read_text())
-CONTRACT = job.Contract.of(CONFIG["contract"])
+CONTRACT = Contract.of(CONFIG["contract"])
 CONTRACT_OF_CONFIG = load_model_config(MODEL_FOLDER / "model.yaml").contract
 LINE_SHARE = 0.8  # of all examples: rows of files that Spark merges
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -98,9 +100,7 @@ def test_any_change_of_a_configuration_is_accepted_or_refused_in_words(tmp_path,
     )
     if config is not None:
         assert ModelConfig.model_validate(config.model_dump(mode="json")) == config
-        job.Contract.of(
-            config.contract.model_dump(mode="json")
-        )  # what the library accepts, the Glue script understands
+        Contract.of(config.contract.model_dump(mode="json"))  # what the library accepts, the Glue script understands
 
 
 @pytest.mark.faults_fast
@@ -119,12 +119,12 @@ HEADS = st.binary(max_size=300) | st.lists(st.sampled_from([*CONTRACT.names, *PI
 @some(0.06)
 @given(HEADS, st.text(max_size=12), st.sampled_from(["", ".csv", ".gz", ".GZ", ".zip"]))
 def test_any_file_is_laid_out_or_refused_with_a_reason(head, name, ending):
-    layout = job.layout_of(head, f"abalone/new/{name}{ending}", CONTRACT)
-    if layout.refused is None:
-        assert len(layout.order) == len(CONTRACT.names)
-        assert all(0 <= position < layout.width for position in layout.order)
+    key = f"abalone/new/{name}{ending}"
+    verdict = judge_file(lambda: io.BytesIO(head), key, len(head), CONTRACT, {"train": 100})
+    if verdict.outcome == "merged":
+        assert verdict.rows == verdict.accepted + verdict.duplicate + verdict.quarantined
     else:
-        assert layout.refused.strip()
+        assert verdict.reason and verdict.reason.strip()
 
 
 @pytest.mark.faults_fast
@@ -205,13 +205,14 @@ def test_no_row_that_breaks_the_contract_is_accepted_of_any_file(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     command = [sys.executable, ROOT / "glue_scripts" / "merge_survey_data.py", "--manifest", tmp_path / "manifest.json"]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'plugins'}"
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rows_new"] == report["rows_accepted"] + report["rows_duplicate"] + report["rows_quarantined"]
-    assert all(file["refused"] is None for file in report["files"]), report["files"]
+    assert all(file["outcome"] == "merged" for file in report["files"]), report["files"]
     accepted = [
         row
         for path in Path(tmp_path / "abalone/dataset/data").rglob("*.parquet")

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from survey_bucket import Bucket
 
-from glue_scripts import merge_survey_data as job
+from glue_scripts.merge.session import start_spark
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def spark() -> Iterator[SparkSession]:
         "--master local[2] --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' "
         "--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1 pyspark-shell"
     )
-    session = job.start_spark()
+    session = start_spark()
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()

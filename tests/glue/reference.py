@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from retraining.contract.values import mixed
 
 
 def canonical(value: Any, kind: str) -> str:
@@ -13,7 +14,7 @@ def canonical(value: Any, kind: str) -> str:
     if value is None:
         return ""
     if kind == "double":
-        return str(math.floor(float(value) * 1e9 + 0.5))
+        return str(mixed(value))
     return str(int(value)) if kind == "int" else str(value)
 
 

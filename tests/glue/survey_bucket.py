@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import yaml
 from pyspark.sql import SparkSession
 
-from glue_scripts import merge_survey_data as job
+from glue_scripts.merge.job import merge
+from glue_scripts.merge.manifest import Manifest
+from glue_scripts.merge.storage import Storage
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text())
@@ -39,6 +41,7 @@ class Bucket:
         *,
         synthetic: Sequence[str] = (),
         history: Sequence[str] = (),
+        beyond_budget: Sequence[str] = (),
         **contract: Any,
     ) -> dict[str, Any]:
         return {
@@ -55,6 +58,7 @@ class Bucket:
                     "size": (self.root / key).stat().st_size,
                     "version_id": None,
                     "source": "synthetic" if key in synthetic else "survey",
+                    **({"beyond_budget": True} if key in beyond_budget else {}),
                 }
                 for key in (*files, *synthetic)
             ],
@@ -67,8 +71,8 @@ class Bucket:
         }
 
     def merge(self, batch: str, files: Sequence[str] = (), **options: Any) -> dict[str, Any]:
-        manifest = job.Manifest.of(self.manifest(batch, files, **options))
-        report = job.merge(self.spark, manifest, job.Storage())
+        manifest = Manifest.of(self.manifest(batch, files, **options))
+        report = merge(self.spark, manifest, Storage())
         counts = report["rows_accepted"] + report["rows_duplicate"] + report["rows_quarantined"]
         assert report["rows_new"] == counts == sum(file["rows"] for file in report["files"])
         assert json.loads(json.dumps(report)) == report
@@ -84,7 +88,7 @@ class Bucket:
 
     def quarantine(self, batch: str) -> list[dict[str, Any]]:
         files = sorted((self.root / f"abalone/quarantine/batch={batch}").glob("*.json"))
-        return [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines()]
+        return [json.loads(line) for path in files for line in path.read_text("utf-8").split("\n") if line]
 
     def bytes(self, *folders: str) -> dict[str, bytes]:
         """Content of every published file; Hadoop's local checksum files are left out."""

@@ -48,7 +48,7 @@ def test_a_message_says_what_a_file_brought_along_as_plain_text():
         "abalone", Outcome(hostile, f"column {hostile}", [(name, hostile) for name in "ab"], [("Log", hostile)])
     )
     assert all(line.isprintable() for line in message.split("\n"))
-    assert "\\x1b[31mACCOUNT" in message
+    assert "U+001B[31mACCOUNT" in message
     assert len(message) < 6_000
 
 

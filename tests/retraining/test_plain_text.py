@@ -13,7 +13,9 @@ HOSTILE = (
 def test_escape_sequences_bidi_marks_and_line_ends_are_shown_not_sent() -> None:
     shown = plain(HOSTILE)
     assert shown.isprintable()
-    assert shown.startswith(r"\x1b[2J\x1b[31mACCOUNT LOCKED\x07\x0d\x0aforged \u202egnp.exe \u2028\x85 \x9b \ud800")
+    assert shown.startswith(
+        "U+001B[2JU+001B[31mACCOUNT LOCKEDU+0007U+000DU+000Aforged U+202Egnp.exe U+2028U+0085 U+009B U+D800"
+    )
     shown.encode("utf-8")
 
 
@@ -38,13 +40,13 @@ def test_a_long_text_is_cut_before_it_costs_anything() -> None:
 
 
 def test_a_list_of_names_ends_after_five() -> None:
-    assert plain_names(["a", "b\n"]) == r"a, b\x0a"
+    assert plain_names(["a", "b\n"]) == "a, bU+000A"
     assert plain_names(map(str, range(7))) == "0, 1, 2, 3, 4 and 2 more"
     assert len(plain_names(["n" * 1000] * 1000)) < 250
 
 
 def test_lines_of_a_message_stay_lines() -> None:
-    assert plain_lines("one\r\ntwo\n\tthree\rfour\x1b") == "one\ntwo\n\tthree\\x0dfour\\x1b"
+    assert plain_lines("one\r\ntwo\n\tthree\rfour\x1b") == "one\ntwo\n\tthreeU+000DfourU+001B"
 
 
 def test_random_text_is_always_short_and_printable() -> None:

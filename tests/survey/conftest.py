@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from retraining.contract.rows import row_reasons
+from retraining.contract.rules import Contract, cells_of
 from survey.generator import tables
-from survey.generator.contract import Contract, csv_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +29,8 @@ def contract(document: dict[str, Any]) -> Contract:
 def real_cells(contract: Contract) -> list[list[str]]:
     """Return the valid rows of the Abalone data as text."""
     with (ROOT / "data" / "abalone.csv").open(newline="") as file:
-        _, *rows = csv_cells(file)
-    return [row for row in rows if not contract.reasons(row)]
+        _, *rows = cells_of(file)
+    return [row for row in rows if not row_reasons(contract, row)]
 
 
 @pytest.fixture(scope="session")

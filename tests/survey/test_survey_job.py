@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from local_aws.sagemaker.images import ENVIRONMENTS, repository
 from local_stack import bootstrap
 from retraining.aws.image_uris import image_uri
+from retraining.contract.rows import row_split
 from retraining.settings.model_config import load_model_config
 from retraining.settings.platform import Platform
 from retraining.survey import job as survey_job
@@ -130,7 +131,7 @@ def test_without_a_platform_the_original_data_stand_in_and_test_rows_stay_unseen
     assert "nothing answers at http://127.0.0.1:9" in said[0]
     assert data.platform is None
     train = tables.read_training_rows(data.train, contract)
-    assert {contract.split_of(row, document["split"]) for row in tables.cells(train, contract)} == {"train"}
+    assert {row_split(contract, row, document["split"]) for row in tables.cells(train, contract)} == {"train"}
     everything = tables.read_training_rows(data.known, contract)
     assert 0.78 < len(train) / len(everything) < 0.82
     held_back = current_data.find(config, ROOT / "data" / "abalone.csv", True, tmp_path, said.append)

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from retraining.contract.formats import refuse_foreign_bytes, refuse_foreign_text
-from retraining.contract.headings import heading, headings
+from retraining.contract.names import heading, headings
+from retraining.contract.plain_text import MAX_NAMES, listed, meant, plain_name
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import DELIMITERS, Contract, cut
 from retraining.contract.unpacking import MAX_LINE_BYTES, Open, Packed, unpacked
 from retraining.contract.values import BLANKS, NOT_FINITE, NUMBER
-from retraining.contract.words import MAX_NAMES, listed, meant, shown
 
 HEAD_BYTES = 1 << 20  # where the header is looked for
 HEAD_LINES = 50  # that are not blank
@@ -190,7 +190,9 @@ def _by_name(line: str, delimiter: str, skips: tuple[str, ...], contract: Contra
         _refuse_header(lacking, unknown, repeated, len(places), cells)
     order = tuple(places.get(column.name, [-1])[0] for column in contract.columns)
     columns = tuple(
-        (column.name, shown(cells[place])) for column, place in zip(contract.columns, order, strict=True) if place >= 0
+        (column.name, plain_name(cells[place]))
+        for column, place in zip(contract.columns, order, strict=True)
+        if place >= 0
     )
     compared = tuple(headings(line, delimiter))
     return Layout(delimiter, skips, compared, order, len(cells), source_at, columns)
@@ -202,7 +204,7 @@ def _refuse_header(lacking: list[str], unknown: list[str], repeated: list[str], 
     if not named:
         said = f"names no contract column: {listed(cells)}"
     guesses = [
-        f"{shown(name)}: did you mean {found}?"
+        f"{plain_name(name)}: did you mean {found}?"
         for name in unknown[:100]
         if (found := meant(heading(name), [heading(wanted) for wanted in lacking]))
         and (found := next(wanted for wanted in lacking if heading(wanted) == found))

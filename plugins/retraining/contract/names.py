@@ -1,7 +1,11 @@
-"""What the name of a landed file says: a marker or leftover of a tool, or a format that is no text."""
+"""Names: what that of a landed file says of it, and how the headings of columns are compared."""
 
 from __future__ import annotations
 
+import unicodedata
+
+#: Java's regular expression of what a heading is compared without; Python's side is `heading`.
+UNREGARDED = r'[\s\p{C}\p{Z}_.\-"]'
 #: Endings that tools give to what they have not finished, or to folders.
 _LEFTOVERS = ("._COPYING_", "_$folder$")
 
@@ -28,3 +32,18 @@ def ignored_reason(key: str, size: int) -> str | None:
     if size == 0:
         return "empty"
     return None
+
+
+def heading(text: str) -> str:
+    """Return the form in which headings are compared."""
+    kept = (
+        character
+        for character in text
+        if not (character in '_.-"' or character.isspace() or unicodedata.category(character)[0] in "CZ")
+    )
+    return "".join(kept).lower()
+
+
+def headings(line: str, delimiter: str) -> list[str]:
+    """Return the compared forms of a line's cells."""
+    return [heading(cell) for cell in line.split(delimiter)]

@@ -1,17 +1,20 @@
 r"""Text from outside (file names, headings, cells, parameters, errors) made harmless and short before a person or a terminal sees it.
 
 A heading may hold escape sequences that clear a terminal, a line feed that begins a false line of a log, or a mark that turns the
-direction of what follows. What cannot be printed is shown as Python writes it, for example ``\x1b``; nothing is substituted.
+direction of what follows. What cannot be seen is shown by its number, for example ``U+001B``; nothing is substituted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 
 NAME_LENGTH = 40
 SENTENCE_LENGTH = 400
 MESSAGE_LENGTH = 4000
 NAMES_LISTED = 5
+MAX_NAMES = 10  # in the message of a verdict ...
+MAX_MESSAGE = 2000  # ... and its characters
 
 
 def plain(text: object, limit: int = SENTENCE_LENGTH) -> str:
@@ -27,7 +30,7 @@ def plain_name(text: object) -> str:
 def plain_names(names: Iterable[object], listed: int = NAMES_LISTED) -> str:
     """Return names separated by commas, the first `listed` of them and how many more there are."""
     found = list(names)
-    more = f" and {len(found) - listed} more" if len(found) > listed else ""
+    more = f" and {len(found) - listed:,} more" if len(found) > listed else ""
     return ", ".join(map(plain_name, found[:listed])) + more
 
 
@@ -37,11 +40,32 @@ def plain_lines(text: object, limit: int = MESSAGE_LENGTH) -> str:
     return _cut("".join(character if character in "\n\t" else _shown(character) for character in whole), limit)
 
 
+def listed(names: Iterable[str], limit: int = MAX_NAMES) -> str:
+    """Return names as a list of at most ``limit``, with the number of those left out."""
+    return plain_names((name if name.strip() else f"'{name}'" for name in names), limit)
+
+
+def message(*sentences: str | None) -> str:
+    """Join sentences into a message of at most 2,000 characters."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def meant(name: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that a name is probably a form of, None when none is near."""
+    if len(name) < 2:
+        return None
+    starts = [candidate for candidate in candidates if len(name) >= 3 and candidate.startswith(name)]
+    if len(starts) == 1:
+        return starts[0]
+    near = difflib.get_close_matches(name[:80], candidates, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
 def _shown(character: str) -> str:
     if character.isprintable():
         return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"U+{ord(character):04X}"
 
 
 def _cut(text: str, limit: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from retraining.contract.headings import headings
 from retraining.contract.layout import Layout, known_headings
+from retraining.contract.names import headings
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import MAX_LINE, SOURCES, SYNTHETIC, Contract, cut, split_of
 from retraining.contract.unpacking import Open, lines_of, unpacked
@@ -123,7 +123,9 @@ def judge(
     every = cut(text, layout.delimiter)
     if len(every) != layout.width:
         return Line(number, text, reasons=(TOO_FEW if len(every) < layout.width else TOO_MANY,))
-    cells = tuple((every[place] if place >= 0 else "").replace(LINE_FEED, "\n") for place in layout.order)
+    cells = tuple(every[place] if place >= 0 else "" for place in layout.order)
+    if contract.multiline:
+        cells = tuple(cell.replace(LINE_FEED, "\n") for cell in cells)
     row = contract.judge(cells)
     reasons = row.reasons
     said = every[layout.source_at].lower() if layout.source_at is not None else ""

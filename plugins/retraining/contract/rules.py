@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retraining.contract.headings import heading
+from retraining.contract.names import heading
 from retraining.contract.values import (
     BLANKS,
     MISSING_WORDS,
@@ -267,18 +267,19 @@ class Contract:
                 return None if text in column.allowed else f"{column.name}: not one of {', '.join(column.allowed)}"
             control = _CONTROL_BUT_LINE_FEED if self.multiline else _CONTROL
             return f"{column.name}: control character" if control.search(text) else None
-        broken = f"{column.name}: {self._no_value(column, text)}" if value is None else None
+        broken = f"{column.name}: {self.no_value(column, text)}" if value is None else None
         if value is not None and column.numeric:
             broken = column.broken_bound(float(value))  # type: ignore[arg-type]
         if broken and text.lower() in MISSING_WORDS:
             return f"{column.name}: missing, written as a word or code (see `missing`)"
         return broken
 
-    def _no_value(self, column: Column, text: str) -> str:
+    def no_value(self, column: Column, text: str) -> str:
+        """Return why a text that is not missing writes no value of the column's type."""
         if not column.numeric:
             article = {"date": "date (YYYY-MM-DD)", "timestamp": "timestamp with zone (YYYY-MM-DDThh:mm:ssZ)"}
             return f"not a {article.get(column.type, 'truth value')}"
-        if re.fullmatch(NOT_FINITE, text, re.IGNORECASE):
+        if re.fullmatch(NOT_FINITE, text.lower()):
             return "not finite"
         plain = in_points(text, self.decimal, self.thousands)
         if plain is None or "," in plain:

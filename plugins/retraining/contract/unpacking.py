@@ -6,11 +6,12 @@ import bz2
 import importlib
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 from retraining.contract.refusal import FileRefused
 
-Open = Callable[[], BinaryIO]
+Open = Callable[[], AbstractContextManager[BinaryIO]]
 
 BLOCK = 1 << 20
 MAX_RATIO = 100  # an archive may unpack to this many times its size ...

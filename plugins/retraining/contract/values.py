@@ -26,9 +26,7 @@ MISSING_WORDS: Final = (
 NUMBER: Final = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 WHOLE: Final = r"[+-]?([0-9]+(\.0*)?|\.0+)"
 DATE: Final = r"([1-9][0-9]{3}|0[0-9]{2}[1-9]|0[0-9][1-9]0|0[1-9]00)-[0-9]{2}-[0-9]{2}"
-INSTANT: Final = (
-    DATE + r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
-)
+INSTANT: Final = DATE + r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 NOT_FINITE: Final = r"[+-]?(nan|inf|infinity)"
 LARGEST_INT: Final = 2**63 - 1
 EXACT_INT: Final = 2**53  # up to here every whole number is a double

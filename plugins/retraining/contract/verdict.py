@@ -10,11 +10,11 @@ from typing import Any
 
 from retraining.contract.layout import inspect
 from retraining.contract.names import ignored_reason
+from retraining.contract.plain_text import message, plain_name
 from retraining.contract.reader import Line, read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import KEY_DIGITS, SOURCES, Column, Contract
 from retraining.contract.unpacking import Open
-from retraining.contract.words import message, shown
 
 MERGED, REFUSED, IGNORED = "merged", "refused", "ignored"
 FIRST_LINES = 10
@@ -126,6 +126,8 @@ def judge_file(
                 seen.add(key_of_row)
             verdict.accepted += 1
     except FileRefused as refusal:
+        verdict.rows, verdict.first = 0, []
+        verdict.reasons.clear()
         return verdict.refuse(refusal.reason, refusal.remedy)
     verdict.quarantined = bad
     if not beyond_budget and (said := over_budget(bad, verdict.rows, contract, verdict.reasons)):
@@ -177,7 +179,7 @@ class UnitGuess:
         sentences = []
         for factor, columns in found.items():
             how = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
-            unit = f" (the contract's unit is {shown(columns[0].unit)})" if columns[0].unit else ""
+            unit = f" (the contract's unit is {plain_name(columns[0].unit)})" if columns[0].unit else ""
             names = ", ".join(column.name for column in columns[:10])
             sentences.append(f"The values of {names} look {how}{unit}: another unit?")
         return " ".join(sentences) or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retraining.contract.headings import heading
+from retraining.contract.names import heading
 from retraining.contract.plain_text import plain, plain_names
 from retraining.settings.contract_keys import Column, Contract
 

@@ -27,7 +27,7 @@ def verdicts_of(
     left_out: list[FileVerdict] = []
     for entry in report["files"]:
         record = records[entry["key"]]
-        outcome, reason = _outcome(entry, report)
+        outcome, reason = str(entry["outcome"]), str(entry["reason"] or "")
         if outcome == MERGED:
             merged.append(record)
             continue
@@ -44,20 +44,6 @@ def verdicts_of(
         )
     left_out += [FileVerdict.model_validate(entry) for entry in manifest.get("ignored", ())]
     return tuple(merged), tuple(left_out)
-
-
-def _outcome(entry: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, str]:
-    if "outcome" in entry:
-        return str(entry["outcome"]), str(entry["reason"] or "")
-    if entry["refused"]:
-        return REFUSED, str(entry["refused"])
-    if report["over_budget"]:
-        share = report["rows_quarantined"] / max(1, report["rows_new"])
-        return (
-            REFUSED,
-            f"{share:.1%} of the rows of its batch break the contract, the budget is {report['max_share']:.1%}",
-        )
-    return MERGED, ""
 
 
 def refusals(left_out: Sequence[FileVerdict]) -> list[FileVerdict]:

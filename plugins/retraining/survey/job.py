@@ -14,6 +14,7 @@ from pydantic import Field
 
 from retraining.aws.image_uris import image_uri
 from retraining.aws.naming import digest, file_digest
+from retraining.contract.source import source_files
 from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs.requests import PROCESSING, processing_input
 from retraining.settings.model_config import Instances, ModelConfig
@@ -94,7 +95,7 @@ def generator_files(folder: Path) -> dict[str, bytes]:
         FileNotFoundError: the folder holds no generator.
 
     """
-    files = {f"{PACKAGE}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    files = source_files() | {f"{PACKAGE}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
     if f"{PACKAGE}/__main__.py" not in files:
         raise FileNotFoundError(
             f"{folder} holds no survey generator: dags/survey links to survey/generator, upload it with the DAGs"
