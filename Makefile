@@ -16,7 +16,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -142,6 +142,9 @@ test-pages: setup-dev  ## every command of README.md and docs/, played as a read
 
 test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider $(ARGS)
+
+conformance: setup-dev  ## what AWS and MWAA would refuse, found without an account
+	$(DEV)/python -m pytest tests/conformance -q $(ARGS)
 
 test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
 	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py tests/faults/test_hostile_input.py -m "faults or faults_fast" -p no:cacheprovider

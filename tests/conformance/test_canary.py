@@ -1,0 +1,21 @@
+"""Cross-field rules of an endpoint's update that no service model has."""
+
+import pytest
+from pydantic import ValidationError
+
+from retraining.settings.model_config import Canary, Deployment
+
+
+def deployment(count, percent):
+    return Deployment(endpoint="e", image="i", instance_count=count, canary=Canary(percent=percent))
+
+
+@pytest.mark.parametrize(("count", "percent"), [(1, 50), (2, 10), (9, 10)])
+def test_a_canary_of_less_than_one_instance_is_refused(count, percent):
+    with pytest.raises(ValidationError, match="less than an instance"):
+        deployment(count, percent)
+
+
+@pytest.mark.parametrize(("count", "percent"), [(2, 50), (10, 10), (4, 25)])
+def test_a_canary_of_whole_instances_is_taken(count, percent):
+    assert deployment(count, percent).canary.percent == percent
