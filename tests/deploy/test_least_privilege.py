@@ -116,6 +116,7 @@ def recorded(session, recorder):
         "dag_run": run,
         "context": {"params": {}, "ti": ti, "dag_run": run},
         "rejected": None,
+        "answer": None,
     }
 
     def body(function, **more):
