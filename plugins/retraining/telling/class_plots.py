@@ -8,6 +8,7 @@ from html import escape
 
 SIZE, LEFT, TOP = 340.0, 46.0, 30.0
 SERIES = ("champion", "challenger")  # the challenger is drawn above
+PARTS = ("duplicate", "accepted")  # classes of the style: grey and green
 
 Points = Sequence[tuple[float, float]]
 
@@ -56,7 +57,7 @@ def histogram_plot(title: str, parts: Sequence[tuple[str, Sequence[int]]]) -> st
 
     Args:
         title: what is counted.
-        parts: name and counts by band; the first is drawn in the champion's colour, the second in the challenger's.
+        parts: name and counts by band; the first is grey, the second green.
 
     """
     bands = len(parts[0][1])
@@ -68,7 +69,7 @@ def histogram_plot(title: str, parts: Sequence[tuple[str, Sequence[int]]]) -> st
             tall = count / high * (SIZE - 30)
             x, wide = LEFT + band * width + at * width / 2, width / 2 - 0.6
             bars += (
-                f'<rect class="{SERIES[at]}-fill" x="{x:.1f}" y="{TOP + SIZE - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}">'
+                f'<rect class="{PARTS[at]}" x="{x:.1f}" y="{TOP + SIZE - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}">'
                 f"<title>{escape(name)}, {band / bands:g} to {(band + 1) / bands:g}: {count:,}</title></rect>"
             )
     ticks = "".join(
@@ -76,7 +77,7 @@ def histogram_plot(title: str, parts: Sequence[tuple[str, Sequence[int]]]) -> st
         for tick in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     key = "".join(
-        f'<circle class="{SERIES[at]}-fill" cx="{LEFT + 6 + 150 * at}" cy="{TOP + 8}" r="5"/>'
+        f'<circle class="{PARTS[at]}" cx="{LEFT + 6 + 150 * at}" cy="{TOP + 8}" r="5"/>'
         f'<text x="{LEFT + 16 + 150 * at}" y="{TOP + 12}">{escape(name[:18])}</text>'
         for at, (name, _) in enumerate(parts)
     )

@@ -102,4 +102,7 @@ def _confusion(curves: Mapping[str, Any], classes: Sequence[str], target: str) -
 
 def _pair(plots: Sequence[str], note: str) -> str:
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
-    return f'<p class="note">Blue is the challenger, orange the champion.</p><div class="pair">{figures}</div><p class="note">{note}</p>'
+    return (
+        '<p class="note">Curves: blue is the challenger, orange the champion.</p>'
+        f'<div class="pair">{figures}</div><p class="note">{note}</p>'
+    )
