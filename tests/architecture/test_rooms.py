@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (ROOT / "plugins" / "retraining", ROOT / "local_aws", ROOT / "glue_scripts")
+LONGEST_MODULE = 400
 MOST_MODULES = 12
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
@@ -51,6 +52,15 @@ def test_a_planted_import_against_the_order_is_seen(copy, module, line):
 
 def modules() -> list[Path]:
     return [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
+
+
+def test_no_module_is_longer_than_a_reader_can_hold():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in modules()
+        if (count := len(path.read_text().splitlines())) > LONGEST_MODULE
+    }
+    assert long == {}
 
 
 def test_no_room_holds_more_modules_than_a_reader_can_name():

@@ -60,7 +60,7 @@ class TaskBodies:
 
     def _work_uri(self, work_digest: str) -> str:
         """Return where it is noted that a piece of work (data, code, settings) has a judged model."""
-        return f"s3://{self.platform.bucket}/{self.config.name}/dataset/judged/{work_digest}.json"
+        return f"s3://{self.platform.bucket}/{self.config.name}/dataset/judged_work/{work_digest}.json"
 
     def poll_seconds(self) -> float:
         """Seconds between two looks at a job."""
