@@ -123,7 +123,6 @@ def test_a_first_model_has_no_champion(channels, tmp_path):
     )
     assert summary["challenger"]["rmse"] > 0
     assert summary["champion"] is None
-    assert summary["paired"] is None
     with (tmp_path / "out" / "rows.csv").open() as lines:
         assert {row["champion"] for row in csv.DictReader(lines)} == {""}
 

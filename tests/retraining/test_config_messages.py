@@ -36,8 +36,8 @@ ALLOWED = "allowed: [M, F, I]"
         (ALLOWED, "allowed: [2024-01-01, x]", ["2024-01-01 is read as a date: put it in quotes"]),
         (ALLOWED, "allowed: [1, 2]", ['1 is read as a number: put it in quotes to mean the text "1"']),
         (ALLOWED, "allowed: M", ["contract.columns.0.allowed: M is not a list such as [a, b]"]),
-        ("train: 80", "train: eighty", ["split.train: eighty is not a whole number"]),
-        ("train: 80", "train: 0", ["split.train: 0: it has to be greater than 0"]),
+        ("train: 85", "train: eighty", ["split.train: eighty is not a whole number"]),
+        ("train: 85", "train: 0", ["split.train: 0: it has to be greater than 0"]),
     ],
 )
 def test_the_sentence_helps(tmp_path, old, new, sentences):
