@@ -23,6 +23,7 @@ ONE_MACHINE = "all jobs run on this machine"
 NO_KMS = "nothing is encrypted at rest"
 NO_BILL = "there is no bill, and nothing to wait for"
 NO_DEBUGGER = "Debugger's hook is a part of AWS's images, which do not run here"
+NO_SCALING = "nothing scales or weighs a variant between two configs: each runs one server"
 AT_ONCE = "traffic goes to the new servers at once when all are healthy; alarms are not looked at"
 
 #: Operation -> paths of members that have their effect (or are the resource's own name and tags).
@@ -145,7 +146,11 @@ KEPT: dict[str, dict[str, str]] = {
         "ProductionVariants.InferenceAmiVersion": ONE_MACHINE,
     },
     "CreateEndpoint": {"DeploymentConfig": AT_ONCE},
-    "UpdateEndpoint": {"DeploymentConfig": AT_ONCE},
+    "UpdateEndpoint": {
+        "DeploymentConfig": AT_ONCE,
+        "RetainAllVariantProperties": NO_SCALING,
+        "ExcludeRetainedVariantProperties": NO_SCALING,
+    },
     "StartJobRun": {
         "SecurityConfiguration": NO_KMS,
         "NotificationProperty": "nothing is notified of a late run",

@@ -55,9 +55,9 @@ def test_every_operation_with_a_request_is_in_a_table() -> None:
 
 def test_a_value_that_says_nothing_is_no_request() -> None:
     check_members("sagemaker", "CreateTrainingJob", {"DebugRuleConfigurations": [], "ExperimentConfig": {}})
-    check_members("sagemaker", "UpdateEndpoint", {"EndpointName": "e", "RetainAllVariantProperties": False})
-    with pytest.raises(ServiceError, match="RetainAllVariantProperties"):
-        check_members("sagemaker", "UpdateEndpoint", {"EndpointName": "e", "RetainAllVariantProperties": True})
+    check_members("sagemaker", "UpdateEndpoint", {"EndpointName": "e", "RetainDeploymentConfig": False})
+    with pytest.raises(ServiceError, match="RetainDeploymentConfig"):
+        check_members("sagemaker", "UpdateEndpoint", {"EndpointName": "e", "RetainDeploymentConfig": True})
 
 
 @pytest.mark.local_aws

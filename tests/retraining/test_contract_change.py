@@ -88,7 +88,7 @@ def test_every_key_of_a_contract_is_classified():
 
 
 def test_shares_of_the_split_move_no_stored_row():
-    then, now = keys_of(BASE), keys_of(BASE, {"train": 70, "validation": 20, "test": 10})
+    then, now = keys_of(BASE), keys_of(BASE, {"train": 70, "validation": 16, "test": 14})
     changes = contract_changes(then, now, by_name=False)
     assert [change.compatible for change in changes] == [True, True, True]
     grouped = [{**keys, "split_by": ["site"]} for keys in (then, now)]
