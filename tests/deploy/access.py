@@ -17,6 +17,7 @@ SERVICES = ("s3", "sagemaker", "sagemaker-runtime", "glue", "sqs", "sns", "ssm",
 RENAMED = {
     ("s3", "ListObjectsV2"): "s3:ListBucket",
     ("s3", "HeadObject"): "s3:GetObject",
+    ("s3", "CopyObject"): "s3:PutObject",
     ("sqs", "DeleteMessageBatch"): "sqs:DeleteMessage",
     ("lambda", "Invoke"): "lambda:InvokeFunction",
     ("sagemaker-runtime", "InvokeEndpoint"): "sagemaker:InvokeEndpoint",
@@ -41,11 +42,19 @@ def action(service: str, operation: str) -> str:
 def calls(service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Call]:
     """Yield what IAM asks for one API call: the action itself, tags, and roles that are handed over."""
     yield Call(action(service, operation), _resource(service, operation, params))
+    if operation == "CopyObject":
+        yield Call("s3:GetObject", _source(params["CopySource"]))
     if service == "sagemaker" and params.get("Tags"):
         yield Call("sagemaker:AddTags", _resource(service, operation, params))
     for name in ("RoleArn", "ExecutionRoleArn"):
         if name in params:
             yield Call("iam:PassRole", params[name])
+
+
+def _source(copied: Any) -> str:
+    if isinstance(copied, Mapping):
+        return f"arn:aws:s3:::{copied['Bucket']}/{copied['Key']}"
+    return f"arn:aws:s3:::{copied.lstrip('/').split('?versionId=')[0]}"
 
 
 def _resource(service: str, operation: str, params: Mapping[str, Any]) -> str:
@@ -144,6 +153,7 @@ def _operations() -> dict[str, str]:
     for service in reversed(SERVICES):
         for operation in session.get_service_model(service).operation_names:
             found[xform_name(operation)] = action(service, operation)
+    del found["search"]  # a regular expression's; the library searches nothing in SageMaker
     return {**found, "list_tags": "sagemaker:ListTags"}  # Lambda has one, too
 
 

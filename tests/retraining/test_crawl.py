@@ -59,7 +59,7 @@ def test_every_difference_is_one_readable_note(config, columns, note):
 def test_a_note_stays_readable_however_wide_a_file_is(config):
     [note] = notes(config, [(f"x{number}", "string") for number in range(10_000)])
     assert len(note) < 500
-    assert "and 9990 more" in note
+    assert "and 9,990 more" in note
 
 
 def test_only_the_newest_files_of_a_large_batch_are_crawled(platform):

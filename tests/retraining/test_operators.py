@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from local_account import BUCKET, wait_for
 
 from retraining.aws.clients import client
-from retraining.dag import operators
+from retraining.dag import pausing
 from retraining.dag.operators import AwsJobOperator
 from retraining.dag.triggers import JobTrigger
 from retraining.jobs.job import JobBusyError, JobStatus, is_transient
@@ -202,7 +202,7 @@ def test_a_stop_that_nobody_asked_for_is_repaired_by_a_retry(account, access, op
 
 @pytest.fixture
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(operators, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(pausing, "FIRST_PAUSE", 0.1)
 
 
 def test_a_busy_service_is_waited_for_without_a_retry(operator_for, monkeypatch, short_pauses):
@@ -224,7 +224,7 @@ def test_waiting_has_an_end_that_says_what_was_waited_for(operator_for, monkeypa
         raise JobBusyError("the account's quota is used up")
 
     monkeypatch.setattr(type(TRAINING), "submit", busy)
-    with pytest.raises(AirflowFailException, match="could not start its job: the account's quota is used up"):
+    with pytest.raises(AirflowFailException, match="and could not begin: the account's quota is used up"):
         played(operator_for(QUICK, patience=timedelta(seconds=1)), run_of())
 
 
