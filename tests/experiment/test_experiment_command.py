@@ -169,7 +169,7 @@ def test_on_a_terminal_seconds_run_and_an_interrupt_stops_the_job_that_was_start
     (folder / "train.py").write_text("import time\nprint('started', flush=True)\ntime.sleep(600)\n")
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [SDK_PYTHON, "-m", "experiment", "--model", folder],
+        [SDK_PYTHON, "-m", "experiment", "--account", "environment", "--yes", "--model", folder],
         cwd=ROOT,
         env=environment(with_champion.account),
         stdin=follower,
