@@ -42,7 +42,7 @@ class Stack:
             del self.environment[name]
         self.summary: dict[str, Any] = {}
 
-    def run(self, *arguments: str, seconds: float = 400) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
         command = [VENVS / "airflow" / "bin" / "python", "-m", "local_stack", *arguments]
         return subprocess.run(
             command,
