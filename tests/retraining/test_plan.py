@@ -86,6 +86,9 @@ def test_the_manifest_tells_the_merge_everything(config):
         "source": "synthetic",
         "attempt": 1,
         "beyond_budget": False,
+        "read_from": None,
+        "read_etag": "",
+        "read_size": 0,
     }
     assert [record["key"] for record in manifest["ignored"]] == ["abalone/new/_SUCCESS"]
     assert manifest["output"] == "s3://b/abalone/dataset/"
