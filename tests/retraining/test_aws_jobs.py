@@ -141,7 +141,7 @@ def test_an_endpoint_is_created_adopted_and_a_rolled_back_update_is_a_failure(ac
     assert ended(access, created.handle, endpoint).outcome == "succeeded"
     assert endpoint.submit(access, model, "deploy", to_a).adopted
     updated = endpoint.submit(access, model, "deploy", to_b)
-    with pytest.raises(JobBusyError, match="tries again later"):
+    with pytest.raises(JobBusyError, match="is Updating with config"):
         endpoint.submit(access, model, "deploy", to_a)
     status = ended(access, updated.handle, endpoint)
     assert (status.state, status.outcome) == ("RolledBack", "failed")

@@ -48,7 +48,7 @@ def test_the_page_stands_alone_and_shows_every_column(document, contract, real, 
     page = (tmp_path / "report.html").read_text()
     body = ElementTree.fromstring(re.sub(r"<meta [^<>]*>", "", page.removeprefix("<!doctype html>")))
     assert len(body.findall(".//svg")) == len(contract.columns) + 1
-    assert "http" not in page
+    assert "http://" not in page and "https://" not in page
     for name in contract.names:
         assert name in page
     report = json.loads((tmp_path / "report.json").read_text())
