@@ -100,7 +100,7 @@ def merge(manifests: list[Path], work: Path) -> None:
     environment = {**os.environ, **spark_environment(settings, work, {})}
     python = settings.python("jobs")
     command = [python, str(Path(__file__).with_name("merge_batches.py")), *map(str, manifests)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
