@@ -36,7 +36,7 @@ class ModelLoop:
         steps, pushed = RetrainingTasks(self.config, self.folder), {}
         ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), task_id="training", log_url=None)
         run = SimpleNamespace(dag_id=f"{self.config.name}_retraining", run_id=name, clear_number=0)
-        known: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run, "rejected": None}
+        known: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run, "rejected": None, "answer": None}
 
         def body(function: Any, **more: Any) -> Any:
             offered = {**known, **more}
