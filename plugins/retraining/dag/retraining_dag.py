@@ -42,6 +42,16 @@ TRAINED = Result("training", mapped=True)
 EVALUATED = Result("evaluate_model")
 ANALYSIS = Result("analyze_results")
 DECISION = Result("check_threshold", key="decision")
+JUDGED = {
+    "plan": PLAN,
+    "dataset": DATASET,
+    "trained": TRAINED,
+    "evaluated": EVALUATED,
+    "analysis": ANALYSIS,
+    "decision": DECISION,
+    "crawled": Result("crawl_data"),
+}
+"""What a report of a judged model is made of."""
 
 
 def queue_name(model: str) -> str:
@@ -199,13 +209,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             task_id="ask_for_approval",
             python_callable=with_results(
                 steps.ask_for_approval,
-                plan=PLAN,
-                dataset=DATASET,
-                trained=TRAINED,
-                evaluated=EVALUATED,
-                analysis=ANALYSIS,
-                decision=DECISION,
-                crawled=Result("crawl_data"),
+                **JUDGED,
             ),
         )
         await_approval = ApprovalOperator(
@@ -242,13 +246,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             task_id="publish_report",
             python_callable=with_results(
                 steps.publish_report,
-                plan=PLAN,
-                dataset=DATASET,
-                trained=TRAINED,
-                evaluated=EVALUATED,
-                analysis=ANALYSIS,
-                decision=DECISION,
-                crawled=Result("crawl_data"),
+                **JUDGED,
                 registered=Result("register_model"),
                 rejected=Result("rejected"),
                 verified=Result("verify_endpoint"),
