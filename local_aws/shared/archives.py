@@ -81,8 +81,9 @@ def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_BYTES) -> 
         OSError,
         ValueError,
         KeyError,
+        RecursionError,
         zlib.error,
-    ) as error:  # KeyError: a link to no member
+    ) as error:  # KeyError: a link to no member; RecursionError: links that lead to each other
         raise JobError(f"the archive {archive.name} cannot be unpacked: {error}") from error
 
 

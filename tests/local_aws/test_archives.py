@@ -41,6 +41,8 @@ ESCAPES = {
     "a climbing link": [member("link", tarfile.SYMTYPE, "../.."), member("link/out.txt", body=b"x")],
     "a climbing hard link": [member("link", tarfile.LNKTYPE, "../secret.txt")],
     "a hard link to nothing": [member("link", tarfile.LNKTYPE, "none.txt")],
+    "a hard link to itself": [member("link", tarfile.LNKTYPE, "link")],
+    "hard links in a ring": [member("a", tarfile.LNKTYPE, "b"), member("b", tarfile.LNKTYPE, "a")],
     "a device": [member("zero", tarfile.CHRTYPE)],
     "a pipe": [member("pipe", tarfile.FIFOTYPE)],
 }

@@ -131,15 +131,12 @@ def output_fn(prediction, accept):
 """
 
 
-def test_an_interrupted_update_is_taken_up_again_while_the_old_model_serves(
-    own_account: Account, tmp_path: Path
-) -> None:
+def test_an_interrupted_update_is_taken_up_again_while_the_old_model_serves(own_account: Account) -> None:
     account = own_account
-    flag = tmp_path / "flag"
     account.model("old", TIMES.format(factor=2))
     account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="old")
     account.endpoint_settled("e")
-    account.model("new", WAITS_FOR_FLAG, FLAG=str(flag))
+    account.model("new", WAITS_FOR_FLAG, FLAG="/tmp/flag")
     account.sagemaker.update_endpoint(EndpointName="e", EndpointConfigName="new")
     endpoint_folder = account.data_dir / "jobs/endpoint/e"
     wait_for(lambda: len(list(endpoint_folder.glob("container-*"))) == 2)
@@ -151,7 +148,9 @@ def test_an_interrupted_update_is_taken_up_again_while_the_old_model_serves(
     assert account.invoke("e", "1") == "2.0"
     assert account.sagemaker.describe_endpoint(EndpointName="e")["EndpointStatus"] == "Updating"
     assert not left & set(endpoint_folder.glob("container-*"))
-    flag.touch()
+    temporary = wait_for(lambda: len(found := list(endpoint_folder.glob("container-*/**/tmp"))) == 2 and found)
+    for folder in temporary:
+        (folder / "flag").touch()
     endpoint = account.endpoint_settled("e")
     assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "new")
     assert account.invoke("e", "1") == "7.0"

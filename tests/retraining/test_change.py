@@ -85,7 +85,7 @@ def test_what_changes_how_it_serves_alone_is_no_reason_to_train(stage, folder, c
 def test_a_configuration_that_changes_during_a_run_waits_for_the_next_one(stage, folder):
     began = tasks(stage, folder)
     plan = {"config": began.config.model_dump(mode="json", exclude={"aws"})}
-    later = tasks(stage, folder, gate={"rmse_threshold": 1.5}, training={"instance_type": "ml.m5.4xlarge"})
-    assert later.config.gate.rmse_threshold == 1.5
+    later = tasks(stage, folder, gate={"guards": {"rmse": 1.5}}, training={"instance_type": "ml.m5.4xlarge"})
+    assert later.config.gate.guards == {"rmse": 1.5}
     assert later.planned(plan) == began.config
-    assert later._policy({}, later.planned(plan)).rmse_threshold == began.config.gate.rmse_threshold
+    assert later._policy({}, later.planned(plan)).guards == began.config.gate.guards

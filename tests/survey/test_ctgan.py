@@ -1,6 +1,7 @@
 """CTGAN for real: a short fit in its own environment, kept and used again."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_fit_is_kept_and_the_second_call_reuses_it(document, contract, real_ce
         "for name in 'first', 'second': assert main([*sys.argv[2:], sys.argv[1] + name]) == 0"
     )
     command = [PYTHON, "-c", script, f"{tmp_path}/", *given, "--output"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}  # the rules of the contract
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     fitted, reused = done.stdout.split("rows in", 1)
     assert "fitting CTGAN to 600 rows, 2 epochs" in fitted
