@@ -101,6 +101,8 @@ SUMMARY = {
     "model_package": "ARN in the registry",
     "standing": "what endpoint and registry say when they disagree about the champion; empty when they agree",
     "training_job": "of the best candidate",
+    "selection_metric": "the metric that chose between the candidates, on validation rows",
+    "candidates": "name, value of that metric, whether it was chosen, and why one was left out",
     "smoke": "the request after the deployment, the expected and the given answer",
 }
 

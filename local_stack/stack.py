@@ -30,9 +30,10 @@ from local_stack.verbs import dag_state, model_check
 
 AIRFLOW_PARTS = {
     "api-server": ["api-server"],
-    "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
+    # Last, when the others are healthy: a task that it starts asks the API server at once, and fails when nobody answers.
+    "scheduler": ["scheduler", "--skip-serve-logs"],
 }
 ALL = ("local_aws", *AIRFLOW_PARTS)
 LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "SettleSeconds": "1"}
@@ -165,11 +166,13 @@ def _start_airflow(say: Say, models: Sequence[str]) -> None:
     environment = airflow_environment()
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
         say(f"starting Airflow on {layout.AIRFLOW_URL}")
-    for name, arguments in AIRFLOW_PARTS.items():
-        processes.start(name, [str(layout.python("airflow")), "-m", "airflow", *arguments], environment)
     api = AirflowApi()
-    for name in AIRFLOW_PARTS:
-        _wait(name, functools.partial(_is_healthy, api, name), 180)
+    first = [name for name in AIRFLOW_PARTS if name != "scheduler"]
+    for group in (first, ["scheduler"]):
+        for name in group:
+            processes.start(name, [str(layout.python("airflow")), "-m", "airflow", *AIRFLOW_PARTS[name]], environment)
+        for name in group:
+            _wait(name, functools.partial(_is_healthy, api, name), 180)
     dag_state.wait_for_import(api, models, say)
 
 

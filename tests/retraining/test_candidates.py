@@ -42,6 +42,11 @@ def test_a_failed_candidate_is_named_and_does_not_veto_the_others():
     choice = choose(NAMES, [*results(a=2.1, c=2.2), None], training())
     assert choice.best["candidate"] == "a"
     assert choice.left_out == {"b": "its training job failed"}
+    assert choice.as_rows() == [
+        {"name": "a", "value": 2.1, "chosen": True},
+        {"name": "c", "value": 2.2, "chosen": False},
+        {"name": "b", "chosen": False, "left_out": "its training job failed"},
+    ]
 
 
 def test_too_few_candidates_end_the_run_with_their_names():

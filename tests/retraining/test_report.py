@@ -379,3 +379,17 @@ def test_class_names_are_escaped():
     document = classifier(["no", "yes"])
     document["analysis"]["classes"] = ["no", NASTY]
     assert "script" not in Outline(render(**document)).tags
+
+
+def test_candidates_are_compared_and_one_that_was_left_out_says_why():
+    assert "Candidates" not in Outline(render(**facts())).text
+    candidates = [
+        {"name": "small", "value": 2.1534, "chosen": True},
+        {"name": "large", "value": 2.2, "chosen": False},
+        {"name": "deep", "chosen": False, "left_out": "its training job failed"},
+    ]
+    summary = facts()["summary"] | {"selection_metric": "validation:rmse", "candidates": candidates}
+    text = Outline(render(**facts(summary=summary))).text
+    assert "Candidates" in text and "validation:rmse" in text
+    assert "2.153 ✓ goes on to the test rows" in " ".join(text.split())
+    assert "its training job failed" in text

@@ -31,6 +31,15 @@ class Choice:
     """The training result that goes on."""
     left_out: Mapping[str, str]
     """Why a candidate was no choice, by its name: its job failed, or it has no finite metric."""
+    values: Mapping[str, float]
+    """The selection metric of the others, by their names."""
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Return what the report shows of each candidate, the best first: name, value, chosen, and why one was left out."""
+        chosen = candidate_of(self.best)
+        rows = [{"name": name, "value": value, "chosen": name == chosen} for name, value in self.values.items()]
+        rows.sort(key=lambda row: not row["chosen"])
+        return rows + [{"name": name, "chosen": False, "left_out": why} for name, why in self.left_out.items()]
 
 
 def choose(planned: Sequence[str], trained: Sequence[Mapping[str, Any] | None], training: Training) -> Choice:
@@ -70,7 +79,7 @@ def choose(planned: Sequence[str], trained: Sequence[Mapping[str, Any] | None], 
             "See the logs of these jobs"
         )
     sign = -1.0 if training.selection_direction == "max" else 1.0
-    return Choice(finished[min(values, key=lambda name: sign * values[name])], left_out)
+    return Choice(finished[min(values, key=lambda name: sign * values[name])], left_out, values)
 
 
 def candidate_of(result: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def render(
         _comparison(analysis, decision),
         *(class_sections(analysis, target) if analysis.get("curves") else [_predictions(rows, target)]),
         _groups(analysis, decision, summary["metric"], group),
+        _candidates(summary),
         data_section(merge, summary),
         _worst(rows, target, group),
         _lineage(lineage),
@@ -228,6 +229,23 @@ def _groups(analysis: Mapping[str, Any], decision: Mapping[str, Any], metric: st
     note = f"<p class='note'>and {number(more)} smaller groups</p>" if more > 0 else ""
     content = f'<div class="pair"><figure>{plot}</figure>{table_of(head, table)}</div>{note}'
     return section_of(f"{label(metric)} by {group}", content)
+
+
+def _candidates(summary: Mapping[str, Any]) -> str:
+    """Return how the candidates of the run compare on the validation rows; empty when there was nothing to choose between."""
+    found: Sequence[Mapping[str, Any]] = summary.get("candidates") or []
+    if len(found) < 2:
+        return ""
+    table = [
+        [
+            as_text(item["name"]),
+            number(item.get("value")),
+            "✓ goes on to the test rows" if item["chosen"] else as_text(item.get("left_out") or ""),
+        ]
+        for item in found
+    ]
+    head = f"<th>Candidate</th><th>{as_text(summary['selection_metric'])}</th><th></th>"
+    return section_of("Candidates", table_of(head, table) + "<p class='note'>Measured on the validation rows.</p>")
 
 
 def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:

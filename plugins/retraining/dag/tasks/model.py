@@ -89,7 +89,7 @@ class ModelTasks(TaskBodies):
     ) -> tuple[str, str | None]:
         """Return the artifacts of the best candidate and of the champion, if there is one."""
         champion = RunPlan.model_validate(plan).champion
-        choice = self.choice(plan["candidates"], trained)
+        choice = self.choice(plan, trained)
         for name, why in choice.left_out.items():
             log.warning("candidate %s goes no further: %s", name, why)
         return choice.best["model_data"], champion.model_data if champion else None
@@ -98,19 +98,15 @@ class ModelTasks(TaskBodies):
         """Return the result of a training job with the name of the candidate that it trained."""
         return {**result, "candidate": context["task"].op_kwargs["candidate"]}
 
-    def best_candidate(self, trained: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
-        """Return the training result that goes on to the test, of those that there are."""
-        return self.choice([judgement.candidate_of(result) for result in trained if result], trained).best
-
-    def choice(self, planned: Sequence[str], trained: Sequence[Mapping[str, Any] | None]) -> judgement.Choice:
-        """Choose between the candidates of a run.
+    def choice(self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]) -> judgement.Choice:
+        """Choose between the candidates of a run, as the configuration in its plan says.
 
         Raises:
             AirflowFailException: too few candidates trained and report a finite metric.
 
         """
         try:
-            return judgement.choose(planned, trained, self.config.training)
+            return judgement.choose(plan["candidates"], trained, self.planned(plan).training)
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
 
@@ -177,7 +173,7 @@ class ModelTasks(TaskBodies):
         if params.get("dry_run"):
             return None
         run = RunPlan.model_validate(plan)
-        challenger = self.best_candidate(trained)
+        challenger = self.choice(plan, trained).best
         status = registry.PENDING if decision["promote"] else registry.REJECTED
         try:
             registered = registry.register(

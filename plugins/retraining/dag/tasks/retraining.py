@@ -102,6 +102,8 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         analysis: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Write summary and report; return the summary with the report's URI."""
+        plan = run.model_dump(mode="json")
+        config, choice = self.planned(plan), self.choice(plan, trained)
         champion, metric = analysis.get("champion"), HEADLINES[analysis["task"]]
         summary = {
             "model": run.model,
@@ -118,10 +120,12 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "decision": outcome,
             "reason": decision["reason"],
             "standing": run.standing,
-            "endpoint": self.config.deployment.endpoint if verified else None,
+            "endpoint": config.deployment.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
             "model_package": package["arn"] if package else None,
-            "training_job": self.best_candidate(trained)["name"],
+            "training_job": choice.best["name"],
+            "selection_metric": config.training.selection_metric,
+            "candidates": choice.as_rows(),
             "smoke": verified["smoke"] if verified else None,
         }
         platform = self.platform
@@ -133,8 +137,8 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             summary=summary,
             analysis=analysis,
             decision=decision,
-            target=self.config.contract.target,
-            group=self.config.evaluation.group or "",
+            target=config.contract.target,
+            group=config.evaluation.group or "",
             created_at=utc_now(),
         )
         summary["report"] = report

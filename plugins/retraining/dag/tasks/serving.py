@@ -41,7 +41,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         """
         run, sagemaker = RunPlan.model_validate(plan), self._sagemaker
         self.hold_endpoint(dag_run, f"deploying the model of run {run.run_key}")
-        artifact = self.best_candidate(trained)["model_data"]
+        artifact = self.choice(plan, trained).best["model_data"]
         judged, now = run.champion, standing(sagemaker, self.config.name, self.endpoint).champion
         if now and now.model_data != artifact and (judged is None or now.model_data != judged.model_data):
             raise AirflowFailException(
