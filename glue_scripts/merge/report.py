@@ -64,6 +64,7 @@ def report_of(
             }
         )
     in_batch, in_history = found.total("in_batch"), found.total("in_history")
+    numeric = manifest.contract.column(manifest.contract.target).numeric
     return {
         "schema_version": 2,
         "batch": manifest.batch,
@@ -79,7 +80,7 @@ def report_of(
         "files": files,
         "reasons": dict(_most_common(reasons)),
         "target_mean_by_split": {
-            name: found.targets[n] / found.splits[n] if found.splits[n] else None
+            name: found.targets[n] / found.splits[n] if found.splits[n] and numeric else None
             for n, (name, _) in enumerate(manifest.split)
         },
     }

@@ -125,5 +125,7 @@ def judge_files(
 
 
 def target_sum(contract: Contract) -> Column:
-    """Sum the target over a group."""
+    """Sum the target over a group, 0 when it is a text."""
+    if not contract.column(contract.target).numeric:
+        return F.lit(0.0).alias("target")
     return F.expr(f"sum(CAST(value_{contract.position[contract.target]} AS double)) AS target")

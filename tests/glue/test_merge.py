@@ -133,6 +133,20 @@ def test_rows_hashes_and_splits_follow_the_documented_canonical_form(bucket: Buc
     assert [odd[name] for name in COLUMNS] == ["M", 0.1, 0.09, 0.05, 1.0, 0.4, 0.2, 0.30000000004, 9]
 
 
+def test_a_target_may_be_a_text(bucket: Bucket, ansi: str) -> None:
+    first = bucket.put("abalone/new/a.csv", text(0, 60))
+    second = bucket.put("abalone/new/b.csv", text(50, 90).replace("M,", "X,", 1))
+    report = bucket.merge("b1", [first, second], target="sex", bad_rows={"max_share": 1.0})
+    assert (report["rows_accepted"], report["rows_duplicate"], report["rows_quarantined"]) == (90, 9, 1)
+    assert set(report["target_mean_by_split"].values()) == {None}
+    rows = [row for rows in bucket.data("b1").values() for row in rows]
+    assert {row["sex"] for row in rows} == {"M", "F", "I"}
+    lines = [
+        line for name in bucket.root.glob(f"{DATASET}/training/batch=b1/*/*.csv") for line in name.read_text().split()
+    ]
+    assert {line.split(",")[0] for line in lines} == {"M", "F", "I"}
+
+
 def test_duplicates_are_dropped_and_counted_where_they_lie(bucket: Bucket) -> None:
     first = bucket.put("abalone/new/a.csv", text(0, 60))
     second = bucket.put("abalone/new/b.csv", HEADER + "\n" + text(50, 90).replace(",0.1,", ", 0.100 ,"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from abalone_artifacts import pack, write_job
 
-from retraining.inside import losses, program, serving
+from retraining.inside import losses, program, serving, training
 
 LABELS = {"binary": ("no", "yes"), "multiclass": ("red", "green", "blue")}
 CLASSIFIER = """
@@ -134,6 +134,45 @@ def test_a_sure_and_wrong_answer_costs_much_but_not_everything_and_is_counted():
     found = losses.scored("binary", np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]]), LABELS["binary"])
     assert found.clipped == 1
     assert found.losses.tolist() == pytest.approx([0.0, -np.log(losses.CLIP)])
+
+
+def test_a_classifier_that_rules_out_what_happens_is_not_sound():
+    answers = np.tile([0.5, 0.5], (1000, 1))
+    answers[:1] = [1.0, 0.0]
+    truth = np.ones(1000, dtype=int)
+    losses.check_sure(losses.scored("binary", truth, answers, LABELS["binary"]), "challenger")
+    answers[:2] = [1.0, 0.0]
+    with pytest.raises(
+        ValueError, match=r"the challenger gives the true class of 2 of 1000 test rows a probability of 0"
+    ):
+        losses.check_sure(losses.scored("binary", truth, answers, LABELS["binary"]), "challenger")
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ([0, 0, 2, 2], "the training rows hold no row of 'green': a class that a model never saw cannot be predicted"),
+        ([2, 2], "all 2 training rows are of the class 'blue': there is nothing to tell apart"),
+        ([0, 1, 2], None),
+    ],
+)
+def test_every_class_has_training_rows(truth, message):
+    if message is None:
+        losses.check_classes(np.array(truth), LABELS["multiclass"], "training rows")
+        return
+    with pytest.raises(ValueError, match=message):
+        losses.check_classes(np.array(truth), LABELS["multiclass"], "training rows")
+
+
+@pytest.mark.parametrize("trained", ["binary"], indirect=True)
+def test_a_class_without_training_rows_ends_the_training_before_fit(trained, monkeypatch):
+    _, folder = trained
+    rows = (folder / "train" / "part.csv").read_text().splitlines(keepends=True)
+    (folder / "train" / "part.csv").write_text("".join(row for row in rows if row.startswith("no,")))
+    monkeypatch.setattr(training, "fit_function", lambda job: pytest.fail("fit was looked for"))
+    variables = {"SM_CHANNEL_TRAIN": "train", "SM_CHANNEL_VALIDATION": "validation", "SM_CHANNEL_JOB": "job"}
+    with pytest.raises(ValueError, match="are of the class 'no': there is nothing to tell apart"):
+        program.main(folder / "code", [], {key: str(folder / value) for key, value in variables.items()})
 
 
 def test_a_class_that_the_contract_does_not_have_is_named():

@@ -32,7 +32,26 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
         (lambda d: d["contract"]["columns"][0].update(min=1), "contract.columns.0", "'min' and 'max' apply to numbers"),
         (lambda d: d["contract"]["columns"].append(dict(d["contract"]["columns"][1])), "contract", "declared twice"),
         (lambda d: d["contract"]["rules"][0].update(at_most="wieght"), "contract", "not a numeric column"),
-        (lambda d: d["contract"].update(target="sex"), "contract", "must be a numeric column"),
+        (
+            lambda d: d["contract"].update(target="sex"),
+            "",
+            "3 classes: write task: multiclass in place of task: regression",
+        ),
+        (
+            lambda d: d["contract"].update(target="colour"),
+            "contract",
+            "target 'colour' is not a column of the contract",
+        ),
+        (
+            lambda d: d["contract"]["columns"][-1].update(type="date", min=None, max=None),
+            "contract",
+            "target 'rings' is a date: a target is a number, or a string whose classes 'allowed' lists",
+        ),
+        (
+            lambda d: d["contract"]["columns"][0].update(allowed=["M", "F", "M"]),
+            "contract.columns.0",
+            "allows 'M' twice",
+        ),
         (lambda d: d.update(split={"train": 80, "validation": 15, "test": 15}), "split", "add up to 110"),
         (lambda d: d["gate"].update(required_odds=-1), "gate.required_odds", "greater than"),
         (lambda d: d["gate"]["guards"].update(auc=0.8), "gate", "auc is no metric of a regression task"),
@@ -78,8 +97,14 @@ def classify(document, task, **target):
     ("task", "target", "words"),
     [
         ("binary", {"type": "int", "min": 0, "max": 1}, None),
-        ("binary", {"type": "int", "min": 1, "max": 40}, "task binary needs classes 0 and 1"),
-        ("multiclass", {"type": "int", "min": 0, "max": 3}, "task multiclass needs a text as its target"),
+        ("binary", {"type": "string", "allowed": ["few", "many"]}, None),
+        ("multiclass", {"type": "string", "allowed": ["few", "some", "many"]}, None),
+        ("binary", {"type": "int", "min": 1, "max": 40}, "task binary needs two classes"),
+        ("multiclass", {"type": "int", "min": 0, "max": 3}, "task multiclass needs classes"),
+        ("multiclass", {"type": "string", "allowed": ["few", "many"]}, "has 2 classes: write task: binary"),
+        ("binary", {"type": "string", "allowed": ["a", "b", "c"]}, "has 3 classes: write task: multiclass"),
+        ("multiclass", {"type": "string"}, "target 'rings' is a string: list its classes"),
+        ("multiclass", {"type": "string", "allowed": ["many"]}, "target 'rings' is a string: list its classes"),
     ],
 )
 def test_a_target_fits_its_task(tmp_path, task, target, words):

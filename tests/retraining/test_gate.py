@@ -284,3 +284,19 @@ def test_rows_fade_with_the_age_of_their_file():
     assert file_weights(arrivals, None) == [1.0, 1.0, 1.0]
     assert file_weights([None, None], 60) == [1.0, 1.0]
     assert file_weights([], 60) == []
+
+
+@pytest.mark.parametrize("confusion", [[[20, 1, 0], [2, 30, 0], [0, 0, 0]], [[20, 1, 0], [2, 30, 0], [0, 0, 4]]])
+def test_a_class_without_test_rows_keeps_a_classifier_out(confusion):
+    found = {
+        "task": "multiclass",
+        "classes": ["red", "green", "blue"],
+        "n": 57,
+        "challenger": {"log_loss": 0.4},
+        "champion": None,
+        "groups": {},
+        "curves": {"challenger": {"confusion": confusion}},
+    }
+    decision = decide(found, GatePolicy(guards={"log_loss": 0.9}))
+    assert decision.promote == any(confusion[2])
+    assert ("no test row is of the class 'blue' (deliver rows of it" in decision.reason) == (not decision.promote)

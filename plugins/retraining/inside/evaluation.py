@@ -104,6 +104,7 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
         raise ValueError("the test channel has no rows: nothing can be compared")
     known = np.concatenate(truth)
     scored = {"challenger": _scored(job, known, answers["challenger"], "challenger")}
+    losses.check_sure(scored["challenger"], "challenger")
     if champion.process is not None:
         try:
             scored["champion"] = _scored(job, known, answers["champion"], "champion")

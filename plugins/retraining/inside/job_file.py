@@ -39,6 +39,8 @@ class Job:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """Of the candidate, the run's own added; without the seed."""
     seed: int = 0
+    trainer: str | None = None
+    """One of the trainers in the box; None for ``fit`` of the model folder."""
     program: str = "train.py"
     """File of the model folder that has ``fit``."""
     serving: str | None = None
@@ -127,6 +129,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         candidate=document.get("candidate"),
         seed=int(settings.pop("seed", 0)),
         hyperparameters=settings,
+        trainer=document.get("trainer"),
         program=document.get("program") or "train.py",
         serving=document.get("serving"),
     )

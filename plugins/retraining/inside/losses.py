@@ -12,6 +12,8 @@ import numpy as np
 
 CLIP = 1e-15
 """A probability of the true class below it counts as this much, or one wrong row with probability 0 would cost everything."""
+MOST_CLIPPED = 0.001
+"""Share of such rows from which on a model is not sound: what it loses is then what the clip says."""
 
 
 class Scored(NamedTuple):
@@ -95,6 +97,44 @@ def encoded(task: str, truth: np.ndarray, classes: tuple[str, ...]) -> np.ndarra
         if text not in places:
             raise ValueError(f"row {row}: the target is {text!r}, which is none of the classes {', '.join(classes)}")
     return np.array([places[text] for text in texts], dtype=int)
+
+
+def check_classes(truth: np.ndarray, classes: tuple[str, ...], rows: str) -> None:
+    """Check that each class has rows.
+
+    Args:
+        truth: positions in ``classes``, shape (rows,).
+        classes: of a classification; none of another task.
+        rows: what the rows are, for the message.
+
+    Raises:
+        ValueError: a class has none, or all rows are of one class.
+
+    """
+    counts = np.bincount(truth, minlength=len(classes)) if classes else np.zeros(0)
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not absent:
+        return
+    if len(absent) == len(classes) - 1:
+        said = f"all {len(truth)} {rows} are of the class {classes[int(counts.argmax())]!r}: there is nothing to tell apart"
+    else:
+        said = f"the {rows} hold no row of {', '.join(map(repr, absent))}: a class that a model never saw cannot be predicted"
+    raise ValueError(f"{said}; deliver rows of every class, or take what does not occur out of the target's 'allowed'")
+
+
+def check_sure(scored: Scored, role: str) -> None:
+    """Check that a classifier does not rule out what happens.
+
+    Raises:
+        ValueError: the true class of too many rows has a probability of about 0.
+
+    """
+    rows = len(scored.losses)
+    if scored.clipped > MOST_CLIPPED * rows:
+        raise ValueError(
+            f"the {role} gives the true class of {scored.clipped} of {rows} test rows a probability of 0, which is more than "
+            f"{MOST_CLIPPED:.1%} of them: no log loss can be told"
+        )
 
 
 def _label(value: Any) -> str:

@@ -1,8 +1,9 @@
 """Trains a model: reads the channels, calls ``fit``, scores training and validation rows, writes the artifact.
 
-``fit(frame, target, hyperparameters, seed)`` is the model folder's own, in ``train.py``. It returns an object with ``predict(frame)``, of a
-classification with ``predict_proba(frame)``. A ``fit`` that has a parameter ``validation`` gets ``(frame, target)`` of the validation rows,
-for example to stop early. The model is fitted to the training channel only; candidates are chosen by what the validation channel says.
+``fit(frame, target, hyperparameters, seed)`` is the model folder's own, in ``train.py``, or that of a trainer in the box. It returns an
+object with ``predict(frame)``, of a classification with ``predict_proba(frame)``. A ``fit`` that has a parameter ``validation`` gets
+``(frame, target)`` of the validation rows, for example to stop early. The model is fitted to the training channel only; candidates are
+chosen by what the validation channel says.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     """
     training = read_frame(_folder(variables, "SM_CHANNEL_TRAIN"), job)
     validation = read_frame(_folder(variables, "SM_CHANNEL_VALIDATION"), job)
+    losses.check_classes(
+        losses.encoded(job.task, training[job.target].to_numpy(), job.classes), job.classes, "training rows"
+    )
     fit = fit_function(job)
     settings = json.dumps(dict(job.hyperparameters))
     print(f"training {job.candidate or job.model} on {len(training)} rows, hyperparameters {settings}, seed {job.seed}")
@@ -69,12 +73,16 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
 
 
 def fit_function(job: Job) -> Callable[..., Any]:
-    """Return ``fit`` of the model folder's file.
+    """Return ``fit`` of the job's trainer, or of the model folder's file.
 
     Raises:
-        ValueError: the file has none.
+        ValueError: the file has none, or there is no such trainer.
 
     """
+    if job.trainer:
+        from retraining.inside.trainers import models
+
+        return models.fit_function(job)
     module = importlib.import_module(Path(job.program).stem)
     fit = getattr(module, "fit", None)
     if not callable(fit):
@@ -99,7 +107,7 @@ def score(model: Any, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
     try:
         found = losses.scored(job.task, truth, model_answers(model, inputs, job.classes), job.classes)
     except ValueError as error:
-        raise ValueError(f"the model that {job.program} returned: {error}") from error
+        raise ValueError(f"the model that {job.trainer or job.program} returned: {error}") from error
     figures = {"n": len(truth), **losses.metrics(job.task, truth, found)}
     if job.group and job.task == "regression":
         figures["groups"] = losses.group_statistics(truth, found.values, group_names(frame[job.group], len(frame)))
@@ -115,6 +123,7 @@ def card(
         "schema_version": 2,
         "model": job.model,
         "candidate": job.candidate,
+        "trainer": job.trainer,
         "task": job.task,
         "hyperparameters": dict(job.hyperparameters),
         "seed": job.seed,

@@ -17,6 +17,7 @@ from typing import Any
 from retraining.aws.naming import canonical_json, digest, file_digest
 from retraining.jobs.plan import RunPlan
 from retraining.settings.model_config import Candidate, ModelConfig
+from retraining.settings.trainers import complete
 
 JOB_PROGRAM = "job.py"
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -74,10 +75,11 @@ def _check_names(folder: Path, files: Mapping[str, bytes], config: ModelConfig) 
     for key, name in named.items():
         if name is not None and name not in files:
             raise FileNotFoundError(f"model folder {folder.name} has no {name}, which {key} in model.yaml names")
-    if config.training.script is None and "train.py" not in files:
+    own = [candidate.name for candidate in config.training.candidates if candidate.trainer is None]
+    if own and config.training.script is None and "train.py" not in files:
         raise FileNotFoundError(
-            f"model folder {folder.name} has no train.py with fit(frame, target, hyperparameters, seed); "
-            "or name a whole script of yours in training.script"
+            f"model folder {folder.name} has no train.py with fit(frame, target, hyperparameters, seed), which candidate {own[0]!r} needs; "
+            "name a trainer for it, or a whole script of yours in training.script"
         )
     if "inference.py" in files and config.deployment.script != "inference.py":
         raise ValueError(
@@ -105,10 +107,12 @@ def source_archive(files: dict[str, bytes]) -> bytes:
 
 def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) -> dict[str, Any]:
     """Return ``job.json`` of the training of one candidate."""
+    given = dict(candidate.hyperparameters)
     return {
         **_document(config, plan, "training"),
         "candidate": candidate.name,
-        "hyperparameters": dict(candidate.hyperparameters),
+        "trainer": candidate.trainer,
+        "hyperparameters": complete(candidate.trainer, given) if candidate.trainer else given,
         "serving": config.deployment.script,
     }
 

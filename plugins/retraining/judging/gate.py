@@ -81,7 +81,7 @@ def decide(
     if broken:
         clean = {name: None if name in broken else value for name, value in numbers.items()}
         return Decision(False, f"The analysis holds numbers that are not finite: {', '.join(broken)}.", clean)
-    failures = _failures(numbers, limits, policy)
+    failures = [*_failures(numbers, limits, policy), *_classes_without_rows(analysis)]
     if failures:
         reason = f"The challenger was not compared further: {'; '.join(failures)}{_champion_breaks(limits)}."
         return Decision(False, reason, numbers)
@@ -175,6 +175,22 @@ def _failures(numbers: Mapping[str, Any], limits: list[Guard], policy: GatePolic
         if not guard.holds and not waived:
             failures.append(f"its {guard.sentence(guard.value)}")
     return failures
+
+
+def _classes_without_rows(analysis: Mapping[str, Any]) -> list[str]:
+    """Return which classes no test row has, as part of a sentence: of them the rows say nothing."""
+    classes = analysis.get("classes") or ()
+    confusion = ((analysis.get("curves") or {}).get("challenger") or {}).get("confusion")
+    if not classes or confusion is None:
+        return []
+    absent = [name for name, row in zip(classes, confusion, strict=True) if not sum(row)]
+    if not absent:
+        return []
+    kind = "class" if len(absent) == 1 else "classes"
+    return [
+        f"no test row is of the {kind} {', '.join(map(repr, absent))} (deliver rows of it, give the test split a larger share, or "
+        "take it out of 'allowed')"
+    ]
 
 
 def _champion_breaks(limits: list[Guard]) -> str:

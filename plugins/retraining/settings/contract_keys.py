@@ -44,6 +44,8 @@ class Column(Strict):
             raise ValueError(f"column {self.name!r} is a {kind}")
         if self.allowed is not None and not self.allowed:
             raise ValueError(f"column {self.name!r} allows no value at all")
+        if twice := sorted({text for text in self.allowed or () if (self.allowed or ()).count(text) > 1}):
+            raise ValueError(f"column {self.name!r} allows {twice[0]!r} twice")
         if self.min is not None and self.max is not None:
             exclusive = self.exclusive_min or self.exclusive_max
             if self.min > self.max or (exclusive and self.min == self.max):
@@ -106,12 +108,7 @@ class Contract(Strict):
         if twice:
             raise ValueError(f"column {twice[0]!r} is declared twice")
         numeric = {column.name for column in self.columns if column.type in ("double", "int")}
-        if self.target not in numeric:
-            raise ValueError(f"target {self.target!r} must be a numeric column of the contract")
-        if any(column.nullable for column in self.columns if column.name == self.target):
-            raise ValueError(
-                f"target {self.target!r} is nullable: a row without a target can neither train nor be scored"
-            )
+        self._check_target()
         for rule in self.rules:
             for name in (*rule.sum, rule.at_most):
                 if name not in numeric:
@@ -123,6 +120,24 @@ class Contract(Strict):
         if not self.identity:
             object.__setattr__(self, "identity", tuple(names))
         return self
+
+    def _check_target(self) -> None:
+        target = next((column for column in self.columns if column.name == self.target), None)
+        if target is None:
+            raise ValueError(f"target {self.target!r} is not a column of the contract")
+        if target.type not in ("double", "int", "string"):
+            raise ValueError(
+                f"target {self.target!r} is a {target.type}: a target is a number, or a string whose classes 'allowed' lists"
+            )
+        if target.type == "string" and len(target.allowed or ()) < 2:
+            raise ValueError(
+                f"target {self.target!r} is a string: list its classes, two or more, such as allowed: [low, high]; a number to "
+                "predict is a double or an int"
+            )
+        if target.nullable:
+            raise ValueError(
+                f"target {self.target!r} is nullable: a row without a target can neither train nor be scored"
+            )
 
     @property
     def training_columns(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
+from retraining.settings.trainers import Trainer, complete
 
 Name = Annotated[str, Field(max_length=24, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
 LONGEST_SHIFT = 28_800
@@ -112,9 +113,11 @@ class Instances(Strict):
 
 
 class Candidate(Strict):
-    """One algorithm to train; ``fit`` in train.py gets its ``hyperparameters``. ``image`` overrides the step's."""
+    """One algorithm to train: a trainer in the box, or ``fit`` in train.py. ``image`` overrides the step's."""
 
     name: Name
+    trainer: Trainer | None = None
+    """One of the trainers in the box, which need no code; null for the model folder's train.py."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     image: str | None = None
 
@@ -123,6 +126,12 @@ class Candidate(Strict):
     def _its_own(cls, value: dict[str, Any]) -> dict[str, Any]:
         check_hyperparameters(value)
         return value
+
+    @model_validator(mode="after")
+    def _known_to_its_trainer(self) -> Candidate:
+        if self.trainer:
+            complete(self.trainer, self.hyperparameters)
+        return self
 
 
 class Training(Instances):
@@ -133,11 +142,14 @@ class Training(Instances):
     """A whole training script of the model folder, in place of the library around ``fit`` in train.py."""
     metrics: dict[str, str] = Field(
         default_factory=lambda: {
-            name: f"{name}=([-+0-9.e]+);" for name in ("train:loss", "validation:loss", "train:rmse", "validation:rmse")
+            name: f"{name}=([-+0-9.e]+);"
+            for split in ("train", "validation")
+            for name in (f"{split}:loss", f"{split}:rmse", f"{split}:accuracy")
         }
     )
     """Regular expressions of metrics in the training's log; the default finds those that the library prints."""
-    selection_metric: str = "validation:rmse"
+    selection_metric: str = "validation:loss"
+    """A name in ``metrics``; the loss is the task's own: squared error, log loss or Poisson deviance."""
     direction: Literal["min", "max"] | None = None
     """Whether small or large values of the selection metric are good; needed where its name does not say."""
     parallel: PositiveInt | None = None
@@ -167,6 +179,10 @@ class Training(Instances):
         if known and self.direction not in (None, known):
             raise ValueError(
                 f"selection_metric {self.selection_metric!r}: direction {self.direction} would choose the worst"
+            )
+        if self.script and (boxed := [candidate.name for candidate in self.candidates if candidate.trainer]):
+            raise ValueError(
+                f"candidate {boxed[0]!r} names a trainer, but script {self.script} trains every candidate: leave one of them out"
             )
         if self.min_candidates > len(names):
             raise ValueError(f"min_candidates is {self.min_candidates}, but there are {len(names)} candidates")
@@ -279,13 +295,22 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def _target_fits(self) -> ModelConfig:
         target = next(column for column in self.contract.columns if column.name == self.contract.target)
+        if target.allowed:
+            fitting = "binary" if len(target.allowed) == 2 else "multiclass"
+            if self.task != fitting:
+                raise ValueError(
+                    f"the target {target.name!r} has {len(target.allowed)} classes: write task: {fitting} in place of task: {self.task}"
+                )
+            return self
         if self.task == "multiclass":
             raise ValueError(
-                "task multiclass needs a text as its target, and a target must be a number: two classes are 0 and 1"
+                f"task multiclass needs classes: declare the target {target.name!r} as type string and list them in allowed, "
+                'codes in quotes, such as allowed: ["1", "2", "3"]'
             )
         if self.task == "binary" and (target.type, target.min, target.max) != ("int", 0, 1):
             raise ValueError(
-                f"task binary needs classes 0 and 1: declare the target {target.name!r} as type int with min 0 and max 1"
+                f"task binary needs two classes: declare the target {target.name!r} as type int with min 0 and max 1, or as type string "
+                "with two texts in allowed"
             )
         if self.task == "count" and (target.type != "int" or target.min is None or target.min < 0):
             raise ValueError(

@@ -17,6 +17,7 @@ from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.run_parameters import check_run_parameters
+from retraining.settings.trainers import complete
 from retraining.telling.outcomes import Outcomes
 
 
@@ -78,6 +79,10 @@ class TaskBodies:
         """Fail for good when the run was given what its form does not have."""
         try:
             check_run_parameters(params)
+            given, wanted = params.get("hyperparameters") or {}, params.get("candidate")
+            for candidate in self.config.training.candidates:
+                if given and candidate.trainer and wanted in (None, "all", candidate.name):
+                    complete(candidate.trainer, {**candidate.hyperparameters, **given})
         except ValueError as error:
             raise AirflowFailException(str(error)) from error
 
