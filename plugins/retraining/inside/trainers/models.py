@@ -66,9 +66,10 @@ def fit_function(job: Job) -> Callable[..., TableModel]:
         ValueError: there is no such trainer.
 
     """
-    if job.trainer not in TRAINERS:
-        raise ValueError(f"there is no trainer {job.trainer!r}; there are {', '.join(TRAINERS)}")
-    build = TRAINERS[job.trainer]
+    trainer = job.trainer or ""
+    if trainer not in TRAINERS:
+        raise ValueError(f"there is no trainer {trainer!r}; there are {', '.join(TRAINERS)}")
+    build = TRAINERS[trainer]
 
     def fit(
         frame: pd.DataFrame,
