@@ -18,10 +18,11 @@ from glue_scripts.merge.session import fields_of, local_table
 from glue_scripts.merge.storage import Storage
 from retraining.contract.layout import Layout, inspect
 from retraining.contract.names import ignored_reason
-from retraining.contract.reader import records
+from retraining.contract.notation.lines import CSV
+from retraining.contract.reader import texts
 from retraining.contract.refusal import FileRefused
-from retraining.contract.rules import SYNTHETIC
-from retraining.contract.unpacking import lines_of, unpacked
+from retraining.contract.rules import SYNTHETIC, Contract
+from retraining.contract.unpacking import unpacked
 
 FILES_AT_ONCE = 16
 SMALL_TASK, LARGE_TASK, FEW_TASKS = 8 << 20, 64 << 20, 64  # bytes of text per task, and how many small tasks at most
@@ -76,17 +77,18 @@ def inspect_files(manifest: Manifest, storage: Storage) -> Inspected:
 def read_lines(
     spark: SparkSession, manifest: Manifest, inspected: Inspected, storage: Storage, staging: str
 ) -> DataFrame:
-    """Read every line of the files that were let pass, with what is known about its file.
+    """Read every line of the files that were let pass, with what is known about its file. One that cannot be read is refused now.
 
     Columns: value, plain, block (start of the input split), position (increases along the split), file (its number in the
     manifest), delimiter, pattern (that cuts at it), skips, header, columns (position in the file of each contract column), width,
-    source_at, synthetic.
+    source_at, synthetic. The header is NULL for a file that has none by its notation.
     """
     files = {number: manifest.files[number] for number, layout in inspected.layouts.items() if not layout.empty}
+    places = _places(files, inspected, manifest.contract, storage, staging)
+    files = {number: files[number] for number in places}
     if not files:
         schema = f"value string, plain boolean, block bigint, position bigint, {ABOUT_FILE}"
         return spark.range(0).selectExpr(*(f"CAST(NULL AS {kind}) AS {name}" for name, kind in fields_of(schema)))
-    places = _places(files, inspected.layouts, manifest.contract.multiline, storage, staging)
     text = spark.read.format("text").load([places[number] for number in sorted(places)])
     index = {_normal(uri): number for number, uri in places.items()}
     listed = {path: index.get(_normal(unquote(path)), -1) for path in text.inputFiles()}
@@ -97,7 +99,8 @@ def read_lines(
     rows = []
     for path, number in listed.items():
         layout = inspected.layouts[number]
-        about = (layout.delimiter, "\\|" if layout.delimiter == "|" else layout.delimiter, layout.skips, layout.header)
+        pattern = "\\|" if layout.delimiter == "|" else layout.delimiter
+        about = (layout.delimiter, pattern, layout.skips, layout.header if layout.notation == CSV else None)
         synthetic = files[number].source == SYNTHETIC
         rows.append((path, number, *about, layout.order, layout.width, layout.source_at, synthetic))
     about_files = local_table(spark, f"path string, {ABOUT_FILE}", rows)
@@ -113,38 +116,45 @@ def read_lines(
 
 
 def _places(
-    files: Mapping[int, SourceFile], layouts: Mapping[int, Layout], multiline: bool, storage: Storage, staging: str
+    files: Mapping[int, SourceFile], inspected: Inspected, contract: Contract, storage: Storage, staging: str
 ) -> dict[int, str]:
     """Return where Spark reads each file. A key that it would misread is copied, content that it cannot read is written as lines."""
 
-    def place(number: int) -> tuple[int, str]:
-        file, layout = files[number], layouts[number]
+    def place(number: int) -> str | None:
+        file, layout = files[number], inspected.layouts[number]
         packed = layout.packed == "gzip" and layout.members == 1 and file.key.endswith(".gz")
-        if multiline or (layout.packed and not packed):
+        if contract.multiline or layout.notation != CSV or (layout.packed and not packed):
             uri = f"{staging}/input/{number:06d}.txt"
-            _write_lines(file, uri, multiline, storage)
-            return number, uri
+            try:
+                _write_lines(file, uri, layout, contract, storage)
+            except FileRefused as refusal:
+                inspected.refused[number] = refusal
+                return None
+            return uri
         if _PLAIN_KEY.fullmatch(file.key) and not storage.is_folder(file):
-            return number, file.uri
+            return file.uri
         uri = f"{staging}/input/{number:06d}.txt{'.gz' if packed else ''}"
         storage.copy(file, uri)
-        return number, uri
+        return uri
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        return dict(pool.map(place, files))
+        found = dict(zip(files, pool.map(place, files), strict=True))
+    for number in inspected.refused:
+        inspected.layouts.pop(number, None)
+    return {number: uri for number, uri in found.items() if uri is not None}
 
 
-def _write_lines(file: SourceFile, uri: str, multiline: bool, storage: Storage) -> None:
-    """Write a file's text for Spark; a record that spans lines becomes one, followed by blank ones, so that line numbers stay."""
+def _write_lines(file: SourceFile, uri: str, layout: Layout, contract: Contract, storage: Storage) -> None:
+    """Write a file's rows as lines for Spark; one that spans lines becomes one, followed by blank ones, so that line numbers stay."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines"
-        with path.open("wb") as target, storage.stream(file) as stream:
-            blocks = unpacked(stream, file.key)
-            if not multiline:
-                target.writelines(blocks)
+        with path.open("wb") as target:
+            if layout.notation == CSV and not contract.multiline:
+                with storage.stream(file) as stream:
+                    target.writelines(unpacked(stream, file.key))
             else:
                 written = 0
-                for number, text in records(lines_of(blocks), multiline):
+                for number, text in texts(lambda: storage.stream(file), file.key, contract, layout):
                     target.write(b"\n" * (number - 1 - written) + text.encode() + b"\n")
                     written = number
         storage.upload(path, uri)

@@ -11,9 +11,10 @@ from pyspark.sql import DataFrame
 
 from glue_scripts.merge.cells import bounds, breaks, form_of, judge, number_of, value_of
 from glue_scripts.merge.session import literal
-from retraining.contract.layout import known_headings
+from retraining.contract.headings import known_headings
 from retraining.contract.names import UNREGARDED
-from retraining.contract.reader import BAD_SOURCE, LINE_FEED, TOO_FEW, TOO_LONG, TOO_MANY, UNBALANCED
+from retraining.contract.notation.lines import FAULTS, LINE_FEED, NO_ROW
+from retraining.contract.reader import BAD_SOURCE, TOO_FEW, TOO_LONG, TOO_MANY, UNBALANCED
 from retraining.contract.rules import HASH_DIGITS, KEY_DIGITS, MAX_LINE, SEPARATOR, SOURCES, SYNTHETIC, TRAIN, Contract
 from retraining.contract.values import BLANKS
 
@@ -83,7 +84,7 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
         "position",
         "kind",
         f"CASE WHEN kind = {BAD} THEN reasons END AS reasons",
-        f"CASE WHEN kind = {BAD} THEN substring(value, 1, {RAW_CHARACTERS}) END AS raw",
+        f"CASE WHEN kind = {BAD} THEN substring(value, CASE WHEN {no_row()} THEN 3 ELSE 1 END, {RAW_CHARACTERS}) END AS raw",
         f"CASE WHEN kind = {BAD} THEN array({', '.join(texts)}) END AS cells",
         f"(synthetic OR coalesce(row_source = '{SYNTHETIC}', FALSE)) AS synthetic",
         *(f"CASE WHEN kind = {ROW} THEN value_{n} END AS value_{n}" for n, _ in columns),
@@ -132,9 +133,16 @@ def reasons_of(contract: Contract) -> str:
 
 def line_reason() -> str:
     """Why a line as a whole is no row, or NULL."""
+    faults = " ".join(f"WHEN '{number}' THEN {literal(reason)}" for number, reason in enumerate(FAULTS))
     return f"""CASE WHEN length(value) > {MAX_LINE} THEN {literal(TOO_LONG)}
+        WHEN {no_row()} THEN CASE substring(value, 2, 1) {faults} END
         WHEN contains(value, '"') AND (length(value) - length(replace(value, '"', ''))) % 2 = 1 THEN {literal(UNBALANCED)}
         WHEN size < width THEN {literal(TOO_FEW)} WHEN size > width THEN {literal(TOO_MANY)} END"""
+
+
+def no_row() -> str:
+    """Whether a line stands for what is no row in JSON Lines; files with headers have none."""
+    return f"(header IS NULL AND startswith(value, {literal(NO_ROW)}))"
 
 
 def kind_of_bad(contract: Contract) -> str:
@@ -143,7 +151,7 @@ def kind_of_bad(contract: Contract) -> str:
     known = ", ".join(literal(name) for name in sorted(known_headings(contract)))
     named = f"size(filter(names, name -> name IN ({known})))"
     return f"""CASE WHEN array_contains(skips, value) OR translate(value, concat({nothing}, delimiter), '') = '' THEN {SKIP}
-        WHEN names IS NULL OR {named} < greatest(2, ceil(size(names) / 2)) THEN {BAD}
+        WHEN header IS NULL OR names IS NULL OR {named} < greatest(2, ceil(size(names) / 2)) THEN {BAD}
         WHEN names = header THEN {SKIP} ELSE {HEADER} END"""
 
 

@@ -69,7 +69,7 @@ def test_values_land_in_the_column_of_their_heading() -> None:
         (f"{HEADER}\n{ROW}\n{','.join(reversed(NAMES))}\n", "line 3 is a header in another order", "split the file"),
         (f"{ROW}\n{','.join(reversed(NAMES))}\n{ROW}\n", "line 2 is a header in another order", "split the file"),
         (b"PK\x03\x04", "zip archive", "upload the CSV"),
-        (b"PAR1....", "Parquet", "CSV"),
+        (b"PAR1....", "Parquet", ".parquet"),
         ("<!DOCTYPE html><html>", "an HTML page", "login"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer", "git lfs pull"),
         ("% title\n@relation abalone\n@attribute sex {M,F,I}\n", "ARFF", "CSV"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from retraining.contract.formats import refuse_foreign_bytes, refuse_foreign_text
+from retraining.contract.headings import Named, by_name, known_headings, refuse_names
 from retraining.contract.names import heading, headings
-from retraining.contract.plain_text import MAX_NAMES, listed, meant, plain_name
+from retraining.contract.notation import json_lines, parquet
+from retraining.contract.notation.foreign import refuse_foreign_bytes, refuse_foreign_text
+from retraining.contract.notation.lines import CSV, JSON_LINES, PARQUET, notation_of
+from retraining.contract.plain_text import listed
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import DELIMITERS, Contract, cut
 from retraining.contract.unpacking import MAX_LINE_BYTES, Open, Packed, unpacked
@@ -24,7 +27,7 @@ _NAMES = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 
 @dataclass(frozen=True)
 class Layout:
-    """How one file is laid out.
+    """How one file is laid out. Rows of JSON Lines and Parquet are lines with commas in contract order, without header.
 
     Attributes:
         delimiter: between cells.
@@ -38,6 +41,7 @@ class Layout:
         members: archives in the file.
         text_bytes: bytes of its text.
         empty: nothing but blank lines.
+        notation: csv, json_lines or parquet.
 
     """
 
@@ -52,6 +56,7 @@ class Layout:
     members: int = 0
     text_bytes: int = 0
     empty: bool = False
+    notation: str = CSV
 
 
 def inspect(open_file: Open, key: str, contract: Contract) -> Layout:
@@ -67,11 +72,14 @@ def inspect(open_file: Open, key: str, contract: Contract) -> Layout:
 
     """
     refuse_key(key)
+    notation = notation_of(key)
+    if notation == PARQUET:
+        return _of_parquet(open_file, key, contract)
     packed = Packed()
     with open_file() as stream:
         head = _checked_head(unpacked(stream, key, packed), key)
     facts = {"packed": packed.kind, "members": packed.members, "text_bytes": packed.size}
-    return Layout(**{**_layout_of(head, len(head) < HEAD_BYTES, contract).__dict__, **facts})
+    return Layout(**{**_layout_of(head, len(head) < HEAD_BYTES, contract, notation).__dict__, **facts})
 
 
 def refuse_key(key: str) -> None:
@@ -110,14 +118,17 @@ def _checked_head(blocks: object, key: str) -> bytes:
     return head
 
 
-def _layout_of(head: bytes, whole: bool, contract: Contract) -> Layout:
+def _layout_of(head: bytes, whole: bool, contract: Contract, notation: str) -> Layout:
     text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="ignore")
     every = re.split(r"\r\n|\n|\r", text)
     if not whole and len(every) > 1:
         every.pop()  # cut
-    lines = [line for line in every if line.strip(BLANKS)][:HEAD_LINES]
+    lines = [line for line in every if line.strip(BLANKS)]
+    lines = lines if notation == JSON_LINES else lines[:HEAD_LINES]
     if not lines:
         return _by_position(contract, contract.delimiter or ",", (), empty=True)
+    if notation == JSON_LINES:
+        return _keyed(json_lines.keys_of(lines, contract), contract, JSON_LINES)
     refuse_foreign_text(lines)
     skips: list[str] = []
     delimiters = (contract.delimiter,) if contract.delimiter else DELIMITERS
@@ -162,62 +173,32 @@ def _header(lines: list[str], delimiters: tuple[str, ...], contract: Contract) -
     return at, delimiter
 
 
-def known_headings(contract: Contract) -> set[str]:
-    """Return the compared forms of all headings that name a contract column."""
-    return {heading(name) for column in contract.columns for name in (column.name, *column.aliases)}
-
-
 def _by_name(line: str, delimiter: str, skips: tuple[str, ...], contract: Contract) -> Layout:
     cells = cut(line, delimiter)
-    names = [heading(cell) for cell in cells]
-    ignored = {heading(name) for name in contract.ignore}
-    where = {heading(name): column for column in contract.columns for name in (column.name, *column.aliases)}
-    places: dict[str, list[int]] = {}
-    unknown = []
-    source_at = None
-    for place, name in enumerate(names):
-        if name in where:
-            places.setdefault(where[name].name, []).append(place)
-        elif name in ignored:
-            continue
-        elif name == "source" and source_at is None:
-            source_at = place
-        else:
-            unknown.append(cells[place] or f"column {place + 1} without a name")
-    lacking = [column.name for column in contract.columns if column.name not in places and not column.nullable]
-    repeated = [name for name, found in places.items() if len(found) > 1]
-    if lacking or unknown or repeated:
-        _refuse_header(lacking, unknown, repeated, len(places), cells)
-    order = tuple(places.get(column.name, [-1])[0] for column in contract.columns)
-    columns = tuple(
-        (column.name, plain_name(cells[place]))
-        for column, place in zip(contract.columns, order, strict=True)
-        if place >= 0
+    named = by_name(cells, contract, "the header")
+    return Layout(
+        delimiter, skips, tuple(headings(line, delimiter)), named.order, len(cells), named.source_at, named.columns
     )
-    compared = tuple(headings(line, delimiter))
-    return Layout(delimiter, skips, compared, order, len(cells), source_at, columns)
 
 
-def _refuse_header(lacking: list[str], unknown: list[str], repeated: list[str], named: int, cells: list[str]) -> None:
-    parts = [("lacks", lacking), ("has unknown", unknown), ("repeats", repeated)]
-    said = ", ".join(f"{verb} {listed(names)}" for verb, names in parts if names)
-    if not named:
-        said = f"names no contract column: {listed(cells)}"
-    guesses = [
-        f"{plain_name(name)}: did you mean {found}?"
-        for name in unknown[:100]
-        if (found := meant(heading(name), [heading(wanted) for wanted in lacking]))
-        and (found := next(wanted for wanted in lacking if heading(wanted) == found))
-    ][:MAX_NAMES]
-    remedy = []
-    if lacking:
-        remedy.append(f"rename the headings, or give the columns `aliases` in model.yaml ({lacking[0]}: ...)")
-    if unknown and not (lacking and len(unknown) <= len(lacking)):
-        names = listed([f"{name}" for name in unknown if " without a name" not in name] or ['""'])
-        remedy.append(f"take columns out, or name them in the contract: `ignore: [{names}]`")
-    if repeated:
-        remedy.append("keep one column of each name")
-    raise FileRefused(f"the header {said}", "; ".join(remedy) + (f". {' '.join(guesses)}" if guesses else ""))
+def _of_parquet(open_file: Open, key: str, contract: Contract) -> Layout:
+    with open_file() as stream, parquet.opened(stream, key) as file:
+        named = parquet.columns_of(file, contract)
+        size = file.metadata.num_rows * parquet.CELL_BYTES * max(1, len(named.columns))
+        return replace(_keyed(named, contract, PARQUET), text_bytes=size, members=1, empty=not file.metadata.num_rows)
+
+
+def _keyed(named: Named, contract: Contract, notation: str) -> Layout:
+    """Lay out what is turned into lines: contract order, the source last."""
+    wanted = len(contract.columns)
+    source_at = None if named.source_at is None else wanted
+    return Layout(
+        order=tuple(range(wanted)),
+        width=wanted + (source_at is not None),
+        source_at=source_at,
+        columns=named.columns,
+        notation=notation,
+    )
 
 
 def _by_position(contract: Contract, delimiter: str, skips: tuple[str, ...], empty: bool = False) -> Layout:
@@ -248,7 +229,7 @@ def _refuse_unlike_rows(lines: list[str], delimiter: str, contract: Contract, pr
     cells = cut(first, delimiter)
     unlike = len(cells) > 1 and all(cell and not re.search(r"[0-9]", cell) for cell in cells)
     if unlike and contract.numeric and not any(re.fullmatch(NOT_FINITE, cell.lower()) for cell in cells):
-        _refuse_header(list(contract.names), [], [], 0, cells)
+        refuse_names("the header", list(contract.names), [], [], 0, cells)
     widths = Counter(len(cut(line, delimiter)) for line in lines)
     if wanted not in widths:
         width = widths.most_common(1)[0][0]

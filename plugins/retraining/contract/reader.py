@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from retraining.contract.layout import Layout, known_headings
+from retraining.contract.headings import known_headings
+from retraining.contract.layout import Layout
 from retraining.contract.names import headings
+from retraining.contract.notation import json_lines, parquet
+from retraining.contract.notation.lines import CSV, LINE_FEED, PARQUET, fault_of
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import MAX_LINE, SOURCES, SYNTHETIC, Contract, cut, split_of
 from retraining.contract.unpacking import Open, lines_of, unpacked
 from retraining.contract.values import BLANKS, Value
 
-LINE_FEED = "\u001e"  # stands for a line end inside a record that spans lines
 _BLANK_AND_QUOTES = {ord(character): None for character in BLANKS + '"' + LINE_FEED}
 TOO_LONG = f"line: longer than {MAX_LINE:,} characters"
 UNBALANCED = "line: unbalanced quotes"
@@ -75,12 +77,30 @@ def read(
 
     """
     known = known_headings(contract)
+    for number, text in texts(open_file, key, contract, layout):
+        line = judge(number, text, contract, layout, split, source)
+        if line.reasons and is_skipped(text, number, layout, known):
+            continue
+        yield line
+
+
+def texts(open_file: Open, key: str, contract: Contract, layout: Layout) -> Iterator[tuple[int, str]]:
+    """Yield the numbered rows of a file as text: lines as they are, records that span lines, or what JSON Lines and Parquet come to.
+
+    Raises:
+        FileRefused: the file cannot be read to its end.
+
+    """
+    source = layout.source_at is not None
     with open_file() as stream:
-        for number, text in records(lines_of(unpacked(stream, key)), contract.multiline):
-            line = judge(number, text, contract, layout, split, source)
-            if line.reasons and is_skipped(text, number, layout, known):
-                continue
-            yield line
+        if layout.notation == PARQUET:
+            yield from enumerate(parquet.rows_of(stream, key, contract, source), start=1)
+            return
+        lines = lines_of(unpacked(stream, key))
+        if layout.notation == CSV:
+            yield from records(lines, contract.multiline)
+        else:
+            yield from enumerate(json_lines.rows_of(lines, contract, source), start=1)
 
 
 def records(lines: Iterator[str], multiline: bool) -> Iterator[tuple[int, str]]:
@@ -118,6 +138,8 @@ def judge(
     """Judge one record of a file."""
     if len(text) > MAX_LINE:
         return Line(number, text, reasons=(TOO_LONG,))
+    if layout.notation != CSV and (fault := fault_of(text)):
+        return Line(number, fault[1], reasons=(fault[0],))
     if text.count('"') % 2:
         return Line(number, text, reasons=(UNBALANCED,))
     every = cut(text, layout.delimiter)
@@ -147,7 +169,7 @@ def is_skipped(text: str, number: int, layout: Layout, known: set[str]) -> bool:
     """
     if text in layout.skips or not text.replace(layout.delimiter, "").translate(_BLANK_AND_QUOTES):
         return True
-    if len(text) > MAX_LINE:
+    if len(text) > MAX_LINE or layout.notation != CSV:
         return False
     names = headings(text, layout.delimiter)
     named = sum(name in known for name in names)

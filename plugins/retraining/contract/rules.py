@@ -207,6 +207,11 @@ class Contract:
                 raise ContractError(f"ignore names {name!r}, which is a heading of the column {seen[heading(name)]}")
 
     @property
+    def ignored_headings(self) -> frozenset[str]:
+        """Compared forms of the headings that are passed over."""
+        return frozenset(heading(name) for name in self.ignore)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Column names in file order."""
         return tuple(column.name for column in self.columns)

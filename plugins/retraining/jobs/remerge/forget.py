@@ -12,9 +12,9 @@ from typing import Any
 
 from retraining.aws.clients import client
 from retraining.contract.layout import Layout, inspect
-from retraining.contract.reader import LINE_FEED, Line, judge, records
+from retraining.contract.notation.lines import CSV, LINE_FEED
+from retraining.contract.reader import Line, judge, texts
 from retraining.contract.rules import Contract as Rules
-from retraining.contract.unpacking import lines_of, unpacked
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import IGNORED, FileRecord, FileVerdict, Version
 from retraining.jobs.remerge.again import commit_again, current_files
@@ -112,6 +112,8 @@ def _without(
     name = entry["key"].rsplit("/", 1)[-1]
     for ending in (".gz", ".bz2", ".zst"):
         name = name.removesuffix(ending)
+    if layout.notation != CSV:  # its rows are kept as CSV
+        name = f"{name}.csv"
     copy = f"{prefix}batches/landed/forgotten/{record.etag}/{name}"
     tag = s3.put_object(Bucket=bucket, Key=copy, Body=text)["ETag"].strip('"')
     return record.model_copy(update={"read_from": copy, "read_etag": tag, "read_size": len(text)}), count
@@ -122,9 +124,12 @@ def _split_off(
 ) -> tuple[Sequence[str], int]:
     """Return the lines of a file that stay, as they were, and the number of those that go."""
     split, kept, count = config.split.model_dump(), [], 0
-    for number, text in records(lines_of(unpacked(io.BytesIO(body), key)), rules.multiline):
+    if layout.notation != CSV:
+        kept.append("sep=,")
+        kept.append(",".join((*rules.names, *(["source"] if layout.source_at is not None else []))))
+    for number, text in texts(lambda: io.BytesIO(body), key, rules, layout):
         if unwanted.has(judge(number, text, rules, layout, split, source), rules):
             count += 1
         else:
-            kept.append(text.replace(LINE_FEED, "\n"))
+            kept.append(text.replace(LINE_FEED, "\n") if rules.multiline else text)
     return kept, count

@@ -8,7 +8,6 @@ from retraining.contract.refusal import FileRefused
 
 _AS_CSV = "save it as CSV (UTF-8, comma) and upload that"
 _MAGIC = (
-    (b"PAR1", "Parquet"),
     (b"Obj\x01", "Avro"),
     (b"ORC", "ORC"),
     (b"ARROW1", "Arrow"),
@@ -27,7 +26,7 @@ _MAGIC = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"{\\rtf", "RTF"),
 )
-_NAMED = re.compile(r"\.(deflate|lz4|snappy|xz|7z|rar|xlsx?|ods|parquet|avro|orc|feather|pkl|npy)$", re.IGNORECASE)
+_NAMED = re.compile(r"\.(deflate|lz4|snappy|xz|7z|rar|xlsx?|ods|avro|orc|feather|pkl|npy)$", re.IGNORECASE)
 _LIBSVM = re.compile(r"\S+(\s+\d+:\S+)+\s*")
 
 
@@ -38,6 +37,8 @@ def refuse_foreign_bytes(head: bytes, key: str) -> None:
         FileRefused: the format is named.
 
     """
+    if head.startswith(b"PAR1"):
+        raise FileRefused("Parquet, but the name does not end in .parquet", "name it ....parquet, and do not pack it")
     for magic, name in _MAGIC:
         if head.startswith(magic):
             raise FileRefused(f"{name}, not CSV", _AS_CSV)
@@ -77,7 +78,10 @@ def refuse_foreign_text(lines: list[str]) -> None:
     if first.startswith("<?xml"):
         raise FileRefused("XML, not CSV", _AS_CSV)
     if first.startswith(("{", "[")):
-        raise FileRefused("JSON, not CSV", "write one line per row, cells separated by commas, with a header")
+        raise FileRefused(
+            "JSON, but the name ends in neither .jsonl nor .ndjson nor .json",
+            "write one object a line and name it ....jsonl, or write CSV with a header",
+        )
     if any(line.strip().lower().startswith(("@relation", "@attribute", "@data")) for line in lines):
         raise FileRefused("ARFF, not CSV", "export CSV with a header instead")
     if _LIBSVM.fullmatch(first):

@@ -1,0 +1,1 @@
+"""How the rows of a file are written: which notation its name promises, and the notations that are no delimited text."""
