@@ -338,7 +338,7 @@ def _params(config: ModelConfig) -> dict[str, Any]:
             {},
             type="object",
             title="Hyperparameters",
-            description='Added to every candidate\'s own, for example {"seed": 1}.',
+            description='Added to every candidate\'s own, for example {"seed": 1} or {"params": {"svr_C": 3}}.',
             **HYPERPARAMETERS_SCHEMA,
         ),
         "dataset_version": Param(
