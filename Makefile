@@ -16,7 +16,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -166,6 +166,9 @@ bench-etl: setup-dev  ## merge time against history, the published method and Du
 
 bench-landing: setup  ## what 10 new files cost to sense and crawl over landing zones of 10, 1,000 and 20,000 files
 	$(VENVS)/airflow/bin/python benchmarks/bench_landing.py $(ARGS)
+
+bench-looks: setup  ## how late looks at jobs come when 1, 12 and 30 models share one triggerer
+	$(VENVS)/airflow/bin/python benchmarks/bench_looks.py $(ARGS)
 
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
 	$(DEV)/python benchmarks/bench_lambda.py $(ARGS)

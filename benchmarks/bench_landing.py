@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-VENVS = ROOT / ".local" / "venvs"
+from own_account import ROOT, account
+
 SIZES = (10, 1_000, 20_000)
 NEW, ROUNDS, WRITERS = 10, 3, 16
 MOST_GROWTH = 1.25
@@ -50,38 +46,6 @@ def main() -> int:
     print(f"{growth['crawl_requests']:.2f} x the requests (at most {MOST_GROWTH})")
     print(f"sensing {last['size']:,} files: {last['sensing']:.2f} s (at most {MOST_SENSING_SECONDS:g})")
     return int(max(growth.values()) > MOST_GROWTH or last["sensing"] > MOST_SENSING_SECONDS)
-
-
-@contextmanager
-def account(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Run a local_aws; yields its URL and its access log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data, log, url = folder / "data", folder / "access.jsonl", f"http://127.0.0.1:{port}"
-    data.mkdir()
-    (data / "credentials").write_text("[default]\naws_access_key_id = bench\naws_secret_access_key = bench\n")
-    os.environ |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
-    command = [str(VENVS / "local_aws" / "bin" / "python"), "-m", "local_aws", "--port", str(port)]
-    command += ["--data-dir", str(data), "--environments", str(VENVS), "--access-log", str(log)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not _answers(f"{url}/_local_aws/health"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("local_aws did not start")
-            time.sleep(0.2)
-        yield url, log
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
-    except OSError:
-        return False
 
 
 def measure(url: str, log: Path, size: int) -> dict[str, Any]:

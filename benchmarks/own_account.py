@@ -1,0 +1,48 @@
+"""A local_aws of one benchmark, on a free port and in a folder of its own, with an access log."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENVS = ROOT / ".local" / "venvs"
+START_SECONDS = 120
+
+
+@contextmanager
+def account(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Run a local_aws; yields its URL and its access log."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data, log, url = folder / "data", folder / "access.jsonl", f"http://127.0.0.1:{port}"
+    data.mkdir()
+    (data / "credentials").write_text("[default]\naws_access_key_id = bench\naws_secret_access_key = bench\n")
+    os.environ |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
+    command = [str(VENVS / "local_aws" / "bin" / "python"), "-m", "local_aws", "--port", str(port)]
+    command += ["--data-dir", str(data), "--environments", str(VENVS), "--access-log", str(log)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{url}/_local_aws/health"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("local_aws did not start")
+            time.sleep(0.2)
+        yield url, log
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+    except OSError:
+        return False
