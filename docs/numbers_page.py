@@ -96,6 +96,8 @@ SUMMARY = {
     "score_champion": "of the serving model on the same rows; none for a first model",
     "decision": "approved, rejected, declined by a person, or approved, not deployed (dry run)",
     "reason": "the gate's sentence",
+    "numbers": "of the decision: test rows, difference of the losses and its standard error, odds and the odds asked for",
+    "created_at": "when the summary was written, in UTC",
     "endpoint": "endpoint that serves the new model; none when it does not",
     "endpoint_config": "its config",
     "model_package": "ARN in the registry",

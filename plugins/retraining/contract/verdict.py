@@ -86,6 +86,7 @@ def judge_file(
     split: Mapping[str, int],
     source: str = SOURCES[0],
     beyond_budget: bool = False,
+    first_lines: int = FIRST_LINES,
 ) -> Verdict:
     """Say what the merge would do with one file, history aside.
 
@@ -97,6 +98,7 @@ def judge_file(
         split: percent of rows per split.
         source: survey or synthetic.
         beyond_budget: take the good rows however many are bad.
+        first_lines: how many rejected lines to describe.
 
     """
     verdict = Verdict(key)
@@ -115,7 +117,7 @@ def judge_file(
             if line.reasons:
                 bad += 1
                 verdict.reasons.update(line.reasons)
-                if len(verdict.first) < FIRST_LINES:
+                if len(verdict.first) < first_lines:
                     verdict.first.append(_described(line, contract))
                 continue
             if not contract.keep_duplicates and len(seen) < _REMEMBERED:

@@ -14,6 +14,7 @@ from retraining.settings.contract_keys import Contract
 from retraining.settings.cron import check_cron
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import GUARDS, Task, known_direction
+from retraining.settings.present import Present
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
@@ -277,6 +278,7 @@ class ModelConfig(Strict):
     gate: GatePolicy
     approval: Approval = Approval()
     deployment: Deployment
+    present: Present | None = None
     aws: AwsAccess = AwsAccess()
 
     @field_validator("name")
@@ -290,6 +292,13 @@ class ModelConfig(Strict):
     def _group_exists(self) -> ModelConfig:
         if self.evaluation.group not in (None, *self.contract.training_columns):
             raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
+        return self
+
+    @model_validator(mode="after")
+    def _presented_by_its_target(self) -> ModelConfig:
+        unknown = sorted(self.present.names() - {self.contract.target}) if self.present else []
+        if unknown:
+            raise ValueError(f"present.value names {', '.join(unknown)}; it is made from {self.contract.target} alone")
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
 from retraining.jobs.plan import RunPlan, batch_manifest, make_plan, work_digest
 from retraining.serving import champion
+from retraining.telling.page_settings import leave_settings
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class DataTasks(TaskBodies):
     def look_for_work(self, context: Any) -> tuple[str | None, float | None]:
         """Return the reason to run, if any, and how many seconds unsettled files still need."""
         self._check_parameters(context["params"])
+        leave_settings(self._s3, self.platform.bucket, self.config)
         state = self._dataset.read()
         settle = self.platform.settle_seconds
         fresh, _ = unseen(self._landed(), state)

@@ -19,6 +19,8 @@ from retraining.judging.gate import HEADLINES
 from retraining.telling.run_report import lineage_of, outcome_of, write_report
 
 SILENCE = "approval timed out"
+SUMMARISED = ("n", "difference", "standard_error", "odds", "required_odds")
+"""Numbers of the decision that stand in a run's summary, too."""
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         summary = {
             "model": run.model,
             "run_key": run.run_key,
+            "created_at": utc_now(),
             "dataset_version": dataset["version"],
             **dataset["rows"],
             "refused": dataset["refused"],
@@ -119,6 +122,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "score_champion": champion[metric] if champion else None,
             "decision": outcome,
             "reason": decision["reason"],
+            "numbers": {name: decision.get("numbers", {}).get(name) for name in SUMMARISED},
             "standing": run.standing,
             "endpoint": config.deployment.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
@@ -139,7 +143,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             decision=decision,
             target=config.contract.target,
             group=config.evaluation.group or "",
-            created_at=utc_now(),
+            created_at=summary["created_at"],
         )
         summary["report"] = report
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}summary.json", summary)

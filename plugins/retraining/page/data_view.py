@@ -1,0 +1,143 @@
+"""The data set's versions, what became of each file, and the way of one file from the landing zone to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from retraining.aws.documents import get_json
+from retraining.dataset.records import FileVerdict, Judgement, Version
+from retraining.dataset.state import JudgedFile, LogState
+from retraining.page.known_models import KnownModel
+from retraining.page.now_view import waiting_as_json, waiting_files
+
+VERSIONS = 100
+"""Versions, and batches that made no version, of one answer."""
+REFUSED_FILES = 200
+
+
+def data(model: KnownModel, before: int | None = None) -> dict[str, Any]:
+    """Return the newest versions (those before a number), batches without a version, standing refusals, and files that wait."""
+    state = model.dataset.read()
+    waiting = waiting_files(model, state)
+    shown = [version for version in reversed(state.versions) if before is None or version.version < before]
+    return {
+        "versions": [_version(version) for version in shown[:VERSIONS]],
+        "older": len(shown) > VERSIONS,
+        "judgements": [_judgement(item) for item in _newest(state.judgements)[:VERSIONS]],
+        "refused": [_refusal(judged) for judged in reversed(state.refused_files[-REFUSED_FILES:])],
+        "waiting": waiting_as_json(waiting),
+        "waiting_files": len(waiting),
+        "rows_by_split": state.rows_by_split(),
+    }
+
+
+def files_of(model: KnownModel, number: int) -> dict[str, Any]:
+    """Return each file of a version with its outcome and row counts.
+
+    Raises:
+        LookupError: there is no such version.
+
+    """
+    version = model.dataset.read().at(number).versions[-1]
+    counted = _counts(model, version.batch)
+    files: list[dict[str, Any]] = [
+        {**_named(file), "outcome": "merged", **_rows(counted.get(file.key, {}))} for file in version.files
+    ]
+    files += [_verdict(file) for file in version.left_out]
+    return {**_version(version), "run_key": version.run_key, "files": files}
+
+
+def way_of(model: KnownModel, key: str) -> dict[str, Any]:
+    """Return how far a sent file has come: ``waiting``, ``merged``, ``refused``, ``ignored`` or ``unknown``, and the verdict of its run."""
+    state = model.dataset.read()
+    for version in reversed(state.current):
+        if any(file.key == key for file in version.files):
+            counts = _rows(_counts(model, version.batch).get(key, {}))
+            return {
+                "state": "merged",
+                "version": version.version,
+                **counts,
+                "batch": version.batch,
+                **_run(model, version),
+            }
+    refused = [judged for judged in state.refused_files if judged.file.key == key]
+    if refused:
+        return {"state": "refused", **_refusal(refused[-1])}
+    if any(file.record.key == key for file in waiting_files(model, state)):
+        return {"state": "waiting"}
+    return {"state": "ignored" if _is_ignored(state, key) else "unknown"}
+
+
+def _run(model: KnownModel, version: Version) -> dict[str, Any]:
+    uri = f"s3://{model.bucket}/{model.prefix}runs/{version.run_key}/summary.json"
+    try:
+        summary = get_json(model.s3, uri)
+    except LookupError:
+        return {"run_key": version.run_key, "decision": None, "reason": None}
+    decision = "promoted" if summary["endpoint_config"] else summary["decision"]
+    return {"run_key": version.run_key, "decision": decision, "reason": summary["reason"]}
+
+
+def _is_ignored(state: LogState, key: str) -> bool:
+    left_out = (file for version in state.versions for file in version.left_out)
+    return any(file.key == key for file in left_out)
+
+
+def _counts(model: KnownModel, batch: str) -> dict[str, Mapping[str, Any]]:
+    """Return the merge's word on each file of a batch, by key."""
+    try:
+        report = get_json(model.s3, f"s3://{model.bucket}/{model.prefix}batches/{batch}/etl_report.json")
+    except LookupError:
+        return {}
+    return {str(entry["key"]): entry for entry in report["files"]}
+
+
+def _rows(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry.get(name) for name in ("rows", "accepted", "duplicate", "quarantined")}
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "batch": version.batch,
+        "created_at": version.created_at,
+        "files": len(version.files),
+        "left_out": len(version.left_out),
+        "rows": dict(version.rows),
+        "rows_by_split": dict(version.rows_by_split),
+        "synthetic": sum(file.source == "synthetic" for file in version.files),
+        "starts_anew": version.starts_anew,
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "batch": judgement.batch,
+        "created_at": judgement.created_at,
+        "rows": dict(judgement.rows),
+        "files": [_verdict(file) for file in judgement.files],
+    }
+
+
+def _newest(judgements: tuple[Judgement, ...]) -> list[Judgement]:
+    return sorted(judgements, key=lambda judgement: judgement.created_at, reverse=True)
+
+
+def _verdict(file: FileVerdict) -> dict[str, Any]:
+    return {
+        **_named(file),
+        "outcome": file.outcome,
+        "rows": file.rows,
+        "quarantined": file.quarantined,
+        "reason": file.reason,
+        "remedy": file.remedy,
+    }
+
+
+def _refusal(judged: JudgedFile) -> dict[str, Any]:
+    return {**_verdict(judged.file), "batch": judged.batch, "created_at": judged.created_at}
+
+
+def _named(file: Any) -> dict[str, Any]:
+    return {"key": file.key, "size": file.size, "source": file.source}

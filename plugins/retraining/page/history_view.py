@@ -1,0 +1,76 @@
+"""The runs that judged a model: scores, the difference with its error, decision and reason; and the report of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from retraining.aws.documents import get_json
+from retraining.page.known_models import KnownModel
+from retraining.telling.gate_table import label
+
+RUNS = 200
+"""The newest runs that are shown."""
+READERS = 16
+RUN_KEY = r"^v\d{1,7}-[0-9a-f]{12}$"
+
+
+def history(model: KnownModel) -> dict[str, Any]:
+    """Return the newest runs, oldest first, and how many there are."""
+    keys = sorted(_run_keys(model), key=lambda key: int(key[1:].split("-")[0]))
+    with ThreadPoolExecutor(max_workers=READERS) as pool:
+        summaries = [found for found in pool.map(lambda key: _summary(model, key), keys[-RUNS:]) if found]
+    runs = [_shown(summary) for summary in summaries]
+    return {"runs": sorted(runs, key=lambda run: run["created_at"] or ""), "known": len(keys)}
+
+
+def report(model: KnownModel, run_key: str) -> bytes:
+    """Return the report of a run.
+
+    Raises:
+        LookupError: it has none.
+
+    """
+    try:
+        found = model.s3.get_object(Bucket=model.bucket, Key=f"{model.prefix}runs/{run_key}/report.html")
+    except model.s3.exceptions.NoSuchKey as error:
+        raise LookupError(f"run {run_key} of model {model.name} has no report") from error
+    return bytes(found["Body"].read())
+
+
+def _run_keys(model: KnownModel) -> Iterator[str]:
+    root = f"{model.prefix}runs/"
+    pages = model.s3.get_paginator("list_objects_v2").paginate(Bucket=model.bucket, Prefix=f"{root}v", Delimiter="/")
+    for page in pages:
+        for item in page.get("CommonPrefixes", []):
+            yield item["Prefix"].removeprefix(root).rstrip("/")
+
+
+def _summary(model: KnownModel, run_key: str) -> dict[str, Any] | None:
+    try:
+        return dict(get_json(model.s3, f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json"))
+    except LookupError:
+        return None  # it judged no model: it failed before, or is under way
+
+
+def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = summary.get("numbers") or {}
+    return {
+        "run_key": summary["run_key"],
+        "created_at": summary.get("created_at"),
+        "dataset_version": summary["dataset_version"],
+        "decision": "promoted" if summary["endpoint_config"] else summary["decision"],
+        "reason": summary["reason"],
+        "metric": label(summary["metric"]),
+        "challenger": summary["score_challenger"],
+        "champion": summary["score_champion"],
+        "difference": numbers.get("difference"),
+        "standard_error": numbers.get("standard_error"),
+        "odds": numbers.get("odds"),
+        "required_odds": numbers.get("required_odds"),
+        "test_rows": numbers.get("n"),
+        "train_rows": summary["rows_by_split"].get("train"),
+        "rows_accepted": summary["rows_accepted"],
+        "rows_quarantined": summary["rows_quarantined"],
+    }

@@ -1,0 +1,107 @@
+"""What serves now, since when and how good it is, and what a person could go back to; as JSON for the page."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from retraining.aws.documents import get_json
+from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
+from retraining.dataset.state import LogState
+from retraining.page.known_models import KnownModel
+from retraining.serving import registry
+from retraining.serving.champion import standing
+from retraining.settings.model_config import ModelConfig
+from retraining.telling.gate_table import label
+
+PACKAGES = 20
+"""How many approved packages are offered to go back to."""
+WAITING_FILES = 50
+
+
+def now(model: KnownModel) -> dict[str, Any]:
+    """Return what serves, the versions that approved models have, and how many files wait."""
+    config, sagemaker = model.config, model.sagemaker
+    stands = standing(sagemaker, config.name, config.deployment.endpoint)
+    state = model.dataset.read()
+    waiting = waiting_files(model, state)
+    return {
+        "about": about(config),
+        "endpoint": _endpoint(sagemaker, config.deployment.endpoint),
+        "champion": _package(model, stands.package) if stands.package else None,
+        "disagreement": stands.disagreement,
+        "approved": [
+            _package(model, package)
+            for package in islice(registry.packages(sagemaker, config.name, registry.APPROVED), PACKAGES)
+        ],
+        "data": {
+            "version": state.latest,
+            "rows_by_split": state.rows_by_split(),
+            "waiting": len(waiting),
+            "refused": len(state.refused_files),
+            "untrained": state.untrained,
+        },
+    }
+
+
+def about(config: ModelConfig) -> dict[str, Any]:
+    """Return what a page says about a model, and the form that its contract makes."""
+    contract = config.contract
+    return {
+        "name": config.name,
+        "description": config.description,
+        "owner": config.owner,
+        "task": config.task,
+        "target": contract.target,
+        "dags": {kind: f"{config.name.replace('-', '_')}_{kind}" for kind in ("retraining", "rollback")},
+        "columns": [column.model_dump(mode="json") for column in contract.columns],
+        "rules": [rule.model_dump(mode="json") for rule in contract.rules],
+    }
+
+
+def waiting_files(model: KnownModel, state: LogState) -> list[LandedFile]:
+    """Return the landed files that no run has looked at yet."""
+    return unseen(landed_files(model.s3, model.bucket, model.prefix, model.config.landing), state)[0]
+
+
+def waiting_as_json(files: list[LandedFile]) -> list[dict[str, Any]]:
+    """Return the first of the waiting files with size in bytes and age in seconds."""
+    return [
+        {"key": file.record.key, "size": file.record.size, "age_seconds": round(file.age_seconds)}
+        for file in sorted(files, key=lambda file: file.age_seconds)[:WAITING_FILES]
+    ]
+
+
+def _endpoint(sagemaker: Any, name: str) -> dict[str, Any]:
+    from botocore.exceptions import ClientError
+
+    from retraining.aws.errors import is_not_found
+
+    try:
+        found = sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        return {"name": name, "status": None, "since": None}
+    return {"name": name, "status": found["EndpointStatus"], "since": found["LastModifiedTime"].isoformat()}
+
+
+def _package(model: KnownModel, package: registry.Package) -> dict[str, Any]:
+    run_key = package.metadata.get("run_key", "")
+    summary: dict[str, Any] = {}
+    if run_key:
+        try:
+            summary = get_json(model.s3, f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json")
+        except LookupError:
+            summary = {}  # made by hand, or its run's report is still to come
+    return {
+        "package": package.version,
+        "status": package.status,
+        "run_key": run_key,
+        "dataset_version": package.metadata.get("dataset_version"),
+        "metric": label(summary.get("metric", "rmse")) if summary else None,
+        "score": summary.get("score_challenger"),
+        "judged_at": summary.get("created_at"),
+        "test_rows": (summary.get("numbers") or {}).get("n"),
+        "reason": summary.get("reason") or package.reason,
+    }

@@ -1,0 +1,116 @@
+"""A file on its way into the landing zone: received within limits, judged, and put under a key that this page makes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from retraining.contract.plain_text import plain
+from retraining.contract.verdict import MERGED
+from retraining.page.file_check import check
+from retraining.page.known_models import KnownModel
+
+LARGEST = 10 << 20
+"""Bytes of a file; MWAA's front and a person's patience end somewhere beyond."""
+ENDINGS = (".csv.gz", ".csv.bz2", ".csv.zst", ".tsv.gz", ".csv", ".tsv", ".txt", ".gz", ".bz2", ".zst")
+LONGEST_STEM = 60
+
+log = logging.getLogger(__name__)
+
+
+class TooLargeError(ValueError):
+    """A file is larger than this page takes; the message names the command that takes it."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file that was received: where it lies, bytes, and the SHA-256 of its content."""
+
+    path: Path
+    size: int
+    digest: str
+
+
+@asynccontextmanager
+async def received(request: Request, model: KnownModel, name: str) -> AsyncIterator[Received]:
+    """Receive the body of a request into a file that is gone afterwards.
+
+    Raises:
+        TooLargeError: it is larger than this page takes, found out before it is read where its length is said.
+
+    """
+    said = request.headers.get("content-length", "")
+    if said.isdigit() and int(said) > LARGEST:
+        raise TooLargeError(_too_large(model, name))
+    with TemporaryDirectory(prefix="retraining-page-") as folder:
+        path, size, digest = Path(folder) / "file", 0, hashlib.sha256()
+        with path.open("wb") as file:
+            try:
+                async for block in request.stream():
+                    size += len(block)
+                    if size > LARGEST:
+                        raise TooLargeError(_too_large(model, name))
+                    digest.update(block)
+                    file.write(block)
+            except ClientDisconnect as error:
+                raise TooLargeError("the file did not arrive whole: send it again") from error
+        yield Received(path, size, digest.hexdigest())
+
+
+def judged(model: KnownModel, file: Received, name: str) -> dict[str, Any]:
+    """Return the merge's verdict on a received file, under the name that its sender gave it."""
+    config = model.config
+    verdict = check(
+        file.path, key_of(model, name, file.digest), config.contract.model_dump(), config.split.model_dump()
+    )
+    return {**verdict, "file": name, "size": file.size, "largest": LARGEST}
+
+
+def send(model: KnownModel, file: Received, name: str, who: str) -> dict[str, Any]:
+    """Judge a file once more and put it into the landing zone, unless the merge would take no row of it.
+
+    Returns:
+        The verdict; ``key`` where the file lies, None when it was not sent; ``already_there`` when this very content was sent before.
+
+    """
+    from botocore.exceptions import ClientError
+
+    verdict = judged(model, file, name)
+    if verdict["outcome"] != MERGED or not verdict["accepted"]:
+        return {**verdict, "key": None, "already_there": False}
+    key, already_there = key_of(model, name, file.digest), False
+    try:
+        with file.path.open("rb") as body:
+            model.s3.put_object(Bucket=model.bucket, Key=key, Body=body, IfNoneMatch="*", ContentLength=file.size)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            raise
+        already_there = True  # the name carries the content's digest
+    log.info("%s sent %s as s3://%s/%s (sha256 %s)", plain(who), plain(name), model.bucket, key, file.digest)
+    return {**verdict, "key": key, "already_there": already_there}
+
+
+def key_of(model: KnownModel, name: str, digest: str) -> str:
+    """Return the key of a sent file: in the landing zone whatever its name says, and another one for other content.
+
+    What cannot stand in a key is left out of the name; a name cannot begin with what hides a file.
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    ending = next((ending for ending in ENDINGS if last.lower().endswith(ending)), ".csv")
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", last[: len(last) - len(ending)] if last.lower().endswith(ending) else last)
+    stem = stem.strip("-")[:LONGEST_STEM] or "file"
+    return f"{model.prefix}{model.config.landing.new}{stem}-{digest[:12]}{ending}"
+
+
+def _too_large(model: KnownModel, name: str) -> str:
+    where = f"s3://{model.bucket}/{model.prefix}{model.config.landing.new}"
+    return f"{plain(name, 80)} is larger than {LARGEST >> 20} MB, which is what this page takes: aws s3 cp FILE {where}"

@@ -1,0 +1,106 @@
+// Plots as SVG. Each stands beside a table with the same numbers.
+
+import { el, svg } from "./dom.js";
+
+const LEFT = 56, RIGHT = 14, TOP = 14, BOTTOM = 26;
+
+export function ticks(low, high, wanted = 5) {
+  const span = high - low;
+  if (!(span > 0)) return [low];
+  const rough = span / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
+  const found = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + 1e-9; at += 1) found.push(Number((at * step).toPrecision(10)));
+  return found;
+}
+
+function frame(label, height, values, count) {
+  const width = Math.max(300, Math.min(1100, document.documentElement.clientWidth - 80));
+  const finite = values.filter((value) => Number.isFinite(value));
+  let low = Math.min(...finite), high = Math.max(...finite);
+  const pad = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
+  low -= pad;
+  high += pad;
+  const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
+  const x = (at) => LEFT + ((at + 0.5) / Math.max(1, count)) * (width - LEFT - RIGHT);
+  const grid = ticks(low, high).map((tick) => [
+    svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }),
+    svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, String(tick)),
+  ]);
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label }, grid);
+  return { picture, x, y, width, height };
+}
+
+function below({ x, height, width }, labels) {
+  const every = Math.ceil(labels.length / Math.max(1, Math.floor((width - LEFT) / 64)));
+  return labels.map((label, at) => (at % every ? null : svg("text", { x: x(at), y: height - 8, "text-anchor": "middle" }, label)));
+}
+
+const chosenBy = (select, at) => ({
+  role: "button",
+  tabindex: 0,
+  onclick: () => select(at),
+  onkeydown: (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      select(at);
+    }
+  },
+});
+
+// runs: challenger and champion scores of each run, in order of time.
+export function scores(runs, metric, select, kindOf) {
+  const values = runs.flatMap((run) => [run.challenger, run.champion]).filter((value) => value !== null);
+  const made = frame(`${metric} of challenger and champion by run`, 230, values, runs.length);
+  const { picture, x, y } = made;
+  const path = runs.map((run, at) => (run.champion === null ? "" : `${x(at)},${y(run.champion)}`)).filter(Boolean).join(" ");
+  picture.append(...below(made, runs.map((run) => `v${run.dataset_version}`)).filter(Boolean));
+  if (path.includes(" ")) picture.append(svg("polyline", { class: "line champion", points: path }));
+  runs.forEach((run, at) => {
+    if (run.champion !== null) picture.append(svg("circle", { class: "champion-fill", cx: x(at), cy: y(run.champion), r: 3.5 }));
+    if (run.challenger === null) return;
+    const label = `run ${run.run_key}, ${run.decision}: challenger ${run.challenger}, champion ${run.champion ?? "none"}`;
+    picture.append(
+      svg("circle", { class: `${kindOf(run) || "soft"}-fill`, cx: x(at), cy: y(run.challenger), r: 6.5, "aria-label": label, ...chosenBy(select, at) }, svg("title", {}, label)),
+    );
+  });
+  return el("figure", {}, picture);
+}
+
+// The mean difference of the losses with two standard errors to each side.
+export function differences(runs, select, kindOf) {
+  const known = runs.filter((run) => run.difference !== null);
+  if (!known.length) return null;
+  const ends = known.flatMap((run) => [run.difference - 2 * run.standard_error, run.difference + 2 * run.standard_error, 0]);
+  const made = frame("difference of the losses by run", 190, ends, runs.length);
+  const { picture, x, y, width } = made;
+  picture.append(svg("line", { class: "zero", x1: LEFT, x2: width - RIGHT, y1: y(0), y2: y(0) }));
+  picture.append(...below(made, runs.map((run) => `v${run.dataset_version}`)).filter(Boolean));
+  runs.forEach((run, at) => {
+    if (run.difference === null) return;
+    const kind = kindOf(run) || "soft", error = 2 * run.standard_error;
+    picture.append(svg("line", { class: kind, "stroke-width": 2.5, x1: x(at), x2: x(at), y1: y(run.difference - error), y2: y(run.difference + error) }));
+    const label = `run ${run.run_key}: difference ${run.difference}, two standard errors ${error}`;
+    picture.append(svg("circle", { class: `${kind}-fill`, cx: x(at), cy: y(run.difference), r: 5, "aria-label": label, ...chosenBy(select, at) }, svg("title", {}, label)));
+  });
+  return el("figure", {}, picture);
+}
+
+// Bars of rows by version: accepted, duplicate, quarantined.
+export function rowsByVersion(versions) {
+  const parts = [["rows_accepted", "good"], ["rows_duplicate", "soft"], ["rows_quarantined", "bad"]];
+  const total = (version) => parts.reduce((sum, [part]) => sum + (version.rows[part] || 0), 0);
+  const made = frame("rows of each version", 190, [0, ...versions.map(total)], versions.length);
+  const { picture, x, y, width } = made;
+  const wide = Math.max(3, Math.min(46, ((width - LEFT - RIGHT) / versions.length) * 0.7));
+  picture.append(...below(made, versions.map((version) => `v${version.version}`)).filter(Boolean));
+  versions.forEach((version, at) => {
+    let base = 0;
+    for (const [part, kind] of parts) {
+      const count = version.rows[part] || 0;
+      if (count) picture.append(svg("rect", { class: `${kind}-fill`, x: x(at) - wide / 2, width: wide, y: y(base + count), height: y(base) - y(base + count) }));
+      base += count;
+    }
+  });
+  return el("figure", {}, picture);
+}

@@ -1,0 +1,100 @@
+"""A row typed into a form, held against the contract, and what the serving model answers, in the model's own words."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retraining.aws.errors import error_code, is_not_found
+from retraining.contract.plain_text import plain
+from retraining.page.known_models import KnownModel
+
+ROWS = 100
+INFERENCE_PREFIX = "ui-"
+"""Captured requests that begin so are somebody's trying, not the model's use."""
+
+
+class InvalidRowsError(ValueError):
+    """Rows break the contract; ``reasons`` has a list for each row."""
+
+    def __init__(self, reasons: Sequence[Sequence[str]]) -> None:
+        first = next(row for row in reasons if row)
+        super().__init__("; ".join(first))
+        self.reasons = [list(row) for row in reasons]
+
+
+class NoAnswerError(RuntimeError):
+    """The endpoint does not answer; the message says why."""
+
+
+def predict(model: KnownModel, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the endpoint says about rows.
+
+    Args:
+        model: whose endpoint is asked.
+        rows: text, number, truth value or None by column; the target is not among them.
+
+    Raises:
+        InvalidRowsError: a row breaks the contract, or names something that is no feature.
+        NoAnswerError: nothing serves, or the endpoint fails.
+
+    """
+    contract = model.contract
+    features = contract.feature_columns
+    reasons = []
+    for row in rows:
+        unknown = [f"{plain(name, 40)}: not a column of the form" for name in row if name not in features]
+        reasons.append([*unknown[:5], *contract.request_reasons(row)])
+    if any(reasons):
+        raise InvalidRowsError(reasons)
+    typed = [{name: _cell(row.get(name)) for name in features} for row in rows]
+    answer = _asked(model, json.dumps({"instances": typed}, allow_nan=False).encode())
+    shares, classes = answer.get("probabilities"), answer.get("classes")
+    return [
+        {
+            "prediction": prediction,
+            "words": _words(model, prediction),
+            "probabilities": dict(zip(classes, shares[at], strict=False)) if shares and classes else None,
+        }
+        for at, prediction in enumerate(answer["predictions"])
+    ]
+
+
+def _words(model: KnownModel, prediction: Any) -> dict[str, Any] | None:
+    present = model.config.present
+    if present is None or isinstance(prediction, bool) or not isinstance(prediction, int | float):
+        return None
+    return present.shown(model.config.contract.target, prediction)
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell as the endpoint takes it: an empty text is a missing value."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _asked(model: KnownModel, body: bytes) -> dict[str, Any]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    endpoint = model.config.deployment.endpoint
+    try:
+        answer = model.runtime.invoke_endpoint(
+            EndpointName=endpoint,
+            ContentType="application/json",
+            Accept="application/json",
+            InferenceId=f"{INFERENCE_PREFIX}{uuid.uuid4().hex}",
+            Body=body,
+        )["Body"].read()
+        document = json.loads(answer)
+    except ClientError as error:
+        if is_not_found(error) or error_code(error) == "ValidationError":
+            raise NoAnswerError(
+                f"endpoint {endpoint} serves nothing yet: the first run that judges a model deploys it"
+            ) from error
+        raise NoAnswerError(f"endpoint {endpoint} does not answer: {plain(error)}") from error
+    except (BotoCoreError, ValueError) as error:
+        raise NoAnswerError(f"endpoint {endpoint} does not answer: {plain(error)}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("predictions"), list):
+        raise NoAnswerError(f"endpoint {endpoint} answers {plain(document, 100)}, which has no predictions")
+    return document

@@ -1,0 +1,37 @@
+"""The page over a real local_aws."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_account import Account
+from page_site import BUCKET, PLATFORM, SECRET, Site, fill, mounted
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with Account(tmp_path_factory.mktemp("local_aws") / "data") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        account.ssm.put_parameter(Name="/retraining/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
+        fill(account.s3)
+        yield account
+
+
+@pytest.fixture(scope="session")
+def site(account: Account) -> Iterator[Site]:
+    """Mount the plugin's application; people differ by role, and `outsider` may see no DAG of this model."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": account.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": SECRET,
+            "AIRFLOW__CORE__AUTH_MANAGER": "auth_by_dag.AuthByDag",
+        }.items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(Path(__file__).parent))
+        site = mounted()
+        yield site
+        site.loop.close()

@@ -1,0 +1,121 @@
+import gzip
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+from local_account import Account
+from page_site import BUCKET, Site
+
+from retraining.contract.rules import Contract
+from retraining.contract.verdict import judge_file
+from retraining.page import file_check, sending
+from retraining.settings.model_config import load_model_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SURVEYS = ROOT / "data" / "surveys"
+CONFIG = load_model_config(ROOT / "dags" / "models" / "abalone" / "model.yaml")
+GOOD = (SURVEYS / "good" / "2025-03-02_north_bay.csv").read_bytes()
+CHECKS, FILES = "/models/abalone/checks", "/models/abalone/files"
+
+
+def send(site: Site, path: str, name: str, content: bytes, role: str = "user") -> object:
+    return site.ask("POST", path, role, params={"name": name}, content=content)
+
+
+def keys(account: Account) -> list[str]:
+    found = account.s3.list_objects_v2(Bucket=BUCKET, Prefix="abalone/").get("Contents", [])
+    return [item["Key"] for item in found]
+
+
+@pytest.mark.parametrize("path", sorted((SURVEYS / "bad").iterdir()), ids=lambda path: path.name)
+def test_the_page_says_of_a_file_what_the_merge_would(site: Site, path: Path) -> None:
+    verdict = send(site, CHECKS, path.name, path.read_bytes()).json()
+    contract = Contract.of(CONFIG.contract.model_dump())
+    size, split = path.stat().st_size, CONFIG.split.model_dump()
+    expected = judge_file(lambda: path.open("rb"), path.name, size, contract, split, first_lines=file_check.LINES)
+    assert {**expected.as_json(), "file": path.name} == {name: verdict[name] for name in expected.as_json()}
+
+
+def test_a_check_sends_nothing(site: Site, account: Account) -> None:
+    before = keys(account)
+    assert send(site, CHECKS, "good.csv", GOOD).json()["outcome"] == "merged"
+    assert keys(account) == before
+
+
+def test_a_good_file_lands_once_under_a_key_that_carries_its_content(site: Site, account: Account) -> None:
+    first = send(site, FILES, "north bay.csv", GOOD).json()
+    digest = hashlib.sha256(GOOD).hexdigest()[:12]
+    assert first["key"] == f"abalone/new/north-bay-{digest}.csv" and not first["already_there"]
+    assert account.s3.get_object(Bucket=BUCKET, Key=first["key"])["Body"].read() == GOOD
+    assert site.get(FILES, key=first["key"]) == {"state": "waiting"}
+    again = send(site, FILES, "north bay.csv", GOOD).json()
+    assert again["key"] == first["key"] and again["already_there"]
+
+
+def test_a_file_that_the_merge_would_refuse_is_not_sent(site: Site, account: Account) -> None:
+    before = keys(account)
+    answer = send(site, FILES, "semicolons.csv", (SURVEYS / "bad" / "header_only.csv").read_bytes()).json()
+    assert answer["key"] is None
+    answer = send(site, FILES, "truncated.csv.gz", (SURVEYS / "bad" / "truncated.csv.gz").read_bytes()).json()
+    assert answer["key"] is None and answer["outcome"] == "refused" and answer["remedy"]
+    assert keys(account) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../raw/x.csv",
+        "synthetic/x.csv",
+        "a/b\\c.csv",
+        "_hidden.csv",
+        ".hidden.csv",
+        "${env:HOME}.csv",
+        "=cmd|x.csv",
+        "a\r\nb.csv",
+        "\u202egnp.csv",
+        "x" * 900 + ".csv",
+        "\x1b[2J.csv",
+        "  ",
+    ],
+)
+def test_no_name_reaches_another_place(site: Site, account: Account, name: str) -> None:
+    key = send(site, FILES, name, GOOD + b"M,0.5,0.4,0.1,0.6,0.2,0.1,0.15,%d\n" % (1 + len(name) % 30)).json()["key"]
+    folder, _, last = key.rpartition("/")
+    assert folder == "abalone/new" and last[0].isalnum() and last.endswith(".csv") and len(last) < 100
+    assert last.isascii() and not set(last) & set("\\${}=|\r\n ")
+    account.s3.delete_object(Bucket=BUCKET, Key=key)
+
+
+def test_a_file_that_is_too_large_is_refused_and_says_where_it_goes(site: Site, monkeypatch) -> None:
+    monkeypatch.setattr(sending, "LARGEST", 1000)
+    said = send(site, CHECKS, "big.csv", b"x" * 1001)
+    assert said.status_code == 413 and "aws s3 cp FILE s3://" in said.json()["detail"]
+
+    async def blocks():
+        for _ in range(20):
+            yield b"x" * 100
+
+    assert site.ask("POST", CHECKS, params={"name": "big.csv"}, content=blocks()).status_code == 413
+
+
+def test_an_archive_that_unpacks_without_end_is_ended(site: Site, monkeypatch) -> None:
+    monkeypatch.setattr(file_check, "SECONDS", 1)
+    row = b"M,0.5,0.4,0.1,0.6,0.2,0.1,0.15,9\n"
+    verdict = send(site, CHECKS, "bomb.csv.gz", gzip.compress(row * 3_000_000))
+    assert verdict.status_code == 413 and "aws s3 cp" in verdict.json()["detail"]
+
+
+def test_verdicts_of_made_up_files_equal_those_of_the_reader(tmp_path: Path) -> None:
+    """The process is handed the contract as JSON: nothing of it may be lost on the way."""
+    chance = random.Random(5)
+    contract = Contract.of(CONFIG.contract.model_dump())
+    cells = ["M", "F", "I", "", "0.5", "0,5", "nan", "9", "41", "1e400", '"', "x" * 300, "\u202e", "-1"]
+    text = "\n".join(
+        ",".join(chance.choice(cells) for _ in range(chance.choice([8, 9, 9, 9, 10]))) for _ in range(3000)
+    )
+    path = tmp_path / "made.csv"
+    path.write_text(text)
+    split = CONFIG.split.model_dump()
+    expected = judge_file(lambda: path.open("rb"), "made.csv", path.stat().st_size, contract, split, first_lines=200)
+    assert file_check.check(path, "made.csv", CONFIG.contract.model_dump(), split) == expected.as_json()

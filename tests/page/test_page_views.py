@@ -1,0 +1,98 @@
+from local_account import Account
+from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, Site
+
+
+def test_now_says_what_serves_and_who_is_looking(site: Site) -> None:
+    now = site.get("/models/abalone/now", "viewer")
+    assert now["endpoint"] == {"name": "abalone", "status": None, "since": None}
+    assert now["champion"] is None and now["data"]["version"] == 1 and now["data"]["refused"] == 1
+    assert now["person"] == {"name": "viewer", "may_act": False}
+    assert site.get("/models/abalone/now", "user")["person"]["may_act"]
+    assert now["about"]["target"] == "rings" and now["about"]["columns"][0]["allowed"] == ["M", "F", "I"]
+
+
+def test_history_has_each_judged_run(site: Site) -> None:
+    (run,) = site.get("/models/abalone/history")["runs"]
+    assert (run["run_key"], run["decision"], run["challenger"], run["metric"]) == (RUN, "promoted", 2.1, "RMSE")
+    assert site.ask("GET", "/models/abalone/runs/v9-0123456789ab/report").status_code == 404
+    assert site.ask("GET", "/models/abalone/runs/..%2Fsummary/report").status_code in (404, 422)
+
+
+def test_data_has_versions_refusals_and_files_that_wait(site: Site, account: Account) -> None:
+    account.s3.put_object(Bucket=BUCKET, Key="abalone/new/waiting.csv", Body=b"1,2")
+    data = site.get("/models/abalone/data")
+    assert [version["version"] for version in data["versions"]] == [1]
+    assert data["refused"][0]["key"] == REFUSED_KEY and data["refused"][0]["reason"] == HOSTILE
+    assert "abalone/new/waiting.csv" in [file["key"] for file in data["waiting"]]
+    assert data["judgements"][0]["batch"] == REFUSED_BATCH
+    (file,) = site.get("/models/abalone/versions/1")["files"]
+    assert (file["outcome"], file["rows"], file["accepted"], file["quarantined"]) == ("merged", 12, 8, 4)
+    assert site.ask("GET", "/models/abalone/versions/2").status_code == 404
+
+
+def test_quarantine_is_read_page_by_page_over_all_its_files(site: Site) -> None:
+    path, seen, cursor = f"/models/abalone/batches/{BATCH}/rejected", [], ""
+    for _ in range(5):
+        page = site.get(path, limit=1, **({"cursor": cursor} if cursor else {}))
+        seen += [row["line"] for row in page["rows"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert seen == [1, 2, 3, 4] and cursor is None
+
+
+def test_quarantine_is_filtered_and_its_cells_are_cut(site: Site) -> None:
+    path = f"/models/abalone/batches/{BATCH}/rejected"
+    assert [row["line"] for row in site.get(path, reason=HOSTILE)["rows"]] == [4]
+    assert [row["line"] for row in site.get(path, column="sex")["rows"]] == [1, 2, 3]
+    assert site.get(path, file="abalone/new/other.csv")["rows"] == []
+    (row,) = site.get(path, column="rings")["rows"]
+    assert row["value"] == HOSTILE and len(row["raw"]) == 401 and row["raw"].endswith("…")
+    assert site.get(f"/models/abalone/batches/{BATCH}/reasons")["reasons"] == {"sex: missing": 3, HOSTILE: 1}
+
+
+def test_odd_pages_and_batches_are_refused(site: Site) -> None:
+    path = f"/models/abalone/batches/{BATCH}/rejected"
+    for query in ({"limit": -1}, {"limit": 10**9}, {"limit": "many"}, {"cursor": "x"}, {"cursor": "-1-2"}):
+        assert site.ask("GET", path, params=query).status_code == 422
+    assert site.get(path, cursor="7-0") == {"rows": [], "cursor": None, "looked_at": 0}
+    assert site.get(path, cursor="1-99999999")["rows"] == []
+    for batch in ("..", "a" * 15, "A" * 16, "a" * 16 + "%2Fx"):
+        assert site.ask("GET", f"/models/abalone/batches/{batch}/reasons").status_code in (404, 422)
+    assert site.ask("GET", f"/models/abalone/batches/{'c' * 16}/reasons").status_code == 404
+
+
+def test_a_release_is_recorded_with_the_person_who_made_it(site: Site, account: Account) -> None:
+    wanted = {"what": REFUSED_KEY, "why": "the file is right", "accept": True}
+    assert site.ask("POST", "/models/abalone/releases", json={**wanted, "why": ""}).status_code == 422
+    answer = site.ask("POST", "/models/abalone/releases", "op", json=wanted)
+    assert answer.json() == {"released": [REFUSED_KEY]}
+    body = account.s3.get_object(Bucket=BUCKET, Key="abalone/dataset/released/000001.json")["Body"].read().decode()
+    assert '"who": "op"' in body and '"accept": true' in body
+    assert site.get("/models/abalone/data")["refused"] == []
+    assert site.ask("POST", "/models/abalone/releases", "op", json=wanted).status_code == 404
+
+
+def test_settings_that_a_dag_left_stand_in_for_the_dag_folder(site: Site, account: Account, monkeypatch) -> None:
+    from pathlib import Path
+
+    from retraining.page import known_models
+    from retraining.settings.model_config import load_model_config
+    from retraining.telling.page_settings import leave_settings
+
+    config = load_model_config(Path(__file__).parents[2] / "dags" / "models" / "abalone" / "model.yaml")
+    monkeypatch.setattr(known_models, "_models_folder", lambda: Path("/nowhere"))
+    assert "start its retraining DAG once" in site.ask("GET", "/models/abalone/now").json()["detail"]
+    leave_settings(account.s3, BUCKET, config)
+    assert site.get("/models/abalone/now")["about"]["name"] == "abalone"
+    account.s3.delete_object(Bucket=BUCKET, Key="abalone/serving/settings/model.json")
+
+
+def test_a_broken_model_file_is_named(site: Site, tmp_path, monkeypatch) -> None:
+    from retraining.page import known_models
+
+    (tmp_path / "abalone").mkdir()
+    (tmp_path / "abalone" / "model.yaml").write_text("name: abalone\nnonsense: 1\n")
+    monkeypatch.setattr(known_models, "_models_folder", lambda: tmp_path)
+    answer = site.ask("GET", "/models/abalone/now")
+    assert answer.status_code == 404 and "nonsense" in answer.json()["detail"]
