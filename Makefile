@@ -61,6 +61,7 @@ logs:  ## the whole log of a job, by its name or a part of it: make logs JOB=aba
 # What is given on make's command line is in the environment of a recipe: "$$FILE" keeps blanks and quotes as they were typed.
 CHECK_MODEL := check-model $${MODEL:+--model "$$MODEL"}
 RETRAIN     := retrain "$$FILE" $${MODEL:+--model "$$MODEL"}
+SCORE       := score "$$FILE" $${MODEL:+--model "$$MODEL"}
 RUN_DAG     := run "$$DAG" $${PARAMS:+--params "$$PARAMS"}
 
 check-model:  ## read the model folders and name every mistake by file and line, in a second: make check-model [MODEL=abalone]
@@ -74,6 +75,10 @@ check-file:  ## what the merge would do with a file or folder, without a stack: 
 
 retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.csv" [MODEL=abalone]
 	@$(CHECK) $(RETRAIN) && $(SETUP) && $(RUN) $(RETRAIN)
+
+.PHONY: score
+score:  ## answers for CSV files of yours, from the model that serves: make score FILE="a.csv b.csv" [MODEL=abalone]
+	@$(CHECK) $(SCORE) && $(SETUP) && $(RUN) $(SCORE)
 
 run:  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
 	@$(CHECK) $(RUN_DAG) && $(SETUP) && $(RUN) $(RUN_DAG)

@@ -52,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         "files", metavar="FILES", help="CSV files in the columns of the data contract, separated by blanks"
     )
     retrain.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    score = commands.add_parser("score", help="upload CSV files to be scored with the champion, and follow the run")
+    score.add_argument("files", metavar="FILES", help="CSV files, with or without the target, separated by blanks")
+    score.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
     run = commands.add_parser("run", help="start a DAG by hand and follow its run")
     run.add_argument("dag", help="id of the DAG, such as abalone_rollback")
     run.add_argument("--params", default="{}", metavar="JSON", help="values for its form, a JSON object")
@@ -100,13 +103,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(chosen: argparse.Namespace) -> None:
     """Look at the arguments; what they name has to exist."""
-    if chosen.command == "retrain":
-        calls.csv_files(chosen.files)
+    if chosen.command in ("retrain", "score"):
+        calls.csv_files(chosen.files, chosen.command)
     if chosen.command == "run":
         calls.known_dag(chosen.dag)
         calls.params(chosen.params)
     if getattr(chosen, "model", None):
         calls.known_model(chosen.model)
+    if chosen.command == "score":
+        calls.batch_dag_of(chosen.model)
     if getattr(chosen, "env", None) is not None:
         calls.known_deployment(chosen.env)
         calls.leads_to_aws(os.environ)
@@ -120,7 +125,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import exports, share_secrets, write_credentials, write_passwords
-    from local_stack.verbs import logs, model_check, overview, report, reset, runs
+    from local_stack.verbs import logs, model_check, overview, report, reset, runs, scoring
 
     if chosen.command == "up":
         stack.up(_say)
@@ -156,6 +161,10 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "retrain":
         stack.up(_say, chosen.model)
         runs.retrain(stack.aws_session(), AirflowApi(), calls.csv_files(chosen.files), chosen.model, _say)
+    elif chosen.command == "score":
+        stack.up(_say, chosen.model)
+        files = calls.csv_files(chosen.files, chosen.command)
+        scoring.score(stack.aws_session(), AirflowApi(), files, chosen.model, _say)
     elif chosen.command == "run":
         stack.up(_say, calls.model_of(chosen.dag))
         runs.run(stack.aws_session(), AirflowApi(), chosen.dag, calls.params(chosen.params), _say)

@@ -45,6 +45,19 @@ def dag_of(model: str) -> str:
     return f"{model.replace('-', '_')}_retraining"
 
 
+def batch_dag_of(model: str) -> str:
+    """Return the id of a model's batch DAG.
+
+    Raises:
+        CallError: the model has none.
+
+    """
+    dag = f"{model.replace('-', '_')}_batch"
+    if dag not in dags():
+        raise CallError(f"model {model} has no DAG that scores files: write dags/{dag}.py after dags/abalone_batch.py")
+    return dag
+
+
 def model_of(dag: str) -> str | None:
     """Return the model that a DAG belongs to, None for a DAG of its own."""
     owners = [model for model in models() if dag.startswith(f"{model.replace('-', '_')}_")]
@@ -112,11 +125,12 @@ def leads_to_aws(environment: Mapping[str, str]) -> None:
             )
 
 
-def csv_files(text: str) -> list[Path]:
+def csv_files(text: str, verb: str = "retrain") -> list[Path]:
     """Return the files that are to be uploaded.
 
     Args:
         text: one path, or several in the shell's way of writing a list; a path that exists as a whole may hold blanks.
+        verb: of make, for the answer.
 
     Raises:
         CallError: one does not exist, is a folder, is empty, or two have the same name.
@@ -124,10 +138,10 @@ def csv_files(text: str) -> list[Path]:
     """
     paths = [Path(text)] if Path(text).exists() else [Path(name) for name in _words(text)]
     if not text.strip():
-        raise CallError("no file is named: make retrain FILE=path.csv")
+        raise CallError(f"no file is named: make {verb} FILE=path.csv")
     for path in paths:
         if path.is_dir():
-            raise CallError(f'{path} is a folder; name its files: make retrain FILE="$(echo {path}/*.csv)"')
+            raise CallError(f'{path} is a folder; name its files: make {verb} FILE="$(echo {path}/*.csv)"')
         if not path.exists():
             near = sorted(item.name for item in path.parent.glob("*")) if path.parent.is_dir() else []
             hint = difflib.get_close_matches(path.name, near, 3)
@@ -135,7 +149,7 @@ def csv_files(text: str) -> list[Path]:
                 f"there is no file {path}" + (f"; in that folder there is {', '.join(hint)}" if hint else "")
             )
         if not path.stat().st_size:
-            raise CallError(f"{path} is empty: it has no row to train on")
+            raise CallError(f"{path} is empty: it has no row to {'train on' if verb == 'retrain' else verb}")
     names = [path.name for path in paths]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CallError(f"two files are called {twice[0]}: the second would replace the first; rename one")

@@ -53,7 +53,12 @@ def run(session: Any, api: AirflowApi, dag: str, params: Mapping[str, Any], say:
     run_id = api.trigger(dag, dict(params))["dag_run_id"]
     say(f"started run {run_id} of {dag}")
     follow(api, dag, run_id, RUN_LIMIT_SECONDS)
-    if model:
+    if model and dag == f"{model.replace('-', '_')}_batch":
+        from local_stack.verbs import scoring
+
+        for line in scoring.lines(api, dag, run_id):
+            say(line)
+    elif model:
         tell(session, api, dag, run_id, model, say)
     else:
         say(f"run {run_id} succeeded")

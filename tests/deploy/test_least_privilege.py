@@ -26,6 +26,7 @@ from retraining.aws import clients as aws_clients
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
 from retraining.jobs.kinds import JOB_KINDS
+from retraining.serving import batch
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import load_model_config
 from retraining.survey import job as survey_job
@@ -209,7 +210,7 @@ def lambda_calls(recorder, recorded):
 
 
 def sagemaker_calls(recorded):
-    """What SageMaker reads and writes for the requests of this run, of an endpoint and of a survey."""
+    """What SageMaker reads and writes for the requests of this run, of an endpoint, of a survey and of a batch."""
     requests = [
         params
         for _, operation, params in recorded["calls"]
@@ -229,6 +230,10 @@ def sagemaker_calls(recorded):
     machines = survey_job.SurveyMachines()
     for method, cached in (("ctgan", False), ("ctgan", True), ("replay", False)):
         requests.append(survey_job.survey_request(config, platform, machines, method, places, cached))
+    scorer = batch.Scorer(version="v1", package_arn="", model_data=f"{root}models/j/output/model.tar.gz", image="i")
+    work = {"code": f"{root}code/d/", "job": f"{root}code/jobs/d/"}
+    work |= {"files": f"{root}{batch.WORK}d/in/", "output": f"{root}{batch.WORK}d/out-d/"}
+    requests.append(batch.batch_request(config, platform, scorer, work))
     found = set()
     for name, uri in (pair for request in requests for pair in _uris(request)):
         written = name in ("S3OutputPath", "DestinationS3Uri", "Output")
@@ -275,6 +280,16 @@ def test_the_jobs_and_the_analysis_may_use_the_place_of_experiments():
     assert allows(POLICIES["lambda"], Call("s3:GetObject", key))
     for actor in ("lambda", "glue"):
         assert not allows(POLICIES[actor], Call("s3:PutObject", key))
+
+
+def test_the_batch_dag_may_read_what_is_to_be_scored_and_write_nothing_into_it():
+    root = f"arn:aws:s3:::retraining-abalone-{ACCOUNT}-us-east-1/abalone/"
+    for place in (batch.WORK, batch.OUT):
+        assert allows(POLICIES["mwaa"], Call("s3:PutObject", f"{root}{place}x/scored.csv"))
+    assert allows(POLICIES["mwaa"], Call("s3:GetObject", f"{root}{batch.IN}x.csv"))
+    for actor in ("mwaa", "sagemaker"):
+        assert not allows(POLICIES[actor], Call("s3:PutObject", f"{root}{batch.IN}x.csv"))
+    assert not allows(POLICIES["sagemaker"], Call("s3:PutObject", f"{root}{batch.OUT}x/scored.csv"))
 
 
 def one_less(actor):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD = "FILE=data/surveys/good/2025-03-02_north_bay.csv"
 MODELS, DAGS, DOWN = (
     "abalone",
-    "abalone_retraining, abalone_rollback, abalone_survey",
+    "abalone_batch, abalone_retraining, abalone_rollback, abalone_survey",
     "'make up' starts the local stack",
 )
 CALLS = [
@@ -32,6 +32,9 @@ CALLS = [
     (f"retrain {GOOD} MODEL=abalone_retraining", "there is no model 'abalone_retraining'"),
     (f"retrain {GOOD} MODEL=../x", "there is no model '../x'"),
     ("retrain MODEL=nosuch", "no file is named"),
+    ("score", "no file is named: make score FILE=path.csv"),
+    ("score FILE=data/surveys/bad/empty.csv", "is empty: it has no row to score"),
+    (f"score {GOOD} MODEL=nosuch", f"there is no model 'nosuch'; there is {MODELS}"),
     ("run", f"no DAG is named: make run DAG=...; there are {DAGS}"),
     ("run DAG=", "no DAG is named"),
     ("run DAG=nope", f"there is no DAG 'nope'; there are {DAGS}"),

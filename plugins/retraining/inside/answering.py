@@ -56,7 +56,7 @@ def answer_to(inference: Any, model: Any, request: dict[str, Any]) -> dict[str, 
         content = content.get_data(as_text=True)
     text = content[0] if isinstance(content, tuple) else content
     document = json.loads(text)
-    return {name: document[name] for name in ("predictions", "probabilities") if name in document}
+    return {name: document[name] for name in ("predictions", "probabilities", "classes") if name in document}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,14 @@ class ArtifactError(RuntimeError):
     """An artifact cannot be loaded, or does not answer; the message names its role and archive."""
 
 
+class ArtifactRefusal(ArtifactError):
+    """An artifact refuses a request, and goes on to answer others; ``reason`` is its own."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
     """An artifact, unpacked and loaded, that answers requests one by one."""
 
@@ -72,7 +80,8 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
         """Return ``predictions`` or ``probabilities`` for the last request.
 
         Raises:
-            ArtifactError: the artifact cannot be loaded or refuses the request.
+            ArtifactRefusal: the artifact refuses the request.
+            ArtifactError: it cannot be loaded.
 
         """
         assert self._process.stdout is not None
@@ -81,7 +90,8 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
             raise self._ended()
         answer = dict(json.loads(line))
         if "error" in answer:
-            raise ArtifactError(f"the {self.role} ({self._archive}) failed: {answer['error']}")
+            reason = answer["error"]
+            raise ArtifactRefusal(f"the {self.role} ({self._archive}) failed: {reason}", reason)
         return answer
 
     def answers(self, name: str, rows: int) -> list[Any]:

@@ -23,7 +23,7 @@ class Job:
     """One job: what to do with which columns."""
 
     step: str
-    """``training`` or ``evaluation``."""
+    """``training``, ``evaluation`` or ``batch``."""
     model: str
     contract: Contract
     """What a row must be; its columns are the target and the inputs of the model."""
@@ -45,6 +45,10 @@ class Job:
     """File of the model folder that has ``fit``."""
     serving: str | None = None
     """File of the model folder with serving functions of its own; None for the library's."""
+    files: tuple[Mapping[str, str], ...] = ()
+    """Of a batch: the files to score, ``name`` below the input and ``key`` in S3."""
+    version: str = ""
+    """Of a batch: what the model is called in its results."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -132,4 +136,6 @@ def as_job(document: Mapping[str, Any]) -> Job:
         trainer=document.get("trainer"),
         program=document.get("program") or "train.py",
         serving=document.get("serving"),
+        files=tuple(document.get("files") or ()),
+        version=document.get("version") or "",
     )

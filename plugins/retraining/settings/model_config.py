@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from retraining.settings.access import AwsAccess
+from retraining.settings.batch import Batch
 from retraining.settings.contract_keys import Contract
 from retraining.settings.cron import check_cron
 from retraining.settings.gate_policy import GatePolicy
@@ -279,6 +280,7 @@ class ModelConfig(Strict):
     approval: Approval = Approval()
     deployment: Deployment
     present: Present | None = None
+    batch: Batch = Batch()
     aws: AwsAccess = AwsAccess()
 
     @field_validator("name")

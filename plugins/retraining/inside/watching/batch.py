@@ -1,0 +1,272 @@
+"""Scores files with a model artifact, row by row, each file for itself.
+
+Runs as a SageMaker processing job. A file is read as the merge reads it, under the contract that lies in the artifact; its good rows are
+answered by the artifact's own serving code, in processes of its own, so that a row gets the answer that an endpoint would give.
+
+Input: ``job`` (``job.json`` with ``files``: name, key), ``model`` (``model.tar.gz``) and ``files``. Output, in a folder for each file,
+``000000`` and so on: ``scored.csv`` (line, the columns of the file, the answer, the model), ``rejected.csv`` (line, reasons, the line as it
+came), both unless the file is refused, and ``report.json``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tarfile
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retraining.contract.layout import Layout
+from retraining.contract.notation.lines import CSV, LINE_FEED
+from retraining.contract.plain_text import plain
+from retraining.contract.reader import Line, read
+from retraining.contract.refusal import FileRefused
+from retraining.contract.rules import Contract, cut
+from retraining.contract.values import Value
+from retraining.contract.verdict import over_budget
+from retraining.inside.artifact import CARD_FILE
+from retraining.inside.artifact_process import ArtifactError, ArtifactProcess, ArtifactRefusal
+from retraining.inside.frames import iso
+from retraining.inside.job_file import Job
+from retraining.inside.watching.unscored import inspect_unscored
+
+CHUNK_CELLS = 20_000
+"""Values in one request: large enough that requests cost little, small enough that a bad row is found soon."""
+PROCESSES = max(1, min(8, len(os.sched_getaffinity(0))))
+LINE, PREDICTION, PROBABILITY, MODEL = "line", "prediction", "probability", "model"
+SPLIT = {"train": 100}
+"""A row to be scored goes nowhere; the reader asks."""
+
+
+@dataclass
+class Report:
+    """What became of a file: ``report.json``."""
+
+    key: str
+    model: str
+    outcome: str = "scored"
+    rows: int = 0
+    scored: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    reason: str | None = None
+    """Why the file is refused; of a scored file why so many of its rows were rejected that somebody should look."""
+    remedy: str | None = None
+
+    def refuse(self, reason: str, remedy: str) -> Report:
+        """Refuse the whole file."""
+        self.outcome, self.reason, self.remedy = "refused", reason, remedy
+        self.scored, self.rejected = 0, self.rows
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document."""
+        return {**self.__dict__, "reasons": dict(self.reasons.most_common(50))}
+
+
+class UnansweredError(ValueError):
+    """The model answered no row of a file that the contract let pass."""
+
+
+def run(job: Job, inputs: Path, output: Path) -> int:
+    """Score the files of a job.
+
+    Args:
+        job: the files, and the contract of an artifact that brings none.
+        inputs: folders ``model`` and ``files``.
+        output: where the results go.
+
+    Raises:
+        ArtifactError: the model cannot be loaded, or answers no row of any file.
+
+    """
+    contract = artifact_contract(inputs / "model" / "model.tar.gz") or job.contract
+    failed = []
+    with ExitStack() as stack:
+        processes = [stack.enter_context(ArtifactProcess(inputs / "model", "model")) for _ in range(PROCESSES)]
+        for number, file in enumerate(job.files):
+            folder = output / f"{number:06d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            report = Report(file["key"], job.version)
+            try:
+                score_file(inputs / "files" / file["name"], contract, processes, folder, report)
+            except FileRefused as refusal:
+                report.refuse(refusal.reason, refusal.remedy)
+            except UnansweredError as error:
+                failed.append(str(error))
+                report.refuse(str(error), "look for what the rows have in common, or score them with another model")
+            if report.outcome == "refused":
+                for path in folder.iterdir():
+                    path.unlink()
+            text = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
+            (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+            print(
+                f"{plain(report.key)}: {report.outcome}, {report.scored:,} rows scored, {report.rejected:,} set aside"
+            )
+    if failed and len(failed) == len(job.files):
+        raise ArtifactError(f"no file was answered: {failed[0]}")
+    return 0
+
+
+def artifact_contract(archive: Path) -> Contract | None:
+    """Return the contract of an artifact's card; None when it has no card, as that of a training script of one's own."""
+    with suppress(KeyError, OSError, ValueError), tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == CARD_FILE:
+                card = tar.extractfile(member)
+                return Contract.of(json.loads(card.read())["contract"]) if card else None
+    return None
+
+
+def score_file(
+    path: Path, contract: Contract, processes: Sequence[ArtifactProcess], folder: Path, report: Report
+) -> None:
+    """Score one file into ``folder``, in constant memory.
+
+    Raises:
+        FileRefused: it is no file of rows of this contract.
+        UnansweredError: the model answered none of its rows.
+
+    """
+    judged, layout = inspect_unscored(lambda: path.open("rb"), report.key, contract)
+    header = _headings(layout, judged)
+    lines = () if layout.empty else read(lambda: path.open("rb"), report.key, judged, layout, SPLIT)
+    names = [column.name for column in judged.columns if column.name != contract.target]
+    with ExitStack() as stack:
+        scored, rejected = (
+            csv.writer(stack.enter_context((folder / name).open("w", encoding="utf-8", newline="")))
+            for name in ("scored.csv", "rejected.csv")
+        )
+        rejected.writerow((LINE, "reasons", "row"))
+        wrote_header = False
+        last_refusal = ""
+        for piece in _answered(_pieces(lines, max(1, CHUNK_CELLS // len(names))), names, judged, processes):
+            for line, answer in piece:
+                report.rows += 1
+                if isinstance(answer, str):
+                    report.rejected += 1
+                    reasons = line.reasons or (answer,)
+                    last_refusal = answer or last_refusal
+                    report.reasons.update(line.reasons or ("the model does not answer the row",))
+                    rejected.writerow((line.number, "; ".join(reasons), line.raw.replace(LINE_FEED, "\n")))
+                    continue
+                if not wrote_header:
+                    scored.writerow(_header(header, answer))
+                    wrote_header = True
+                cells = [cell.replace(LINE_FEED, "\n") for cell in cut(line.raw, layout.delimiter)]
+                scored.writerow((line.number, *cells, *answer.cells, report.model))
+                report.scored += 1
+        if not wrote_header:
+            scored.writerow((LINE, *header, PREDICTION, MODEL))
+    if last_refusal and not report.scored:
+        raise UnansweredError(f"the model answered none of {report.rows:,} rows; the last reason: {last_refusal}")
+    report.reason = over_budget(report.rejected, report.rows, contract, report.reasons)
+
+
+def _headings(layout: Layout, contract: Contract) -> list[str]:
+    """Return the names of the cells of a line: the file's own, or those of the contract."""
+    if layout.notation == CSV and any(isinstance(place, str) for _, place in layout.columns):
+        return cut(layout.skips[-1], layout.delimiter)
+    return [*contract.names, *(() if layout.source_at is None else ("source",))]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for a row, as it is written, and the classes that its probabilities are of."""
+
+    cells: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+
+
+def _header(names: Sequence[str], answer: Answer) -> list[str]:
+    added = [PREDICTION, *(f"{PROBABILITY}_{name}" for name in answer.classes), MODEL]
+    taken = {LINE, *added}
+    return [LINE, *(f"{name}_" if name in taken else name for name in names), *added]
+
+
+def _pieces(lines: Iterator[Line] | tuple[()], size: int) -> Iterator[list[Line]]:
+    piece: list[Line] = []
+    good = 0
+    for line in lines:
+        piece.append(line)
+        good += not line.reasons
+        if good == size or len(piece) == 10 * size:
+            yield piece
+            piece, good = [], 0
+    if piece:
+        yield piece
+
+
+def _answered(
+    pieces: Iterator[list[Line]], names: Sequence[str], contract: Contract, processes: Sequence[ArtifactProcess]
+) -> Iterator[list[tuple[Line, Answer | str]]]:
+    """Yield each line with its answer, or with the reason of the model's refusal (empty for a line that the contract refuses)."""
+    idle, asked = deque(processes), deque[tuple[ArtifactProcess, list[Line]]]()
+    for piece in pieces:
+        if not idle:
+            process, earlier = asked.popleft()
+            yield _collected(process, earlier, names, contract)
+            idle.append(process)
+        process = idle.popleft()
+        if good := [line for line in piece if not line.reasons]:
+            _ask(process, good, names, contract)
+        asked.append((process, piece))
+    for process, piece in asked:
+        yield _collected(process, piece, names, contract)
+
+
+def _collected(
+    process: ArtifactProcess, piece: list[Line], names: Sequence[str], contract: Contract
+) -> list[tuple[Line, Answer | str]]:
+    good = [line for line in piece if not line.reasons]
+    answers = iter(_answers(process, good, names, contract) if good else ())
+    return [(line, "" if line.reasons else next(answers)) for line in piece]
+
+
+def _answers(
+    process: ArtifactProcess, lines: Sequence[Line], names: Sequence[str], contract: Contract
+) -> list[Answer | str]:
+    """Return the answers of a request that was asked. A refused one is asked again in halves, until the refused row stands alone."""
+    try:
+        found = process.answer()
+    except ArtifactRefusal as refusal:
+        if len(lines) == 1:
+            return [refusal.reason]
+        halves: list[Answer | str] = []
+        for half in (lines[: len(lines) // 2], lines[len(lines) // 2 :]):
+            _ask(process, half, names, contract)
+            halves += _answers(process, half, names, contract)
+        return halves
+    predictions, probabilities = found.get("predictions"), found.get("probabilities")
+    for name, values in (("predictions", predictions), ("probabilities", probabilities)):
+        if (values is not None or name == "predictions") and (
+            not isinstance(values, list) or len(values) != len(lines)
+        ):
+            raise ArtifactError(f"the model answered {len(lines)} rows without as many {name}")
+    assert predictions is not None
+    if probabilities is None:
+        return [Answer((_shown(value),)) for value in predictions]
+    classes = tuple(map(str, found.get("classes") or range(len(probabilities[0]))))
+    return [
+        Answer((_shown(value), *map(_shown, shares)), classes)
+        for value, shares in zip(predictions, probabilities, strict=True)
+    ]
+
+
+def _ask(process: ArtifactProcess, lines: Sequence[Line], names: Sequence[str], contract: Contract) -> None:
+    places = [contract.position[name] for name in names]
+    rows = [{name: _plain(line.values[place]) for name, place in zip(names, places, strict=True)} for line in lines]
+    process.ask(body=json.dumps({"instances": rows}), content_type="application/json")
+
+
+def _plain(value: Value | None) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else iso(value)
+
+
+def _shown(value: Any) -> str:
+    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
