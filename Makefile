@@ -73,6 +73,12 @@ check-file:  ## what the merge would do with a file or folder, without a stack: 
 	@test -x $(VENVS)/airflow/bin/python || $(SETUP) >&2
 	@PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.check_file "$$FILE" $${MODEL:+--model "$$MODEL"} $(if $(filter-out 0 no false,$(JSON)),--json)
 
+.PHONY: new-model
+new-model:  ## a model folder from a CSV file, no code: make new-model FILE=data.csv TARGET=income [NAME=adult] [TASK=count]
+	@test -n "$$FILE" && test -n "$$TARGET" || { echo "error: name file and target: make new-model FILE=data.csv TARGET=income" >&2; exit 2; }
+	@test -x $(VENVS)/airflow/bin/python || $(SETUP) >&2
+	@PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.new_model "$$FILE" "$$TARGET" $${NAME:+--name "$$NAME"} $${TASK:+--task "$$TASK"}
+
 retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.csv" [MODEL=abalone]
 	@$(CHECK) $(RETRAIN) && $(SETUP) && $(RUN) $(RETRAIN)
 

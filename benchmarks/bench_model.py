@@ -1,13 +1,13 @@
 """Test error and training time of the shipped pipelines, the published network's recipe and a linear baseline.
 
-    python benchmarks/bench_model.py [--output .local/bench] [--algorithms svr_hgb linear ...] [--gate-draws 4000]
+    python benchmarks/bench_model.py [--output .local/bench] [--algorithms svr_hgb linear ...] [--gate-draws 4000] [--trainer-splits 10]
 
 Every model is judged on all 4,177 rows of the data (the two with height 0 and the two with height above 0.3 included)
 in two ways: ten random 80/20 splits (mean RMSE, standard error from the spread over splits) and pooled 10-fold
 cross-validation (RMSE of all out-of-fold errors, standard error from their squares). All models see the same splits.
 Seconds are processor time with one thread. The published network runs on Keras when TensorFlow is installed; without
 it, as scikit-learn's closest equivalent, and is labelled so. Then the promotion gate is benchmarked on such errors
-(``bench_gate``).
+(``bench_gate``), and the trainers in the box on data sets of every task (``bench_trainers``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sklearn.model_selection import KFold, ShuffleSplit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
-from benchmarks import bench_gate  # noqa: E402
+from benchmarks import bench_gate, bench_trainers  # noqa: E402
 from benchmarks.abalone_data import (  # noqa: E402
     Data,
     PublishedNetworkEquivalent,
@@ -138,6 +138,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench")
     parser.add_argument("--algorithms", nargs="+", choices=list(available), default=list(available))
     parser.add_argument("--gate-draws", type=int, default=4000, help="0 leaves the gate out")
+    parser.add_argument("--trainer-splits", type=int, default=bench_trainers.SPLITS, help="0 leaves the trainers out")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     data = load()
@@ -155,6 +156,8 @@ def main() -> int:
     plot(results, data, args.output / "model.png")
     if args.gate_draws:
         met = bench_gate.benchmark(args.output, args.gate_draws) and met
+    if args.trainer_splits:
+        met = bench_trainers.run(bench_trainers.NAMES, args.trainer_splits) == 0 and met
     return 0 if met else 1
 
 

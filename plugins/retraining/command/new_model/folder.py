@@ -1,0 +1,174 @@
+"""Writes a model folder and its DAG files; nothing that exists is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from retraining.command.new_model.proposal import Proposal
+from retraining.command.new_model.sheet import NewModelError
+
+IMAGE = "sagemaker-scikit-learn:1.9-0-cpu-py3"
+KEYS = ("name", "type", "allowed", "min", "max", "nullable", "aliases")
+DAG = '''"""{doc}"""
+
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from retraining.dag.{kind}_dag import {kind}_dag
+
+dag: DAG = {kind}_dag(Path(__file__).parent / "models" / "{name}", doc_md=__doc__)
+'''
+DOCS = {
+    "retraining": """Retrain the {name} model when new rows have landed in S3, and deploy it unless the test rows speak against it.
+
+**What it does.** New files are checked and merged as the next dataset version, the candidates of
+`model.yaml` are trained, and the best is compared with the serving model on the same test rows.
+`check_threshold` decides, and says why; docs/architecture.md explains each task.
+
+**When it runs.** Seconds after a file lands in `s3://BUCKET/{name}/new/`, daily at 05:00 UTC as a
+net, or by hand.
+
+**Parameters.** The form of "Trigger": retrain without new data, dry run, ask a person, guards,
+candidates, hyperparameters, dataset version.
+
+**What a re-run does.** Jobs, models and packages are named by a digest of their inputs: a cleared
+or repeated task finds the work that exists.
+""",
+    "rollback": """Return the {name} endpoint to an earlier approved model.
+
+**What it does.** Picks the model package, brings the endpoint to it, verifies the answers, and
+rejects the newer packages in the registry; docs/deployment.md explains each step.
+
+**When it runs.** By hand only.
+
+**Parameters.** The form of "Trigger": the package (empty for the approved one before the newest),
+why (required), who.
+
+**What a re-run does.** A cleared run goes back to the package that it chose the first time; a new
+run without a package goes back one further.
+""",
+}
+
+
+def paths_of(name: str) -> list[str]:
+    """Return where the files of a new model go below ``dags/``."""
+    return [f"models/{name}/model.yaml", *(f"{name.replace('-', '_')}_{kind}.py" for kind in DOCS)]
+
+
+def files_of(name: str, source: str, proposal: Proposal) -> dict[str, str]:
+    """Return the files of a new model by their path below ``dags/``."""
+    texts = [model_yaml(name, source, proposal)]
+    texts += [DAG.format(kind=kind, name=name, doc=doc.format(name=name)) for kind, doc in DOCS.items()]
+    return dict(zip(paths_of(name), texts, strict=True))
+
+
+def refuse_existing(dags: Path, files: Iterable[str]) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        NewModelError: one of the files, or the model's folder, is there.
+
+    """
+    for path in files:
+        there = (dags / path).parent if path.startswith("models/") else dags / path
+        if there.exists():
+            raise NewModelError(
+                f"{there} exists, and nothing is overwritten: give the model another name with NAME=..., or take it away"
+            )
+
+
+def write(dags: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write the files; the DAG files come last, when what they read is there."""
+    refuse_existing(dags, files)
+    written = []
+    for path, text in files.items():
+        place = dags / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x", encoding="utf-8") as file:
+            file.write(text)
+        written.append(place)
+    return written
+
+
+def model_yaml(name: str, source: str, proposal: Proposal) -> str:
+    """Return the text of ``model.yaml``, each decision with its reason."""
+    classes = proposal.task in ("binary", "multiclass")
+    train, validation, test = proposal.split
+    looked = f"{proposal.rows:,} rows" if proposal.whole else f"the first {proposal.rows:,} rows"
+    lines = [
+        f"# Made from {looked} of {_comment(source)}; every line is yours to change. Reference of every key: docs/configuration.md",
+        f"name: {name}",
+        f"description: {_text(f'{proposal.target} predicted from a table of {len(proposal.columns) - 1} columns')}",
+        f"task: {proposal.task}  # {proposal.task_note}",
+        "",
+        "contract:",
+        "  columns:  # in file order; limits have room, a row beyond them is quarantined",
+        *(f"    - {_flow(column.entry)}  # {_comment(column.note)}" for column in proposal.columns),
+        f"  target: {proposal.target}",
+    ]
+    if proposal.ignored:
+        lines.append("  ignore:  # these headings are passed over; a column to learn from is declared above instead")
+        lines += [f"    - {_text(heading)}  # {_comment(why)}" for heading, why in proposal.ignored]
+    lines += [f"  # take {_comment(column)} out of the file: {_comment(why)}" for column, why in proposal.suspected]
+    if proposal.csv:
+        lines.append(f"  csv: {_flow(proposal.csv)}  # how numbers and cells are written")
+    if proposal.missing:
+        lines.append(f"  missing: {_text(list(proposal.missing))}  # these words stand for no value")
+    lines.append(
+        f"  bad_rows: {{max_share: {proposal.bad_share:g}}}  # a file with a larger share of bad rows is refused"
+    )
+    if proposal.repeated:
+        lines.append(f"  # {proposal.repeated:,} rows say the same as an earlier one; each counts once")
+    lines += [
+        "",
+        f"split: {{train: {train}, validation: {validation}, test: {test}}}  # of few rows the test needs a larger share",
+        "",
+        "training:",
+        f"  image: {IMAGE}",
+        "  candidates:  # the one with the least loss on the validation rows goes on to the test",
+        "    - {name: boosting, trainer: hist_gradient_boosting}",
+        "    - {name: linear, trainer: linear}",
+        "",
+        "evaluation:",
+        f"  image: {IMAGE}",
+        f"  group: {proposal.group}  # errors are reported by it"
+        if proposal.group
+        else "  # group: a column to report errors by",
+        "",
+        "gate:",
+        f"  guards: {_flow(proposal.guards)}  # {proposal.guard_note}; tighten it when you know your model",
+        *(
+            [
+                "  # worst_group: {log_loss: ...}  # what each group must keep"
+                if classes
+                else "  # worst_group: {rmse: ...}  # what each group must keep"
+            ]
+        ),
+        "",
+        "deployment:",
+        f"  endpoint: {name}",
+        f"  image: {IMAGE}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(entry: Mapping[str, Any]) -> str:
+    parts = []
+    for key, value in entry.items():
+        plain = key in ("name", "type") or (isinstance(value, int | float) and not isinstance(value, bool))
+        parts.append(f"{key}: {value if plain else _text(value)}")
+    return "{" + ", ".join(parts) + "}"
+
+
+def _text(value: Any) -> str:
+    """Return a value as YAML in double quotes, which JSON is."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+
+
+def _comment(text: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in text)
