@@ -50,7 +50,8 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
     for name, rows in lines.items():
         if rows:
             _put(s3, bucket, f"{root}training/{here}/split={name}/part-00000.csv", "\n".join(rows) + "\n")
-    _put(s3, bucket, f"{root}hashes/{here}.json", json.dumps(hashes))
+            _put(s3, bucket, f"{root}data/{here}/split={name}/part-00000.parquet", "\n".join(rows) + "\n")
+    _put(s3, bucket, f"{root}hashes/{here}/part-00000.parquet", json.dumps(hashes))
     totals = Counter()
     for told in files:
         totals.update({name: told[name] for name in ("rows", "accepted", "duplicate", "quarantined")})
@@ -67,7 +68,7 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
 
 
 def _hashes(s3: Any, bucket: str, root: str, batch: str) -> list[str]:
-    return json.loads(s3.get_object(Bucket=bucket, Key=f"{root}hashes/batch={batch}.json")["Body"].read())
+    return json.loads(s3.get_object(Bucket=bucket, Key=f"{root}hashes/batch={batch}/part-00000.parquet")["Body"].read())
 
 
 def _put(s3: Any, bucket: str, key: str, text: str) -> None:

@@ -1,8 +1,10 @@
 """The dataset log's command line and its verification, on objects of a running local_aws."""
 
+import io
 import uuid
 
 import pytest
+from botocore.response import StreamingBody
 
 from retraining.command.dataset_views import version_details, version_table
 from retraining.dataset.landing_zone import with_versions
@@ -52,8 +54,7 @@ def commit(account, bucket, prefix, number, lines, landed, version_id=None):
 
 
 def problems(account, bucket, prefix):
-    state = DatasetLog(account.s3, bucket, prefix).read()
-    return verify(account.s3, bucket, prefix, state, lambda line: None)
+    return verify(account.s3, bucket, prefix, DatasetLog(account.s3, bucket, prefix).read, lambda line: None)
 
 
 def test_a_whole_dataset_has_no_mismatch(account, bucket, dataset):
@@ -76,6 +77,31 @@ def test_what_was_changed_behind_the_logs_back_is_found(account, bucket, dataset
     else:
         account.s3.put_object(Bucket=bucket, Key=dataset + name, Body=body)
     assert any(words in line for line in problems(account, bucket, dataset))
+
+
+class Rotten:
+    """S3 with one object whose bytes changed on its disk, not by a request."""
+
+    def __init__(self, s3, key):
+        self._s3, self._key = s3, key
+
+    def __getattr__(self, name):
+        return getattr(self._s3, name)
+
+    def get_object(self, **request):
+        answer = self._s3.get_object(**request)
+        if request["Key"] == self._key:
+            body = bytearray(answer["Body"].read())
+            body[0] ^= 1
+            answer["Body"] = StreamingBody(io.BytesIO(bytes(body)), len(body))
+        return answer
+
+
+def test_bytes_that_changed_under_the_same_entity_tag_are_found(account, bucket, dataset):
+    key = f"{dataset}dataset/training/batch=b1/split=test/part-00000.csv"
+    log = DatasetLog(account.s3, bucket, dataset)
+    lines = verify(Rotten(account.s3, key), bucket, dataset, log.read, lambda line: None)
+    assert lines == [f"version 1: {key} is damaged: its bytes are not those of its entity tag"]
 
 
 def test_an_overwritten_file_whose_version_is_on_record_is_no_mismatch(account):
@@ -114,7 +140,7 @@ def test_counts_that_do_not_add_up_are_found(account, bucket, dataset):
     log = DatasetLog(account.s3, bucket, dataset)
     version = log.read().versions[0]
     wrong = version.model_copy(update={"rows": {**version.rows, "rows_new": 99}})
-    lines = verify(account.s3, bucket, dataset, LogState((wrong,)), lambda line: None)
+    lines = verify(account.s3, bucket, dataset, lambda: LogState((wrong,)), lambda line: None)
     assert lines == ["version 1: 99 new rows, but accepted, duplicate and quarantined make 5"]
 
 

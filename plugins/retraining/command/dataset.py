@@ -16,7 +16,8 @@ from retraining.contract.plain_text import plain_lines
 from retraining.dataset.landing_zone import landed_files
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.verify import verify
-from retraining.jobs.remerge.forget import Unwanted, forget
+from retraining.jobs.remerge.erase import erase
+from retraining.jobs.remerge.forget import NothingToForgetError, Unwanted, forget
 from retraining.jobs.remerge.migrate import migrate, plan_migration
 from retraining.jobs.remerge.rebuild import rebuild
 from retraining.settings.access import AwsAccess
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild_command.add_argument("model")
     rebuild_command.add_argument("--into", default="rebuilt/", help="prefix below the model's own (default: rebuilt/)")
     forget_command = commands.add_parser(
-        "forget", help="make the next version without some rows or files; the landing zone is not touched"
+        "forget", help="make the next version without some rows or files; with --erase, remove their bytes everywhere"
     )
     forget_command.add_argument("model")
     forget_command.add_argument("--file", action="append", default=[], help="key of a landed file; may be repeated")
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         help="rows with this value; of several all must hold",
     )
     forget_command.add_argument("--why", required=True, help="goes on record")
+    forget_command.add_argument(
+        "--erase", action="store_true", help="remove every byte of them, in old versions of objects, too; for good"
+    )
     forget_command.add_argument("--folder", type=Path, help="the model's folder (default: dags/models/MODEL)")
     migrate_command = commands.add_parser(
         "migrate", help="merge all landed files again under the contract that model.yaml has now, as the next version"
@@ -117,15 +121,32 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
         _migrate(access, platform, config, log, chosen.plan, say)
     elif chosen.command == "forget":
         config = load_model_config((chosen.folder or MODELS / chosen.model) / "model.yaml")
-        version = forget(access, platform, config, _unwanted(chosen), f"{chosen.why} ({getpass.getuser()})", say)
-        say(f"version {version.version}: {version.rows['rows_accepted']} rows; the next run trains on it")
+        _forget(access, platform, config, chosen, say)
     elif chosen.command == "verify":
-        problems = verify(s3, platform.bucket, prefix, log.read(), say)
+        problems = verify(s3, platform.bucket, prefix, log.read, say)
         for problem in problems:
             say(f"MISMATCH {problem}")
         say(f"{len(problems)} mismatch(es)" if problems else "everything is as the log says")
         return 1 if problems else 0
     return 0
+
+
+def _forget(access: AwsAccess, platform: Platform, config: ModelConfig, chosen: argparse.Namespace, say: Say) -> None:
+    """Make a version without some rows, and remove their bytes if asked to."""
+    unwanted, who = _unwanted(chosen), getpass.getuser()
+    try:
+        version = forget(access, platform, config, unwanted, f"{chosen.why} ({who})", say)
+        say(f"version {version.version}: {version.rows['rows_accepted']} rows; the next run trains on it")
+    except NothingToForgetError:
+        if not chosen.erase:
+            raise
+    if chosen.erase:
+        erasure = erase(client("s3", access), platform.bucket, config, unwanted, who, chosen.why, say)
+        lost = ", ".join(map(str, erasure.versions))
+        say(
+            f"{len(erasure.removed)} object(s) removed for good"
+            + (f"; dataset version {lost} can no longer be read" if lost else "")
+        )
 
 
 def _unwanted(chosen: argparse.Namespace) -> Unwanted:

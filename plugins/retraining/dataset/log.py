@@ -4,9 +4,11 @@
 is atomic, and of two writers of the same version one gets 412 and must read the log again. A version's data is the ordered list of
 batches up to it; readers resolve paths through the log only, so what a crashed job left behind is invisible.
 
-Beside the versions stand three kinds of immutable notes: ``dataset/judged/BATCH.json`` (a batch of which no file could be merged),
-``dataset/released/000001.json`` (a person's word that refused files count as new again) and ``dataset/trained/000007/RUN_KEY.json`` (a run
-that judged a model trained on version 7).
+Beside the versions stand four kinds of immutable notes: ``dataset/judged/BATCH.json`` (a batch of which no file could be merged),
+``dataset/released/000001.json`` (a person's word that refused files count as new again), ``dataset/erased/000001.json`` (what was removed
+for good because it held forgotten rows) and ``dataset/trained/000007/RUN_KEY.json`` (a run that judged a model trained on version 7).
+
+Every document carries the digest of its own content, so that `verify` finds a byte that changed in it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from retraining.aws.documents import utc_now
-from retraining.dataset.records import Judgement, Release, ReleasedFile, TrainedNote, Version
+from retraining.aws.naming import digest
+from retraining.dataset.records import Erasure, Judgement, Release, ReleasedFile, TrainedNote, Version
 from retraining.dataset.state import JudgedFile, LogState
 
 CHECKPOINT_EVERY = 25
@@ -72,6 +75,7 @@ class DatasetLog:
             tuple(self._notes("judged/", Judgement)),
             tuple(self._notes("released/", Release)),
             frozenset(trained),
+            tuple(self._notes("erased/", Erasure)),
         )
 
     def commit(self, version: Version) -> None:
@@ -132,6 +136,12 @@ class DatasetLog:
             if self._put_new(f"released/{len(state.releases) + 1:06d}.json", release.model_dump(mode="json")):
                 return lifted
 
+    def erase(self, erasure: Erasure) -> None:
+        """Record what is removed for good."""
+        number = len(self._keys("erased/")) + 1
+        while not self._put_new(f"erased/{number:06d}.json", erasure.model_dump(mode="json")):
+            number += 1
+
     def note_trained(self, note: TrainedNote) -> None:
         """Record that a model trained on a version was judged."""
         self._put_new(f"trained/{note.version:06d}/{note.run_key}.json", note.model_dump(mode="json"))
@@ -160,7 +170,7 @@ class DatasetLog:
         """Write a record that does not exist yet; return False when it does."""
         from botocore.exceptions import ClientError
 
-        body = json.dumps(document, indent=1, sort_keys=True).encode()
+        body = json.dumps({**document, "digest": digest(document)}, indent=1, sort_keys=True).encode()
         try:
             self._s3.put_object(
                 Bucket=self._bucket, Key=self._root + name, Body=body, ContentType="application/json", IfNoneMatch="*"

@@ -10,7 +10,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def batch_outputs(s3: Any, bucket: str, root: str, batch: str) -> dict[str, Any]:
-    """Return the ``training`` and ``data`` objects of a batch, as a version records them.
+    """Return the ``training`` and ``data`` objects of a batch and those ``beside``, as a version records them.
 
     Args:
         s3: a boto3 S3 client.
@@ -20,7 +20,15 @@ def batch_outputs(s3: Any, bucket: str, root: str, batch: str) -> dict[str, Any]
 
     """
     training = {split: _outputs(s3, bucket, f"{root}training/batch={batch}/split={split}/", ".csv") for split in SPLITS}
-    return {"training": training, "data": _outputs(s3, bucket, f"{root}data/batch={batch}/", ".parquet")}
+    model = root.removesuffix("dataset/")
+    beside = [
+        *_outputs(s3, bucket, f"{root}hashes/batch={batch}/", ".parquet"),
+        *_outputs(s3, bucket, f"{model}quarantine/batch={batch}/", ".json"),
+        *_outputs(s3, bucket, f"{model}batches/{batch}/manifest.json", ".json"),
+        *_outputs(s3, bucket, f"{model}batches/{batch}/etl_report.json", ".json"),
+    ]
+    data = _outputs(s3, bucket, f"{root}data/batch={batch}/", ".parquet")
+    return {"training": training, "data": data, "beside": tuple(beside)}
 
 
 def _outputs(s3: Any, bucket: str, prefix: str, suffix: str) -> tuple[Output, ...]:

@@ -1,4 +1,4 @@
-"""What stands in the dataset log: files, verdicts on files, versions, releases, and notes of judged models.
+"""What stands in the dataset log: files, verdicts on files, versions, releases, erasures, and notes of judged models.
 
 Every document carries ``schema_version``. Within one number fields are only added, and readers pass over fields that they do not know, so a
 library that was rolled back reads what a newer one wrote.
@@ -93,6 +93,8 @@ class Version(Document):
     """Training CSV objects per split."""
     data: tuple[Output, ...] = ()
     """Parquet objects."""
+    beside: tuple[Output, ...] = ()
+    """Row hashes, quarantine, manifest and report of the batch."""
     run_key: str = ""
     contract: ContractRecord | None = None
     starts_anew: bool = False
@@ -135,3 +137,24 @@ class TrainedNote(Document):
     decision: str
     model_package: str | None = None
     created_at: str = ""
+
+
+class StoredObject(Record):
+    """One version of an object in S3; the version is ``null`` in a bucket without versioning."""
+
+    key: str
+    version_id: str
+    etag: str
+    latest: bool = False
+
+
+class Erasure(Document):
+    """The removal of all bytes that held forgotten rows. It names no value: not what was looked for, nor a hash of it."""
+
+    created_at: str
+    who: str
+    why: str
+    versions: tuple[int, ...] = ()
+    """Versions that can no longer be read. What they held lives on in a later one, without the forgotten rows."""
+    removed: tuple[StoredObject, ...]
+    """Versions of objects that are gone for good."""

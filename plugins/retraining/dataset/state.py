@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.dataset.records import REFUSED, FileRecord, FileVerdict, Judgement, Output, Release, Version
+from retraining.dataset.records import REFUSED, Erasure, FileRecord, FileVerdict, Judgement, Output, Release, Version
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class LogState:
     judgements: tuple[Judgement, ...] = ()
     releases: tuple[Release, ...] = ()
     trained: frozenset[int] = frozenset()
+    erasures: tuple[Erasure, ...] = ()
 
     @property
     def latest(self) -> int:
@@ -85,7 +86,28 @@ class LogState:
         if not 1 <= number <= self.latest:
             raise LookupError(f"dataset version {number} does not exist: the log has versions 1 to {self.latest}")
         trained = frozenset(version for version in self.trained if version <= number)
-        return LogState(self.versions[:number], self.judgements, self.releases, trained)
+        return LogState(self.versions[:number], self.judgements, self.releases, trained, self.erasures)
+
+    def readable_at(self, number: int) -> LogState:
+        """Return the state as of version ``number``, whose rows are to be read.
+
+        Raises:
+            LookupError: there is no such version, or its rows were erased.
+
+        """
+        state = self.at(number)
+        for erasure in self.erasures:
+            if number in erasure.versions:
+                raise LookupError(
+                    f"dataset version {number} was erased on {erasure.created_at[:10]} ({erasure.why}): it held rows that are to be "
+                    f"forgotten; the newest version, {self.latest}, has the others"
+                )
+        return state
+
+    @cached_property
+    def erased(self) -> frozenset[int]:
+        """Numbers of the versions whose rows are gone for good."""
+        return frozenset(number for erasure in self.erasures for number in erasure.versions)
 
     def training_objects(self, split: str) -> list[Output]:
         """Training CSV objects of one split of the newest version, in log order."""

@@ -3,50 +3,111 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from retraining.aws.naming import digest
+from retraining.dataset.object_versions import stored_objects
 from retraining.dataset.records import FileRecord, Output, Version
 from retraining.dataset.state import LogState
 
+DOCUMENTS = ("log/", "judged/", "released/", "erased/", "trained/")
+_BLOCK = 1 << 20
 
-def verify(s3: Any, bucket: str, prefix: str, state: LogState, say: Callable[[str], None]) -> list[str]:
+
+def verify(
+    s3: Any, bucket: str, prefix: str, read_state: Callable[[], LogState], say: Callable[[str], None]
+) -> list[str]:
     """Check every version of a log against S3.
 
-    Checked are: the arithmetic of row counts; that every object is there with its size and entity tag; that the training objects hold as
-    many rows as the log says; that no row stands twice in the data set, and so in no two splits; that every landed file can still be read
-    as it was merged.
+    Checked are: that each document of the log has the digest of its content; the arithmetic of row counts; that every object of a version
+    is there with its size, entity tag and content; that the training objects hold as many rows as the log says; that no row stands twice
+    in the data set, and so in no two splits; that the lists of training objects are what their names say; that every landed file can
+    still be read as it was merged; that what was erased is gone.
 
     Args:
         s3: a boto3 S3 client.
         bucket: the data bucket.
         prefix: the model's prefix.
-        state: the log.
+        read_state: reads the log.
         say: takes one line of progress per version.
 
     Returns:
         One line per mismatch; empty when all is well. Memory: 16 bytes a row.
 
     """
-    problems: list[str] = []
     listed = {
         item["Key"]: item
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for item in page.get("Contents", [])
     }
+    problems = [*_documents(s3, bucket, f"{prefix}dataset/", listed), *_manifests(s3, bucket, prefix, listed)]
+    try:
+        state = read_state()
+    except ValueError as error:  # a document that is no record any more, and is named above
+        return [*problems, f"the log cannot be read: {str(error).splitlines()[0]}"]
     seen: dict[bytes, str] = {}
     for version in state.versions:
         if version.starts_anew:
             seen.clear()
+        if version.version in state.erased:
+            found = list(_counts(version))
+            say(f"version {version.version}: erased, {len(found)} mismatch(es)")
+            problems += found
+            continue
         found = [
             *_counts(version),
-            *_objects(version, listed),
+            *_objects(s3, bucket, version, listed),
             *_rows(s3, bucket, version, listed, seen),
             *_landed(s3, bucket, version, listed),
         ]
         say(f"version {version.version}: {version.rows['rows_accepted']} rows, {len(found)} mismatch(es)")
         problems += found
-    return problems
+    return [*problems, *_erased(s3, bucket, prefix, state)]
+
+
+def _documents(s3: Any, bucket: str, root: str, listed: dict[str, Any]) -> Iterator[str]:
+    """Compare the documents of the log with the digests that they carry."""
+    for key in sorted(listed):
+        if not key.startswith(tuple(root + folder for folder in DOCUMENTS)):
+            continue
+        try:
+            document = json.loads(_body(s3, bucket, key))
+            said = document.pop("digest", None)
+        except (ValueError, AttributeError) as error:
+            yield f"{key} is no JSON document: {error}"
+            continue
+        if said != digest(document):
+            yield f"{key} has other content than when it was written: its digest is {digest(document)}, it says {said}"
+
+
+def _manifests(s3: Any, bucket: str, prefix: str, listed: dict[str, Any]) -> Iterator[str]:
+    """Compare the lists of training objects with the digests in their names."""
+    for key in sorted(key for key in listed if key.startswith(f"{prefix}dataset/manifests/")):
+        said = key.rsplit("-", 1)[-1].removesuffix(".json")
+        try:
+            found = digest(json.loads(_body(s3, bucket, key)))
+        except ValueError as error:
+            yield f"{key} is no JSON document: {error}"
+            continue
+        if found != said:
+            yield f"{key} has other content than when it was written: its digest is {found}"
+
+
+def _erased(s3: Any, bucket: str, prefix: str, state: LogState) -> Iterator[str]:
+    """Look for versions of objects that the log says were removed for good."""
+    if not state.erasures:
+        return
+    present = {(item.key, item.version_id, item.etag) for item in stored_objects(s3, bucket, prefix)}
+    for erasure in state.erasures:
+        for item in erasure.removed:
+            if (item.key, item.version_id, item.etag) in present:
+                yield f"{item.key} (version {item.version_id}) still exists, though it was to be erased: run the erasure again"
+
+
+def _body(s3: Any, bucket: str, key: str) -> bytes:
+    return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _counts(version: Version) -> Iterator[str]:
@@ -58,7 +119,7 @@ def _counts(version: Version) -> Iterator[str]:
         yield f"version {version.version}: {rows['rows_accepted']} accepted rows, but the splits hold {sum(version.rows_by_split.values())}"
 
 
-def _objects(version: Version, listed: dict[str, Any]) -> Iterator[str]:
+def _objects(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
     for output in _outputs(version):
         item = listed.get(output.key)
         if item is None:
@@ -67,6 +128,19 @@ def _objects(version: Version, listed: dict[str, Any]) -> Iterator[str]:
             yield f"version {version.version}: {output.key} has {item['Size']} bytes, the log says {output.size}"
         elif output.etag and item["ETag"].strip('"') != output.etag:
             yield f"version {version.version}: {output.key} has other content than when it was committed"
+        elif output.etag and "-" not in output.etag and _md5(s3, bucket, output.key) != output.etag:
+            yield f"version {version.version}: {output.key} is damaged: its bytes are not those of its entity tag"
+
+
+def _md5(s3: Any, bucket: str, key: str) -> str:
+    """Return the MD5 of an object's bytes, which is its entity tag unless it came in parts or is encrypted with a key of KMS."""
+    found = hashlib.md5(usedforsecurity=False)
+    answer = s3.get_object(Bucket=bucket, Key=key)
+    if answer.get("ServerSideEncryption", "AES256") != "AES256":
+        return str(answer["ETag"]).strip('"')
+    for block in answer["Body"].iter_chunks(_BLOCK):
+        found.update(block)
+    return found.hexdigest()
 
 
 def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: dict[bytes, str]) -> Iterator[str]:
@@ -115,3 +189,4 @@ def _outputs(version: Version) -> Iterator[Output]:
     yield from version.data
     for outputs in version.training.values():
         yield from outputs
+    yield from version.beside

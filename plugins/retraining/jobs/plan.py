@@ -115,11 +115,11 @@ def make_plan(
         config: model.yaml as later tasks shall read it.
 
     Raises:
-        LookupError: the pinned version does not exist, or there is no data at all.
+        LookupError: the pinned version does not exist or was erased, or there is no data at all.
 
     """
     if version is not None:
-        state, batch, files = state.at(version), None, 0
+        state, batch, files = state.readable_at(version), None, 0
     batches = [*state.batches, *([batch] if batch else [])]
     number = state.latest + (1 if batch else 0)
     if not batches:

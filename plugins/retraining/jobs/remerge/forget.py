@@ -43,7 +43,11 @@ class Unwanted:
             return True
         if not self.where or not line.cells:
             return False
-        return all(_is(line, rules, name, text) for name, text in self.where.items())
+        return all(name in rules.position and _is(line, rules, name, text) for name, text in self.where.items())
+
+
+class NothingToForgetError(LookupError):
+    """The newest version has no such row or file."""
 
 
 def _is(line: Line, rules: Rules, name: str, text: str) -> bool:
@@ -67,7 +71,8 @@ def forget(
         say: takes a line of progress.
 
     Raises:
-        LookupError: no file or row of the data set is meant, or a name is no column.
+        NothingToForgetError: no file or row of the newest version is meant.
+        LookupError: a name is no column.
         MergeAgainError: a landed file cannot be read as it was, or the merge failed.
         VersionConflictError: a run committed meanwhile; try again.
 
@@ -81,7 +86,7 @@ def forget(
     keys = {key for name in unwanted.files for key in (name, prefix + name)}
     gone = [record for record in files if record.key in keys]
     if missing := [name for name in unwanted.files if not {name, prefix + name} & {record.key for record in gone}]:
-        raise LookupError(
+        raise NothingToForgetError(
             f"{missing[0]} is no file of dataset version {state.latest}; 'show {config.name} {state.latest}' lists them"
         )
     kept, removed = [], 0
@@ -92,7 +97,7 @@ def forget(
         kept.append(rest)
         removed += count
     if not gone and not removed:
-        raise LookupError(f"dataset version {state.latest} of {config.name} has no such row")
+        raise NothingToForgetError(f"dataset version {state.latest} of {config.name} has no such row")
     say(f"{removed} row(s) and {len(gone)} file(s) are left out")
     left_out = [FileVerdict(**record.model_dump(), outcome=IGNORED, reason=f"forgotten: {why}") for record in gone]
     return commit_again(access, platform, config, kept, left_out, say)

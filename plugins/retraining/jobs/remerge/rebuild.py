@@ -37,6 +37,10 @@ def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: C
     target = DatasetLog(s3, platform.bucket, root)
     done = target.read().latest
     for version in state.versions[done:]:
+        if version.version in state.erased:
+            target.commit(version.model_copy(update={"training": {}, "data": (), "beside": ()}))
+            say(f"version {version.version}: erased, nothing to rebuild")
+            continue
         manifest = get_json(s3, f"s3://{platform.bucket}/{source}batches/{version.batch}/manifest.json")
         place = f"s3://{platform.bucket}/{root}"
         manifest |= {
@@ -64,4 +68,5 @@ def _moved(s3: Any, bucket: str, version: Version, source: str, root: str) -> Ve
         return output.model_copy(update={"key": key})
 
     training = {split: tuple(moved(output) for output in outputs) for split, outputs in version.training.items()}
-    return version.model_copy(update={"training": training, "data": tuple(moved(output) for output in version.data)})
+    data = tuple(moved(output) for output in version.data)
+    return version.model_copy(update={"training": training, "data": data, "beside": ()})

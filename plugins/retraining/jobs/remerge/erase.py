@@ -1,0 +1,337 @@
+"""Removes the bytes of forgotten rows for good: from data, landed files, quarantine, requests and results, in current and old versions.
+
+What is removed is written down before anything is, so that a removal that was cut short is finished by the next one and `verify` can prove
+it. Versions of the data set that held such rows can no longer be read; the newest one has their other rows. Artifacts of models are packed
+and may serve: one that holds such a text is named, not removed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from retraining.aws.documents import utc_now
+from retraining.contract.layout import inspect
+from retraining.contract.reader import LINE_FEED, Line, judge, records
+from retraining.contract.refusal import FileRefused
+from retraining.contract.rules import Contract as Rules
+from retraining.contract.unpacking import lines_of, unpacked
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.object_versions import read_object, remove_objects, stored_objects
+from retraining.dataset.records import Erasure, FileRecord, StoredObject
+from retraining.dataset.state import LogState
+from retraining.jobs.remerge.forget import Unwanted
+from retraining.settings.model_config import ModelConfig
+
+ERASED = "(erased)"
+SHORTEST = 5  # characters of a text that is looked for outside the data: a shorter one stands anywhere
+ELSEWHERE = ("captured/", "runs/", "experiments/", "models/", "batches/", "dataset/")
+"""Where requests, results and packed models lie below the model's prefix, and what the log says in words."""
+_BATCH = re.compile(r"(?:^|/)(?:data|training|hashes|staging|quarantine)/batch=([0-9a-f]+)/")
+_PACKED = (".gz", ".bz2", ".zst")
+
+
+class NotErasedError(RuntimeError):
+    """Some bytes were not removed; the message names the objects."""
+
+
+@dataclass
+class _Found:
+    """What the search came upon: contents of landed files by entity tag, and the texts of the rows."""
+
+    contents: dict[str, bytes | None] = field(default_factory=dict)
+    """Entity tag of a landed content that holds such rows, to the content without them; None when it goes as a whole."""
+    texts: set[str] = field(default_factory=set)
+
+
+def erase(
+    s3: Any, bucket: str, config: ModelConfig, unwanted: Unwanted, who: str, why: str, say: Callable[[str], None]
+) -> Erasure:
+    """Remove every byte of unwanted rows and files from what lies below the model's prefix.
+
+    Args:
+        s3: a boto3 S3 client.
+        bucket: the data bucket.
+        config: the model's configuration.
+        unwanted: rows and files that the newest version no longer has.
+        who: goes on record.
+        why: goes on record.
+        say: takes a line for each object that is removed.
+
+    Raises:
+        LookupError: nothing holds such rows.
+        NotErasedError: the newest version still holds such rows, or an object that holds them must not be removed.
+        RuntimeError: S3 refused to remove an object.
+
+    """
+    prefix = f"{config.name}/"
+    log = DatasetLog(s3, bucket, prefix)
+    state = log.read()
+    _finish(s3, bucket, state)
+    stored = list(stored_objects(s3, bucket, prefix))
+    landed = {item for item in stored if _is_landed(item.key, config)}
+    found = _search(s3, bucket, config, state, landed, unwanted)
+    versions, batches = _lost(state, found, unwanted, prefix)
+    kept, remain = [], []
+    goes = [item for item in stored if _of_batch(item.key, batches)]
+    goes += [item for item in landed if item.etag in found.contents]
+    for item in stored:
+        elsewhere = item.key.removeprefix(prefix).startswith(ELSEWHERE)
+        if not elsewhere or not found.texts or item in landed or _BATCH.search(item.key):
+            continue
+        body = read_object(s3, bucket, item)
+        if not _holds(body, found.texts):
+            continue
+        if item.key.startswith(f"{prefix}dataset/") or _unpacked(body) is not body:
+            remain.append(item)
+            continue
+        goes.append(item)
+        if item.latest and (rest := _redacted(body, item.key, found.texts)) is not None:
+            kept.append((item.key, rest))
+    merged = {record.identity for version in state.versions for record in version.files}
+    for item in landed:
+        rest = found.contents.get(item.etag)
+        if rest is not None and item.latest and (item.key, item.etag) not in merged and _is_waiting(item.key, config):
+            kept.append((item.key, rest))
+    if not goes and not remain:
+        raise LookupError(f"nothing below s3://{bucket}/{prefix} holds such rows or files")
+    goes = sorted(set(goes), key=lambda item: (item.key, item.version_id))
+    erasure = Erasure(created_at=utc_now(), who=who, why=why, versions=tuple(versions), removed=tuple(goes))
+    log.erase(erasure)
+    for key, body in kept:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    remove_objects(s3, bucket, goes)
+    for item in goes:
+        say(f"removed {item.key} (version {item.version_id})")
+    for key, _ in kept:
+        say(f"kept {key} without them")
+    if remain:
+        names = ", ".join(sorted({item.key for item in remain}))
+        raise NotErasedError(
+            f"{names} may hold the text of such a row and was not removed. A model that serves is replaced by training on the newest "
+            "version; then remove these objects by hand, in all their versions"
+        )
+    return erasure
+
+
+def _finish(s3: Any, bucket: str, state: LogState) -> None:
+    """Remove what an erasure that was cut short left behind."""
+    for erasure in state.erasures:
+        remove_objects(s3, bucket, erasure.removed)
+
+
+def _is_waiting(key: str, config: ModelConfig) -> bool:
+    """Whether a key lies in the landing zone itself."""
+    return key.startswith((f"{config.name}/{config.landing.raw}", f"{config.name}/{config.landing.new}"))
+
+
+def _is_landed(key: str, config: ModelConfig) -> bool:
+    """Whether a key holds a landed file, or a copy of one as it was."""
+    return _is_waiting(key, config) or "/landed/" in key
+
+
+def _search(
+    s3: Any, bucket: str, config: ModelConfig, state: LogState, landed: set[StoredObject], unwanted: Unwanted
+) -> _Found:
+    """Look through all landed contents, each under every contract that the data set had; a row goes by its text, too."""
+    found = _Found()
+    keys = _contracts(config, state)
+    names = {name for file in unwanted.files for name in (file, f"{config.name}/{file}")}
+    tags = {
+        record.read_etag or record.etag
+        for version in state.versions
+        for record in (*version.files, *version.left_out)
+        if record.key in names
+    }
+    bodies: dict[str, tuple[str, bytes]] = {}
+    for item in landed:
+        if item.key in names or item.etag in tags or any(item.key.endswith(f"/{name}") for name in names):
+            found.contents[item.etag] = None
+        elif unwanted.rows and item.etag not in bodies:
+            bodies[item.etag] = (item.key, read_object(s3, bucket, item))
+    found.texts |= _texts_of_files(s3, bucket, landed, found, keys)
+    raw: set[str] = set()
+    for _ in range(2):  # the second time also by the texts that the first one found
+        for tag, (key, body) in bodies.items():
+            for document in keys:
+                rules = Rules.of(document)
+                rest, rows = _without(body, key, rules, document["split"], unwanted, raw)
+                if rows:
+                    found.contents[tag] = rest
+                    raw |= {row.raw.strip() for row in rows}
+                    found.texts |= {text for row in rows for text in _texts(row, rules)}
+    columns = {column["name"]: column for column in keys[0]["columns"]}
+    for name, value in (unwanted.where or {}).items():
+        if columns[name]["type"] == "string" and not columns[name].get("allowed"):
+            found.texts.add(value)
+    found.texts = {text for text in found.texts if len(text) >= SHORTEST}
+    return found
+
+
+def _texts_of_files(
+    s3: Any, bucket: str, landed: set[StoredObject], found: _Found, keys: list[Mapping[str, Any]]
+) -> set[str]:
+    """Return the texts of the rows of files that go as a whole, without those that stand in a file that stays."""
+    if not found.contents:
+        return set()
+    gone, stays = {}, set()
+    for item in landed:
+        body = read_object(s3, bucket, item)
+        if item.etag in found.contents:
+            gone[item.etag] = (item.key, body)
+            continue
+        try:
+            stays |= {text.strip() for text in lines_of(unpacked(io.BytesIO(body), item.key))}
+        except FileRefused:
+            stays |= {text.strip() for text in body.decode("utf-8", "replace").splitlines()}
+    texts: set[str] = set()
+    for key, body in gone.values():
+        for document in keys:
+            rules, split = Rules.of(document), document["split"]
+            try:
+                layout = inspect(partial(io.BytesIO, body), key, rules)
+                for number, text in records(lines_of(unpacked(io.BytesIO(body), key)), rules.multiline):
+                    line = judge(number, text, rules, layout, split)
+                    if text.strip() not in stays and not (line.reasons and text in layout.skips):
+                        texts |= set(_texts(line, rules))
+            except FileRefused:
+                continue
+    return texts
+
+
+def _contracts(config: ModelConfig, state: LogState) -> list[Mapping[str, Any]]:
+    """Return the contracts that the data set had, today's first, each with its split."""
+    documents: list[Mapping[str, Any]] = [
+        {**config.contract.model_dump(mode="json"), "split": config.split.model_dump()}
+    ]
+    for version in state.versions:
+        if version.contract is not None and version.contract.keys not in documents:
+            documents.append(version.contract.keys)
+    return documents
+
+
+def _without(
+    body: bytes, key: str, rules: Rules, split: Mapping[str, int], unwanted: Unwanted, raw: set[str]
+) -> tuple[bytes | None, list[Line]]:
+    """Return a landed content without the unwanted rows, and these; None when it must go as a whole."""
+    try:
+        layout = inspect(lambda: io.BytesIO(body), key, rules)
+        kept, gone = [], []
+        for number, text in records(lines_of(unpacked(io.BytesIO(body), key)), rules.multiline):
+            line = judge(number, text, rules, layout, split)
+            if unwanted.has(line, rules) or text.strip() in raw:
+                gone.append(line)
+            else:
+                kept.append(text.replace(LINE_FEED, "\n"))
+    except FileRefused:
+        return None, [Line(1, text) for text in raw if text.encode() in body]
+    return (None if key.endswith(_PACKED) else "".join(f"{line}\n" for line in kept).encode()), gone
+
+
+def _texts(row: Line, rules: Rules) -> Iterator[str]:
+    """Yield the texts in which a row may stand elsewhere: as it landed, and as a request or a training row."""
+    yield row.raw.strip()
+    if row.cells:
+        cells = dict(zip(rules.names, row.cells, strict=True))
+        values = dict(zip(rules.names, row.values, strict=True))
+        shown = {
+            name: cells[name] if isinstance(value, str) or value is None else str(value)
+            for name, value in values.items()
+        }
+        for form in (cells, shown):
+            yield ",".join(form[name] for name in rules.feature_columns)
+            yield json.dumps({name: form[name] for name in rules.feature_columns})[1:-1]
+        numbers = {name: value for name, value in values.items() if isinstance(value, str | float | int)}
+        if len(numbers) == len(values):
+            for separators in ((", ", ": "), (",", ":")):
+                yield json.dumps({name: numbers[name] for name in rules.feature_columns}, separators=separators)[1:-1]
+
+
+def _lost(state: LogState, found: _Found, unwanted: Unwanted, prefix: str) -> tuple[list[int], set[str]]:
+    """Return the versions that can no longer be read, and the batches whose objects go.
+
+    Raises:
+        NotErasedError: the newest version is among them.
+
+    """
+    names = {name for file in unwanted.files for name in (file, prefix + file)}
+
+    def holds(record: FileRecord) -> bool:
+        return (record.read_etag or record.etag) in found.contents or record.key in names
+
+    lost, broken = [], False
+    batches = {judgement.batch for judgement in state.judgements if any(holds(file) for file in judgement.files)}
+    for version in state.versions:
+        broken = (broken and not version.starts_anew) or any(holds(record) for record in version.files)
+        if broken:
+            lost.append(version.version)
+        if broken or any(holds(file) and file.reasons for file in version.left_out):
+            batches.add(version.batch)
+    current = {version.version for version in state.current}
+    if stands := sorted(current & set(lost)):
+        raise NotErasedError(
+            f"dataset version {stands[-1]} still holds such rows under another reading than today's contract; forget them there first, "
+            "by --file or --where"
+        )
+    return [number for number in lost if number not in state.erased], batches - {
+        version.batch for version in state.current
+    }
+
+
+def _of_batch(key: str, batches: set[str]) -> bool:
+    match = _BATCH.search(key)
+    return match is not None and match[1] in batches
+
+
+def _holds(body: bytes, texts: set[str]) -> bool:
+    content = _unpacked(body)
+    return any(_anywhere(form).search(content) for text in texts for form in _forms(text) if form in content)
+
+
+def _anywhere(form: bytes) -> re.Pattern[bytes]:
+    """Return a pattern of a text that is no piece of a longer number, word or row."""
+    return re.compile(rb"(?<![\w.,+-])" + re.escape(form) + rb"(?![\w.+-])")
+
+
+def _forms(text: str) -> tuple[bytes, ...]:
+    """Return a text as it stands in a file, and as a JSON string writes it, also within another one."""
+    once = json.dumps(text, ensure_ascii=False)[1:-1]
+    twice = json.dumps(once, ensure_ascii=False)[1:-1]
+    escaped = json.dumps(text)[1:-1]
+    return tuple({form.encode() for form in (text, once, twice, escaped)})
+
+
+def _unpacked(body: bytes) -> bytes:
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        return body
+
+
+def _redacted(body: bytes, key: str, texts: set[str]) -> bytes | None:
+    """Return a document without the texts: captured requests without their lines, smoke requests without their rows."""
+    forms = [form for text in sorted(texts, key=len, reverse=True) for form in _forms(text)]
+    if key.endswith(".jsonl"):
+        kept = [
+            line for line in body.splitlines(keepends=True) if not any(_anywhere(form).search(line) for form in forms)
+        ]
+        return b"".join(kept) or None
+    if key.endswith("/smoke.json"):
+        document = json.loads(body)
+        rows = [{name: value for name, value in document.items() if name not in ("content_type", "rows")}]
+        rows = [row for row in (*rows, *document.get("rows", ())) if not _holds(json.dumps(row).encode(), texts)]
+        if not rows:
+            return None
+        return json.dumps({"content_type": document["content_type"], **rows[0], "rows": rows[1:]}, indent=2).encode()
+    for form in forms:
+        body = _anywhere(form).sub(ERASED.encode(), body)
+    return body

@@ -1,0 +1,209 @@
+"""Forgotten rows whose bytes are removed for good: no object, current or old, holds them, and `verify` proves it."""
+
+import gzip
+import io
+import json
+import re
+import tarfile
+import uuid
+
+import pytest
+from serving_stage import Stage
+from test_data_phase import BROKEN, HEADER, Landing, expected, row, survey
+
+from retraining.command import dataset as dataset_command
+from retraining.contract.rules import Contract
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.object_versions import read_object, stored_objects
+from retraining.dataset.verify import verify
+
+pytestmark = pytest.mark.local_aws
+
+
+@pytest.fixture
+def landing(account, access, config, monkeypatch) -> Landing:
+    bucket = f"erasing-{uuid.uuid4().hex[:8]}"
+    account.s3.create_bucket(Bucket=bucket)
+    account.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return Landing(Stage(account, access, config, bucket), monkeypatch)
+
+
+def holders(landing: Landing, text: str) -> list[str]:
+    """Keys of all objects that hold a text, in any version, packed or not."""
+    found = []
+    for stored in stored_objects(landing.s3, landing.stage.bucket, ""):
+        body = read_object(landing.s3, landing.stage.bucket, stored)
+        if body.startswith(b"\x1f\x8b"):
+            body = gzip.decompress(body)
+        if text.encode() in body:
+            found.append(stored.key)
+    return found
+
+
+def put(landing: Landing, key: str, body: bytes | str) -> None:
+    landing.s3.put_object(
+        Bucket=landing.stage.bucket,
+        Key=f"{landing.stage.name}/{key}",
+        Body=body.encode() if isinstance(body, str) else body,
+    )
+
+
+def hash_of(landing: Landing, number: int) -> str:
+    rules = Contract.of(landing.steps.config.contract.model_dump(mode="json"))
+    return rules.row_hash(rules.judge(row(number).split(",")).values)
+
+
+def smoke(*numbers: int) -> str:
+    rows = [{"why": "x", "body": row(number).rsplit(",", 1)[0], "prediction": 9.5} for number in numbers]
+    return json.dumps({"content_type": "text/csv", **rows[0], "rows": rows[1:]})
+
+
+def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
+    name, secret = landing.stage.name, row(7)
+    inputs = secret.rsplit(",", 1)[0]
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    landing.put("b.csv", survey(*range(40, 60)))
+    assert landing.run() == "merged"
+    landing.put("a.csv", survey(*range(60, 80)))  # the old version of the key still has the row
+    assert landing.run() == "merged"
+    bad = "\n".join([HEADER, secret, *("X" + row(number)[1:] for number in range(900, 910))]) + "\n"
+    landing.put("refused.csv", bad)
+    assert landing.run() == "refused"
+    put(landing, "captured/abalone/x.jsonl", "\n".join(json.dumps({"data": row(n).rsplit(",", 1)[0]}) for n in (6, 7)))
+    put(landing, "runs/r1/evaluation/smoke.json", smoke(7, 8))
+    put(landing, "runs/r1/summary.json", json.dumps({"smoke": {"body": inputs}, "text": json.dumps([inputs])}))
+    assert len(holders(landing, inputs)) >= 6
+    assert holders(landing, hash_of(landing, 7))
+
+    told = landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    assert "dataset version 1, 2, 3 can no longer be read" in told
+    assert holders(landing, inputs) == []
+    assert holders(landing, hash_of(landing, 7)) == []
+    assert landing.rows() == expected(*(number for number in range(80) if number != 7))
+    assert f"removed {name}/new/a.csv" in told
+    captured = landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/captured/abalone/x.jsonl")["Body"].read()
+    assert captured.decode() == json.dumps({"data": row(6).rsplit(",", 1)[0]}) + "\n"
+    kept = landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/runs/r1/evaluation/smoke.json")[
+        "Body"
+    ].read()
+    assert json.loads(kept) == json.loads(smoke(8))
+    assert "everything is as the log says" in landing.command(capsys, "verify", name)
+    with pytest.raises(LookupError, match=r"dataset version 2 was erased on .* \(asked for\)"):
+        landing.state.readable_at(2)
+
+
+def test_rows_that_the_newest_version_forgot_long_ago_are_erased_too(landing, capsys):
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "a typing error")
+    assert len(holders(landing, row(7))) == 1
+    told = landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    assert "dataset version 1 can no longer be read" in told
+    assert holders(landing, row(7)) == []
+    assert landing.state.latest == 2
+    assert "no such row" not in told
+    assert "holds such rows or files" in landing.command(
+        capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase"
+    )
+
+
+def test_a_file_is_erased_with_what_was_made_of_its_rows_alone(landing, capsys):
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(30)))
+    landing.put("b.csv", survey(*range(20, 50)))
+    assert landing.run() == "merged"
+    put(landing, "runs/r1/evaluation/smoke.json", smoke(25, 40))
+    told = landing.command(capsys, "forget", name, "--file", "new/b.csv", "--why", "the wrong site", "--erase")
+    assert "version 2: 30 rows" in told
+    assert holders(landing, row(40).rsplit(",", 1)[0]) == []
+    kept = landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/runs/r1/evaluation/smoke.json")[
+        "Body"
+    ].read()
+    assert json.loads(kept) == json.loads(smoke(25))
+    assert landing.rows() == expected(*range(30))
+    assert "everything is as the log says" in landing.command(capsys, "verify", name)
+
+
+def test_a_waiting_file_keeps_its_other_rows(landing, capsys):
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    landing.put("waiting.csv", survey(7, *range(40, 50)))
+    landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    assert holders(landing, row(7)) == []
+    assert landing.run() == "merged"
+    assert landing.rows() == expected(*(number for number in range(50) if number != 7))
+
+
+def test_a_model_that_holds_such_a_text_is_named_and_stays(landing, capsys):
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("rows.csv")
+        entry.size = len(row(7))
+        archive.addfile(entry, io.BytesIO(row(7).encode()))
+    put(landing, "models/m1/output/model.tar.gz", buffer.getvalue())
+    told = landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    assert f"status 1: error: {name}/models/m1/output/model.tar.gz may hold the text" in told
+    assert holders(landing, row(7)) == [f"{name}/models/m1/output/model.tar.gz"]
+
+
+def test_an_erasure_that_was_cut_short_is_found_and_finished(landing, capsys, monkeypatch):
+    from retraining.jobs.remerge import erase as erase_module
+
+    name = landing.stage.name
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    arguments = ("forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    with monkeypatch.context() as patch:
+        patch.setattr(erase_module, "remove_objects", lambda *_: (_ for _ in ()).throw(RuntimeError("cut")))
+        assert "cut" in landing.command(capsys, *arguments)
+    assert dataset_command.main(["verify", name]) == 1
+    assert "still exists, though it was to be erased" in capsys.readouterr().out
+    landing.command(capsys, *arguments)
+    assert holders(landing, row(7)) == []
+    assert "everything is as the log says" in landing.command(capsys, "verify", name)
+
+
+def test_a_wrong_byte_is_found_in_each_kind_of_file_of_the_log(landing, capsys, monkeypatch):
+    from retraining.dataset import log as log_module
+
+    monkeypatch.setattr(log_module, "CHECKPOINT_EVERY", 2)
+    s3, bucket, name = landing.s3, landing.stage.bucket, landing.stage.name
+    landing.put("broken.csv", BROKEN)
+    assert landing.run() == "refused"
+    landing.command(capsys, "release", name, "new/broken.csv", "--why", "a test")
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    arguments = ("forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    assert "removed for good" in landing.command(capsys, *arguments)
+    landing.judged()
+    put(landing, "quarantine/none.json", "{}")  # beside the log, and no concern of it
+    log = DatasetLog(s3, bucket, f"{name}/")
+
+    def problems() -> list[str]:
+        return verify(s3, bucket, f"{name}/", log.read, lambda line: None)
+
+    assert problems() == []
+    kinds: dict[str, str] = {}
+    for key in sorted(landing.stage.keys("dataset/") + landing.stage.keys("batches/")):
+        kind = key.replace(landing.state.versions[-1].batch, "B")
+        if "/landed/" not in kind and ("/B" in kind or "=B" in kind or "batch" not in kind):
+            kinds[re.sub(r"[0-9a-f]{6,}", "N", kind)] = f"{name}/{key}"
+    for kind in ("log/N.json", "log/checkpoint-N.json", "judged/N.json", "released/N.json", "erased/N.json"):
+        assert f"dataset/{kind}" in kinds
+    assert {kind.split("/")[1] for kind in kinds if "batch=B" in kind} == {"data", "training", "hashes"}
+    assert {"batches/B/manifest.json", "batches/B/etl_report.json"} <= set(kinds)
+    for kind, key in kinds.items():
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        wrong = bytearray(body)
+        at = len(body) // 2
+        wrong[at] = ord("7") if wrong[at] != ord("7") else ord("8")
+        s3.put_object(Bucket=bucket, Key=key, Body=bytes(wrong))
+        assert any(key in line for line in problems()), kind
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    assert problems() == []
