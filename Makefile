@@ -114,6 +114,12 @@ DATASET_LOG := dataset-log $${MODEL:+--model "$$MODEL"} $${COMMAND:+--words "$$C
 dataset-log:  ## versions of the data set: make dataset-log [MODEL=abalone] [COMMAND="verify|refused|show 3|rebuild|..."]
 	@$(CHECK) $(DATASET_LOG) && $(READY) && $(RUN) $(DATASET_LOG)
 
+.PHONY: query
+query: setup-dev  ## SQL over a version of the data set: make query SQL="select sex, avg(rings) from abalone group by sex" [MODEL=abalone] [VERSION=3] [CSV=1]
+	@test -n "$$SQL" || { echo "error: name the query: make query SQL='select count(*) from abalone'" >&2; exit 2; }
+	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(DEV)/python -m retraining.command.query "$${MODEL:-abalone}" "$$SQL" \
+		$${VERSION:+--version "$$VERSION"} $(if $(filter-out 0 no false,$(CSV)),--csv)
+
 env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"
 	@$(READY) && $(RUN) env $(if $(AIRFLOW),--airflow)
 

@@ -9,7 +9,7 @@ from botocore.response import StreamingBody
 from retraining.command.dataset_views import version_details, version_table
 from retraining.dataset.landing_zone import with_versions
 from retraining.dataset.log import DatasetLog
-from retraining.dataset.records import FileRecord, Output, TrainedNote, Version
+from retraining.dataset.records import ContractRecord, FileRecord, Output, TrainedNote, Version
 from retraining.dataset.state import LogState
 from retraining.dataset.verify import verify
 from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed
@@ -31,7 +31,7 @@ def put(account, bucket, key, body):
     return Output(key=key, size=len(body), etag=tag)
 
 
-def commit(account, bucket, prefix, number, lines, landed, version_id=None):
+def commit(account, bucket, prefix, number, lines, landed, version_id=None, contract=None):
     root = f"{prefix}dataset/training/batch=b{number}/"
     training = {
         split: (put(account, bucket, f"{root}split={split}/part-00000.csv", b"\n".join(rows) + b"\n"),)
@@ -48,6 +48,7 @@ def commit(account, bucket, prefix, number, lines, landed, version_id=None):
         rows_by_split={split: len(rows) for split, rows in lines.items()},
         training=training,
         run_key=f"v{number}-key",
+        contract=contract,
     )
     DatasetLog(account.s3, bucket, prefix).commit(version)
     return version
@@ -134,6 +135,24 @@ def test_a_row_in_two_versions_or_splits_is_found(account, bucket, dataset):
     commit(account, bucket, dataset, 2, {"train": [b"6,I,0.2"], "validation": [], "test": []}, landed)
     [line] = problems(account, bucket, dataset)
     assert "split=test/part-00000.csv already: 6,I,0.2" in line
+
+
+def test_a_text_with_a_line_feed_is_one_row(account, bucket):
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    landed = put(account, bucket, f"{prefix}new/a.csv", b"landed")
+    commit(account, bucket, prefix, 1, {"train": [b'9,"two\nlines ""quoted"" here"', b"8,x"]}, landed)
+    assert problems(account, bucket, prefix) == []
+
+
+def test_rows_that_a_file_keeps_are_no_repetition_but_those_of_another_version_are(account, bucket):
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    landed = put(account, bucket, f"{prefix}new/a.csv", b"landed")
+    kept = ContractRecord(digest="d", keys={"duplicates": "keep"})
+    commit(account, bucket, prefix, 1, {"train": [b"9,x", b"9,x"]}, landed, contract=kept)
+    assert problems(account, bucket, prefix) == []
+    commit(account, bucket, prefix, 2, {"train": [b"9,x"]}, landed, contract=kept)
+    [line] = problems(account, bucket, prefix)
+    assert "version 2: a row of" in line
 
 
 def test_counts_that_do_not_add_up_are_found(account, bucket, dataset):

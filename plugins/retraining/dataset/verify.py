@@ -144,19 +144,36 @@ def _md5(s3: Any, bucket: str, key: str) -> str:
 
 
 def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: dict[bytes, str]) -> Iterator[str]:
+    """Count rows, and look for one that stands in the data set twice; where a file keeps equal rows, only in another version."""
+    keeps = version.contract is not None and version.contract.keys.get("duplicates") == "keep"
+    own: dict[bytes, str] = {} if keeps else seen
     for split, outputs in version.training.items():
         count = 0
         for output in outputs:
             if output.key not in listed:
                 continue
-            for line in s3.get_object(Bucket=bucket, Key=output.key)["Body"].iter_lines():
+            for row in _records(s3.get_object(Bucket=bucket, Key=output.key)["Body"]):
                 count += 1
-                digest = hashlib.sha256(line).digest()[:16]
-                if digest in seen:
-                    yield f"version {version.version}: a row of {output.key} stands in {seen[digest]} already: {line.decode()}"
-                seen[digest] = output.key
+                mark = hashlib.sha256(row).digest()[:16]
+                if mark in seen:
+                    shown = row.decode("utf-8", "replace")
+                    yield f"version {version.version}: a row of {output.key} stands in {seen[mark]} already: {shown}"
+                own[mark] = output.key
         if count != version.rows_by_split.get(split, 0):
             yield f"version {version.version}: split {split} holds {count} rows, the log says {version.rows_by_split.get(split, 0)}"
+    seen |= own
+
+
+def _records(body: Any) -> Iterator[bytes]:
+    """Yield the rows of a CSV object; a text in quotes may hold line ends."""
+    held = b""
+    for line in body.iter_lines(keepends=True):
+        held += line
+        if held.count(b'"') % 2 == 0:
+            yield held.rstrip(b"\n")
+            held = b""
+    if held:
+        yield held
 
 
 def _landed(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
