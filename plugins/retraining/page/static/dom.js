@@ -59,7 +59,7 @@ export function number(value, sign = false) {
 export function odds(value) {
   if (value === null || value === undefined) return DASH;
   const ratio = value >= 1 ? value : 1 / value;
-  const shown = ratio > 1000 ? "1,000+" : number(Number(ratio.toPrecision(2)));
+  const shown = ratio > 1000 ? "1,000+" : Number(ratio.toPrecision(2)).toLocaleString("en");
   return value >= 1 ? `${shown} to 1` : `1 to ${shown}`;
 }
 

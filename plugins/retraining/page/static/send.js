@@ -61,7 +61,7 @@ function contract(about) {
       { name: "Type", cell: (column) => column.type },
       { name: "Unit", cell: (column) => column.unit || "" },
       { name: "Limits", cell: limits, wide: true },
-      { name: "Meaning", cell: (column) => `${column.description || ""}${column.name === about.target ? " (the target)" : ""}`, wide: true },
+      { name: "Meaning", cell: (column) => [column.name === about.target ? "what is predicted" : null, column.description].filter(Boolean).join("; "), wide: true },
     ], about.columns),
     about.rules.length
       ? el("p", { class: "small" }, about.rules.map((rule) => `${rule.name}: ${rule.sum.join(" + ")} at most ${rule.tolerance === 1 ? "" : `${rule.tolerance} x `}${rule.at_most}`).join("; "))

@@ -56,7 +56,7 @@ function made(column) {
       : el("input", { ...props, type: "text", inputmode: numeric ? "decimal" : null, placeholder: { date: "YYYY-MM-DD", timestamp: "YYYY-MM-DDThh:mm:ssZ" }[column.type] });
   const hint = [column.description, column.unit ? `in ${column.unit}` : null, limits].filter(Boolean).join("; ");
   const problem = el("span", { class: "wrong", id: `${id}-wrong` });
-  const whole = el("div", { class: "field" }, el("label", { for: id }, column.name, column.nullable ? "" : " *"), input, el("span", { class: "hint", id: `${id}-hint` }, hint), el("br"), problem);
+  const whole = el("div", { class: "field" }, el("label", { for: id }, column.name, column.nullable ? "" : " *"), input, el("span", { class: "hint", id: `${id}-hint` }, hint), problem);
   return { input, whole, problem };
 }
 
