@@ -80,6 +80,7 @@ class JobTrigger(BaseTrigger):
         """Look at the job until it has ended."""
         job, access = JOB_KINDS[self.kind], AwsAccess(**self.access)
         title, last_contact, last_state = job.title(self.handle), time.monotonic(), ""
+        live = job.live_log(access, self.handle)
         while True:
             try:
                 status = await in_thread(LOOKS, job.poll, access, self.handle)
@@ -97,6 +98,8 @@ class JobTrigger(BaseTrigger):
                 if status.state != last_state:
                     self.log.info("%s is %s %s", title, status.state, plain(status.reason))
                     last_state = status.state
+                for line in await in_thread(LOOKS, live.fresh) if live else ():
+                    self.log.info("| %s", line)
                 if status.outcome != "running":
                     yield TriggerEvent({"outcome": status.outcome, "state": status.state, "reason": status.reason})
                     return

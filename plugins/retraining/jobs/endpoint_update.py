@@ -102,6 +102,10 @@ class EndpointUpdate:
         """Return the last lines that the endpoint's containers logged."""
         return cloudwatch_tail(access, f"/aws/sagemaker/Endpoints/{handle['endpoint']}", "")
 
+    def live_log(self, access: AwsAccess, handle: Handle) -> None:
+        """Return None: its log is of all its work, not of this piece."""
+        return None
+
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the endpoint."""
         return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/endpoints/{handle['endpoint']}"

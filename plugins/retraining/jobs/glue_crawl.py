@@ -90,6 +90,10 @@ class GlueCrawl:
         """Return the last lines of the crawler's log."""
         return cloudwatch_tail(access, "/aws-glue/crawlers", handle["request"]["Name"])
 
+    def live_log(self, access: AwsAccess, handle: Handle) -> None:
+        """Return None: its log is of all its work, not of this piece."""
+        return None
+
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the crawler."""
         name = handle["request"]["Name"]

@@ -21,9 +21,11 @@ from retraining.jobs.job import (
     failed_before,
     is_final,
 )
+from retraining.jobs.live_log import LiveLog
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
+LOG_GROUP = "/aws-glue/jobs/error"
 GLUE_RUNS_SEARCHED = 200
 
 
@@ -101,7 +103,11 @@ class GlueJobRun:
 
     def log_tail(self, access: AwsAccess, handle: Handle) -> list[str]:
         """Return the last lines of the run's error log."""
-        return cloudwatch_tail(access, "/aws-glue/jobs/error", handle["run_id"])
+        return cloudwatch_tail(access, LOG_GROUP, handle["run_id"])
+
+    def live_log(self, access: AwsAccess, handle: Handle) -> LiveLog:
+        """Return a reader of the run's error log, where Python's logging goes."""
+        return LiveLog(access, LOG_GROUP, handle["run_id"])
 
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the run."""

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from retraining.jobs.live_log import LiveLog
 from retraining.settings.access import AwsAccess
 
 DIGEST_TAG = "retraining:request-digest"
@@ -136,6 +137,9 @@ class AwsJob(Protocol):
 
     def log_tail(self, access: AwsAccess, handle: Handle) -> list[str]:
         """Return the last lines that the job logged, as far as CloudWatch has them."""
+
+    def live_log(self, access: AwsAccess, handle: Handle) -> LiveLog | None:
+        """Return a reader of what the job prints while it runs; None for work that prints nothing of its own."""
 
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the job in the AWS console."""

@@ -23,6 +23,7 @@ from retraining.jobs.job import (
     failed_before,
     is_final,
 )
+from retraining.jobs.live_log import LiveLog
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
@@ -142,6 +143,10 @@ class SageMakerJob:
     def log_tail(self, access: AwsAccess, handle: Handle) -> list[str]:
         """Return the last lines of the job's log stream."""
         return cloudwatch_tail(access, f"/aws/sagemaker/{self.noun}Jobs", handle["name"] + "/")
+
+    def live_log(self, access: AwsAccess, handle: Handle) -> LiveLog:
+        """Return a reader of the job's log streams."""
+        return LiveLog(access, f"/aws/sagemaker/{self.noun}Jobs", handle["name"] + "/")
 
     def console_url(self, region: str, handle: Handle) -> str:
         """Link to the job."""
