@@ -19,7 +19,7 @@ from retraining.dataset.records import FileRecord, Version
 from retraining.serving import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSIONS, QUARANTINED = 60, 20_000
+VERSIONS, QUARANTINED = 30, 20_000
 LONG_BATCH = f"{VERSIONS:016x}"
 ANSWERING = """
 import json
@@ -72,7 +72,7 @@ class Stage:
             assert done.returncode == 0, done.stdout + done.stderr
         with (self.folder / "api-server.log").open("wb") as log:
             self._process = subprocess.Popen([*airflow, "api-server"], env=environment, stdout=log, stderr=log)
-        ends = time.monotonic() + 240
+        ends = time.monotonic() + 400
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < ends, self._log()
             time.sleep(0.5)
@@ -81,7 +81,7 @@ class Stage:
         """End the API server."""
         if self._process:
             self._process.terminate()
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=300)
 
     def token(self, person: str) -> str:
         """Log in."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from local_account import Account
-from page_site import BUCKET, Site
+from page_site import BUCKET, PLATFORM, Site
 
 from retraining.contract.rules import Contract
 from retraining.contract.verdict import judge_file
@@ -85,6 +85,31 @@ def test_no_name_reaches_another_place(site: Site, account: Account, name: str) 
     assert folder == "abalone/new" and last[0].isalnum() and last.endswith(".csv") and len(last) < 100
     assert last.isascii() and not set(last) & set("\\${}=|\r\n ")
     account.s3.delete_object(Bucket=BUCKET, Key=key)
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("a.jsonl", ".jsonl"), ("a.CSV.GZ", ".csv.gz"), ("a.json.zst", ".json.zst"), ("a.gz", ".gz"), ("a", ".csv")],
+)
+def test_a_key_keeps_what_the_merge_takes_from_a_name(name: str, ending: str) -> None:
+    from retraining.page.known_models import KnownModel
+    from retraining.settings.platform import Platform
+
+    model = KnownModel(CONFIG, Platform.model_validate(PLATFORM))
+    assert sending.key_of(model, name, "0" * 64) == f"abalone/new/a-{'0' * 12}{ending}"
+
+
+def test_json_lines_are_judged_by_name(site: Site) -> None:
+    row = '{"sex": "M", "length": 0.5, "diameter": 0.4, "height": 0.1, "whole_weight": 0.6, "shucked_weight": 0.2, '
+    row += '"viscera_weight": 0.1, "shell_weight": 0.15, "rings": 9}\n'
+    verdict = send(site, CHECKS, "rows.jsonl", row.encode()).json()
+    assert (verdict["outcome"], verdict["accepted"]) == ("merged", 1)
+
+
+def test_a_file_that_only_the_merge_can_read_is_not_called_bad(site: Site, monkeypatch) -> None:
+    monkeypatch.setattr(sending, "find_spec", lambda name: None)
+    answer = send(site, CHECKS, "rows.parquet", b"PAR1")
+    assert answer.status_code == 413 and "the merge can: aws s3 cp" in answer.json()["detail"]
 
 
 def test_a_file_that_is_too_large_is_refused_and_says_where_it_goes(site: Site, monkeypatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from page_site import Site
 
 from retraining.page import known_models
-from retraining.settings.present import Present
+from retraining.settings.present.section import Present
 
 ROW = {
     "sex": "M",

@@ -99,7 +99,7 @@ def test_a_failed_job_fails_the_task_without_retry_and_says_why(operator_for):
     message = str(caught.value)
     assert "ended Failed" in message
     assert "column rings is missing" in message
-    assert "Console: https://us-east-1.console.aws.amazon.com/sagemaker/" in message
+    assert "Console:" not in message  # this account has none
 
 
 def test_a_request_that_aws_refuses_fails_at_once(operator_for):

@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 from retraining.jobs.job import Asker
 
+PAGE = "retraining"
+"""Where plugins/retraining_page.py mounts the page."""
+
 log = logging.getLogger(__name__)
 
 
@@ -50,3 +53,10 @@ def answer_url(dag_id: str, run_id: str, task_id: str) -> str:
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
     return f"{base}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}/required_actions"
+
+
+def page_url(model: str, run_key: str) -> str:
+    """Return the address of a run on the page of the Airflow UI."""
+    from airflow.configuration import conf
+
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/{PAGE}/#/{model}/history/{run_key}"

@@ -1,4 +1,4 @@
-"""Operators that carry a request to AWS and give up their worker while it is carried out."""
+"""Operators that carry a request to AWS and give up their worker while it is carried out, and the buttons of tasks in the Airflow UI."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
+from retraining.aws.console import console_link, default_region
 from retraining.aws.errors import is_refusal
 from retraining.contract.plain_text import plain, plain_lines
-from retraining.dag.asking import asker_of
+from retraining.dag.asking import asker_of, page_url
 from retraining.dag.pausing import LONGEST_PAUSE, Pausing
 from retraining.dag.triggers import PERMANENT_ERRORS, JobTrigger
 from retraining.jobs.job import (
@@ -35,6 +37,33 @@ LONGEST_WAIT = timedelta(hours=6)
 LONGEST_WARNING = 1000
 
 
+class JobLink(BaseOperatorLink):
+    """The job in the AWS console; without a console there is no link."""
+
+    name = "Job"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address of the job that the task started or adopted."""
+        handle = operator.handle
+        if handle is None:
+            return ""
+        region = operator.access.region or default_region()
+        return console_link(operator.access, JOB_KINDS[operator.kind].console_url(region, handle)) or ""
+
+
+class ReportLink(BaseOperatorLink):
+    """The run on the page of the Airflow UI, with its report."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address of the run whose summary the task returned."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        summary = XCom.get_value(key="return_value", ti_key=ti_key)
+        return page_url(summary["model"], summary["run_key"]) if summary else ""
+
+
 class JobOperator(Pausing, PythonOperator):
     """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
 
@@ -54,6 +83,8 @@ class JobOperator(Pausing, PythonOperator):
         on_success: ``(result, context) -> value`` for the task's result.
 
     """
+
+    operator_extra_links = (JobLink(),)
 
     def __init__(
         self,
@@ -83,6 +114,11 @@ class JobOperator(Pausing, PythonOperator):
         self.on_success = on_success
         self._handle: Handle | None = None
         self._killed = False
+
+    @property
+    def handle(self) -> Handle | None:
+        """The job, once the task has started or adopted it."""
+        return self._handle
 
     @abstractmethod
     def submitted(self, context: Any) -> Submitted | None:

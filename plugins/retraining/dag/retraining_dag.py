@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
 
-from retraining.dag.operators import AwsJobOperator, JobOperator, ObservingJobOperator
+from retraining.dag.operators import AwsJobOperator, JobOperator, ObservingJobOperator, ReportLink
 from retraining.dag.sdk_operator import SdkJobOperator
 from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
@@ -254,6 +254,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             ),
             trigger_rule=ANY_BRANCH,
         )
+        publish_report.operator_extra_links = (ReportLink(),)
         end = EmptyOperator(task_id="end")
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
         close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()

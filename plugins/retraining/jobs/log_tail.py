@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retraining.aws.clients import client
+from retraining.aws.console import default_region, has_console
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.jobs.job import AwsJob, Handle
 from retraining.settings.access import AwsAccess
@@ -40,11 +41,6 @@ def failure_text(job: AwsJob, access: AwsAccess, handle: Handle, state: str, rea
     lines = [f"{job.title(handle)} ended {state}: {plain_lines(reason) or 'AWS gives no reason'}"]
     if tail := job.log_tail(access, handle):
         lines += ["Last lines of its log:", *(f"  {plain(line)}" for line in tail)]
-    lines.append(f"Console: {job.console_url(access.region or _default_region(), handle)}")
+    if has_console(access):
+        lines.append(f"Console: {job.console_url(access.region or default_region(), handle)}")
     return "\n".join(lines)
-
-
-def _default_region() -> str:
-    from boto3.session import Session
-
-    return Session().region_name or "us-east-1"

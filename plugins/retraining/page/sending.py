@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from retraining.contract.plain_text import plain
 from retraining.contract.verdict import MERGED
-from retraining.page.file_check import check
+from retraining.page.file_check import UncheckedError, check
 from retraining.page.known_models import KnownModel
 
 LARGEST = 10 << 20
 """Bytes of a file; MWAA's front and a person's patience end somewhere beyond."""
-ENDINGS = (".csv.gz", ".csv.bz2", ".csv.zst", ".tsv.gz", ".csv", ".tsv", ".txt", ".gz", ".bz2", ".zst")
+ENDING = re.compile(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet))?(\.(gz|bz2|zst))?$", re.IGNORECASE)
+"""What the merge takes from a name: how rows are written and how the file is packed."""
 LONGEST_STEM = 60
 
 log = logging.getLogger(__name__)
@@ -67,8 +69,16 @@ async def received(request: Request, model: KnownModel, name: str) -> AsyncItera
 
 
 def judged(model: KnownModel, file: Received, name: str) -> dict[str, Any]:
-    """Return the merge's verdict on a received file, under the name that its sender gave it."""
+    """Return the merge's verdict on a received file, under the name that its sender gave it.
+
+    Raises:
+        UncheckedError: it cannot be judged here.
+
+    """
     config = model.config
+    if name.lower().endswith(".parquet") and find_spec("pyarrow") is None:
+        where = f"s3://{model.bucket}/{model.prefix}{config.landing.new}"
+        raise UncheckedError(f"the web server cannot read Parquet, the merge can: aws s3 cp FILE {where}")
     verdict = check(
         file.path, key_of(model, name, file.digest), config.contract.model_dump(), config.split.model_dump()
     )
@@ -105,10 +115,11 @@ def key_of(model: KnownModel, name: str, digest: str) -> str:
     What cannot stand in a key is left out of the name; a name cannot begin with what hides a file.
     """
     last = re.split(r"[/\\]", name)[-1]
-    ending = next((ending for ending in ENDINGS if last.lower().endswith(ending)), ".csv")
-    stem = re.sub(r"[^A-Za-z0-9-]+", "-", last[: len(last) - len(ending)] if last.lower().endswith(ending) else last)
+    found = ENDING.search(last)
+    ending = found.group() if found else ""
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", last.removesuffix(ending) if ending else last)
     stem = stem.strip("-")[:LONGEST_STEM] or "file"
-    return f"{model.prefix}{model.config.landing.new}{stem}-{digest[:12]}{ending}"
+    return f"{model.prefix}{model.config.landing.new}{stem}-{digest[:12]}{ending.lower() or '.csv'}"
 
 
 def _too_large(model: KnownModel, name: str) -> str:

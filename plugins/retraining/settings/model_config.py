@@ -15,7 +15,7 @@ from retraining.settings.contract_keys import Contract
 from retraining.settings.cron import check_cron
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import GUARDS, Task, known_direction
-from retraining.settings.present import Present
+from retraining.settings.present.section import Present
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict

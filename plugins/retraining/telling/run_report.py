@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,8 @@ from retraining.telling.outcomes import Outcome
 from retraining.telling.report import render
 from retraining.telling.report_rows import summarise_rows
 
+Linker = Callable[[str], str | None]
+"""Returns a link to the AWS console, or None where there is no console."""
 Lineage = Sequence[tuple[str, str, str | None]]
 
 
@@ -32,12 +34,13 @@ def lineage_of(
     summary: Mapping[str, Any],
     trained: Sequence[Mapping[str, Any] | None],
     evaluated: Mapping[str, Any],
+    link: Linker,
 ) -> Lineage:
     """Return name, value and link of everything that the model came from and became."""
     region, root = platform.region, f"s3://{platform.bucket}/"
 
-    def place(name: str, uri: str) -> tuple[str, str, str]:
-        return name, uri, object_url(region, uri)
+    def place(name: str, uri: str) -> tuple[str, str, str | None]:
+        return name, uri, link(object_url(region, uri))
 
     rows: list[tuple[str, str, str | None]] = [("Dataset version", str(plan.version), None)]
     if plan.batch:
@@ -45,23 +48,23 @@ def lineage_of(
         rows.append(place("Quarantine", f"{root}{plan.prefix}quarantine/batch={plan.batch}/"))
     for job in (job for job in trained if job):
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(job.get("metrics", {}).items()))
-        link = JOB_KINDS["training"].console_url(region, {"name": job["name"]})
+        page = link(JOB_KINDS["training"].console_url(region, {"name": job["name"]}))
         chosen = "Training job" if job["name"] == summary["training_job"] else "Training job, not chosen"
-        rows.append((chosen, f"{job['name']} ({metrics})" if metrics else str(job["name"]), link))
+        rows.append((chosen, f"{job['name']} ({metrics})" if metrics else str(job["name"]), page))
         if chosen == "Training job":
             rows.append(place("Artifact", str(job["model_data"])))
-    link = JOB_KINDS["processing"].console_url(region, {"name": evaluated["name"]})
-    rows.append(("Evaluation job", str(evaluated["name"]), link))
+    page = link(JOB_KINDS["processing"].console_url(region, {"name": evaluated["name"]}))
+    rows.append(("Evaluation job", str(evaluated["name"]), page))
     champion = plan.champion
     rows.append(("Champion", (champion.package_arn or champion.model_data) if champion else "none", None))
     if plan.standing:
         rows.append(("Endpoint and registry", plan.standing, None))
-    rows.append(("Code", plan.code_digest, object_url(region, plan.code_uri(platform.bucket))))
+    rows.append(("Code", plan.code_digest, link(object_url(region, plan.code_uri(platform.bucket)))))
     if summary["model_package"]:
         rows.append(("Model package", str(summary["model_package"]), None))
     if summary["endpoint_config"]:
-        link = JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]})
-        rows.append(("Endpoint", f"{summary['endpoint']} on {summary['endpoint_config']}", link))
+        page = link(JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]}))
+        rows.append(("Endpoint", f"{summary['endpoint']} on {summary['endpoint_config']}", page))
     rows.append(place("All documents of the run", f"{root}{plan.run_prefix}"))
     return rows
 
@@ -102,9 +105,26 @@ def write_report(
 
 
 def outcome_of(
-    summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any], report: str, region: str
+    summary: Mapping[str, Any],
+    analysis: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    *,
+    page: str,
+    region: str,
+    link: Linker,
 ) -> Outcome:
-    """Return the message of a run that judged a model."""
+    """Return the message of a run that judged a model.
+
+    Args:
+        summary: the run's, with the S3 URI of its report.
+        analysis: of its evaluation.
+        decision: the gate's.
+        page: address of the run on the page of the Airflow UI.
+        region: of the platform.
+        link: returns links to the AWS console.
+
+    """
+    report = summary["report"]
     word = "promoted" if summary["endpoint_config"] else str(summary["decision"])
     numbers = decision.get("numbers", {})
     rows = summary["rows_by_split"]
@@ -125,9 +145,10 @@ def outcome_of(
         ("Model package", summary["model_package"]),
         ("Endpoint config", summary["endpoint_config"]),
     )
-    links = [("Report", report), ("Report in the console", object_url(region, report))]
+    links: list[tuple[str, str | None]] = [("Run in the browser", page), ("Report", report)]
+    links.append(("Report in the console", link(object_url(region, report))))
     if summary["endpoint"]:
-        links.append(("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]})))
-    job = JOB_KINDS["training"].console_url(region, {"name": summary["training_job"]})
+        links.append(("Endpoint", link(JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]}))))
+    links.append(("Training job", link(JOB_KINDS["training"].console_url(region, {"name": summary["training_job"]}))))
     sentence = "\n".join([*(f"Refused: {line}" for line in summary["refused"]), str(decision["reason"])])
-    return Outcome(word, sentence, facts, [*links, ("Training job", job)])
+    return Outcome(word, sentence, facts, [(name, url) for name, url in links if url])

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import client
+from retraining.aws.console import console_link
 from retraining.aws.platform_parameter import read_platform
 from retraining.dataset.log import DatasetLog
 from retraining.settings.access import AwsAccess
@@ -58,6 +59,10 @@ class TaskBodies:
         if not plan.get("config"):
             return self.config
         return ModelConfig.model_validate({**plan["config"], "aws": self.config.aws.model_dump()})
+
+    def _link(self, url: str) -> str | None:
+        """Return a link to the AWS console; None where there is none."""
+        return console_link(self.access, url)
 
     def _work_uri(self, work_digest: str) -> str:
         """Return where it is noted that a piece of work (data, code, settings) has a judged model."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from retraining.aws.documents import put_json, utc_now
-from retraining.dag.asking import answer_url, environment_name, run_is_over
+from retraining.dag.asking import answer_url, environment_name, page_url, run_is_over
 from retraining.dag.tasks.commit import CommitTasks
 from retraining.dag.tasks.data import DataTasks
 from retraining.dag.tasks.serving import ServingTasks
@@ -16,6 +16,7 @@ from retraining.jobs import leftovers
 from retraining.jobs.job import Asker
 from retraining.jobs.plan import RunPlan
 from retraining.judging.gate import HEADLINES
+from retraining.telling.outcomes import Outcome
 from retraining.telling.run_report import lineage_of, outcome_of, write_report
 
 SILENCE = "approval timed out"
@@ -61,7 +62,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             package
         ):  # a dry run and a question without an answer leave the version unjudged, so that another run follows
             self._judged(run, outcome, package["arn"])
-        self.outcomes.tell(outcome_of(summary, analysis, decision, summary["report"], self.platform.region), dag_run)
+        self.outcomes.tell(self._told(summary, analysis, decision), dag_run)
         return summary
 
     def ask_for_approval(
@@ -79,7 +80,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
         summary = self._report(run, "approval waits", decision, crawled, None, None, **known)
-        told = outcome_of(summary, analysis, decision, summary["report"], self.platform.region)
+        told = self._told(summary, analysis, decision)
         link = answer_url(dag_run.dag_id, dag_run.run_id, "await_approval")
         hours = config.approval.timeout_hours
         sentence = (
@@ -137,7 +138,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             self._s3,
             platform,
             run,
-            lineage_of(run, platform, summary, trained, evaluated),
+            lineage_of(run, platform, summary, trained, evaluated, self._link),
             summary=summary,
             analysis=analysis,
             decision=decision,
@@ -148,6 +149,10 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         summary["report"] = report
         put_json(self._s3, f"s3://{platform.bucket}/{run.run_prefix}summary.json", summary)
         return summary
+
+    def _told(self, summary: Mapping[str, Any], analysis: Mapping[str, Any], decision: Mapping[str, Any]) -> Outcome:
+        page = page_url(self.config.name, str(summary["run_key"]))
+        return outcome_of(summary, analysis, decision, page=page, region=self.platform.region, link=self._link)
 
     def stop_leftovers(self, dag_run: Any) -> list[str]:
         """Stop the jobs of this run that are still in progress when it ends, and those of earlier runs that are over."""

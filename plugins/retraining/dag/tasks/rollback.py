@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import client
+from retraining.aws.console import console_link
 from retraining.aws.documents import get_json, put_json, put_json_once, split_uri, utc_now
 from retraining.aws.errors import error_code
 from retraining.dag.tasks.endpoint import EndpointTasks
@@ -176,11 +177,12 @@ class RollbackTasks(EndpointTasks):
             ("Endpoint config", verified["config"]),
             ("Smoke answer", verified["answer"]),
         )
-        links = (
+        found = (
             ("Record", uri),
-            ("Record in the console", object_url(region, uri)),
-            ("Endpoint", JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint})),
+            ("Record in the console", console_link(self.access, object_url(region, uri))),
+            ("Endpoint", console_link(self.access, JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint}))),
         )
+        links = [(name, url) for name, url in found if url]
         sentence = f"Endpoint {endpoint} serves package {decided.target.version} again: {decided.why}"
         self.outcomes.tell(Outcome("rolled back", sentence, facts, links), dag_run)
         return record

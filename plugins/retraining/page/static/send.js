@@ -12,7 +12,7 @@ export async function show(place, context) {
     return;
   }
   const result = el("div", { "aria-live": "polite" });
-  const input = el("input", { type: "file", id: "file", accept: ".csv,.tsv,.txt,.gz,.bz2,.zst" });
+  const input = el("input", { type: "file", id: "file", accept: ".csv,.tsv,.txt,.jsonl,.ndjson,.json,.gz,.bz2,.zst" });
   const choose = (file) => file && judge(file, now, context, result);
   input.addEventListener("change", () => choose(input.files[0]));
   const drop = el(
@@ -30,7 +30,7 @@ export async function show(place, context) {
         choose(event.dataTransfer.files[0]);
       },
     },
-    el("p", {}, el("label", { for: "file" }, "Drop a CSV file here, plain or packed, or choose one:")),
+    el("p", {}, el("label", { for: "file" }, "Drop a file here (CSV or JSON Lines, plain or packed), or choose one:")),
     input,
   );
   put(

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import operator
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from retraining.settings.present.arithmetic import names_in, parsed, valued
 from retraining.settings.strict import Strict
 
 LONGEST = 200
 DECIMALS = 2
-_OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-_ALLOWED = (ast.Name, ast.BinOp, ast.UnaryOp, ast.Load, ast.USub, ast.UAdd, *_OPERATIONS)
 
 
 class Present(Strict):
@@ -37,7 +28,7 @@ class Present(Strict):
     @classmethod
     def _is_arithmetic(cls, value: str) -> str:
         if value:
-            _tree(value)
+            parsed(value)
         return value
 
     @field_validator("text")
@@ -50,12 +41,12 @@ class Present(Strict):
 
     def names(self) -> set[str]:
         """Return the names that the value is made from."""
-        return {node.id for node in ast.walk(_tree(self.value)) if isinstance(node, ast.Name)} if self.value else set()
+        return names_in(parsed(self.value)) if self.value else set()
 
     def shown(self, target: str, prediction: float) -> dict[str, Any] | None:
         """Return value, unit and sentence for a prediction; None when the arithmetic has no finite result."""
         try:
-            value = _value(_tree(self.value), {target: float(prediction)}) if self.value else float(prediction)
+            value = valued(parsed(self.value), {target: float(prediction)}) if self.value else float(prediction)
         except ArithmeticError:
             return None
         if not math.isfinite(value):
@@ -63,34 +54,3 @@ class Present(Strict):
         number = f"{value:.{self.decimals}f}"
         text = self.text.replace("{unit}", self.unit).replace("{value}", number)
         return {"value": value, "unit": self.unit, "text": " ".join(text.split())}
-
-
-def _tree(text: str) -> ast.expr:
-    """Parse arithmetic.
-
-    Raises:
-        ValueError: it is something else.
-
-    """
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"value {text!r} is no arithmetic, such as rings + 1.5") from error
-    for node in ast.walk(tree):
-        number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-        known = isinstance(node, _ALLOWED)
-        if not (number or known):
-            raise ValueError(f"value {text!r}: only + - * / and parentheses on the target's name, such as rings + 1.5")
-    return tree
-
-
-def _value(node: ast.expr, names: Mapping[str, float]) -> float:
-    if isinstance(node, ast.Constant):
-        return float(node.value)  # type: ignore[arg-type]
-    if isinstance(node, ast.Name):
-        return names[node.id]
-    if isinstance(node, ast.UnaryOp):
-        inner = _value(node.operand, names)
-        return -inner if isinstance(node.op, ast.USub) else inner
-    assert isinstance(node, ast.BinOp)
-    return _OPERATIONS[type(node.op)](_value(node.left, names), _value(node.right, names))
