@@ -136,6 +136,35 @@ def test_a_sure_and_wrong_answer_costs_much_but_not_everything_and_is_counted():
     assert found.losses.tolist() == pytest.approx([0.0, -np.log(losses.CLIP)])
 
 
+@pytest.mark.parametrize(
+    ("threshold", "labels", "accuracy"),
+    [(None, ["no", "yes"], 0.5), (0.25, ["yes", "yes"], 0.0), (0.7, ["no", "no"], 1.0)],
+)
+def test_costs_move_the_label_and_leave_the_loss(threshold, labels, accuracy):
+    answers = np.array([[0.7, 0.3], [0.4, 0.6]])
+    found = losses.scored("binary", np.array([0, 0]), answers, LABELS["binary"], threshold)
+    assert list(found.values) == labels
+    assert losses.metrics("binary", np.array([0, 0]), found)["accuracy"] == accuracy
+    assert found.losses == pytest.approx(-np.log([0.7, 0.4]))
+
+
+@pytest.mark.parametrize("trained", ["binary"], indirect=True)
+def test_the_endpoint_says_what_the_costs_ask_for(trained):
+    _, folder = trained
+    card = json.loads((folder / "model" / "model_card.json").read_text())
+    assert card["threshold"] is None
+    rows = pd.read_csv(folder / "test" / "part.csv", names=["target", "x", "z"]).drop(columns="target")
+    body = rows.to_csv(header=False, index=False)
+    said = {}
+    for threshold in (None, 0.1):
+        (folder / "model" / "model_card.json").write_text(json.dumps(card | {"threshold": threshold}))
+        model = serving.model_fn(str(folder / "model"))
+        said[threshold] = json.loads(serving.transform_fn(model, body, "text/csv", "application/json")[0])
+    assert said[0.1]["probabilities"] == said[None]["probabilities"]
+    wanted = ["yes" if share[1] >= 0.1 else "no" for share in said[None]["probabilities"]]
+    assert said[0.1]["predictions"] == wanted != said[None]["predictions"]
+
+
 def test_a_classifier_that_rules_out_what_happens_is_not_sound():
     answers = np.tile([0.5, 0.5], (1000, 1))
     answers[:1] = [1.0, 0.0]

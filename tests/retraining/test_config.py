@@ -33,12 +33,12 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
         (lambda d: d["contract"]["columns"].append(dict(d["contract"]["columns"][1])), "contract", "declared twice"),
         (lambda d: d["contract"]["rules"][0].update(at_most="wieght"), "contract", "not a numeric column"),
         (
-            lambda d: d["contract"].update(target="sex"),
+            lambda d: (d.pop("present"), d["contract"].update(target="sex")),
             "",
             "3 classes: write task: multiclass in place of task: regression",
         ),
         (
-            lambda d: d["contract"].update(target="colour"),
+            lambda d: (d.pop("present"), d["contract"].update(target="colour")),
             "contract",
             "target 'colour' is not a column of the contract",
         ),
@@ -114,6 +114,18 @@ def test_a_target_fits_its_task(tmp_path, task, target, words):
         return
     with pytest.raises(ConfigError, match=words):
         load_model_config(path)
+
+
+def test_costs_are_those_of_two_classes(tmp_path):
+    def costly(document):
+        classify(document, "binary", type="int", min=0, max=1)
+        document["costs"] = {"false_positive": 1, "false_negative": 4}
+
+    costs = load_model_config(write(tmp_path, costly)).costs
+    assert costs is not None
+    assert costs.threshold == 0.2
+    with pytest.raises(ConfigError, match="costs are those of a binary task's two classes, and this is a regression"):
+        load_model_config(write(tmp_path, lambda document: document.update(costs={})))
 
 
 def test_all_problems_are_listed_at_once(tmp_path):

@@ -53,6 +53,20 @@ def model_answers(model: Any, frame: pd.DataFrame, classes: Sequence[str] = ()) 
     return answers
 
 
+def labels_of(probabilities: np.ndarray, classes: Sequence[str], threshold: float | None = None) -> list[str]:
+    """Return the label of each row.
+
+    Args:
+        probabilities: shape (rows, classes).
+        classes: their names.
+        threshold: of two classes, the probability of the second from which on it is said; None for the most probable class.
+
+    """
+    if threshold is None:
+        return [classes[place] for place in probabilities.argmax(axis=1)]
+    return [classes[int(share >= threshold)] for share in probabilities[:, 1]]
+
+
 def class_name(value: Any) -> str:
     """Return the name of a class: a text as it is, the numbers 0 and 1 without a point."""
     return value if isinstance(value, str) else f"{value:g}"

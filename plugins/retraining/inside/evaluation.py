@@ -167,7 +167,7 @@ def _number(value: Any) -> float:
 
 def _scored(job: Job, truth: np.ndarray, answers: list[np.ndarray], role: str) -> losses.Scored:
     try:
-        return losses.scored(job.task, truth, np.concatenate(answers), job.classes)
+        return losses.scored(job.task, truth, np.concatenate(answers), job.classes, job.threshold)
     except ValueError as error:
         raise ValueError(f"the {role} does not answer soundly: {error}") from error
 

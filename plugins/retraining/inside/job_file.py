@@ -34,6 +34,8 @@ class Job:
     group: str | None = None
     """Column to report errors by."""
     task: str = "regression"
+    threshold: float | None = None
+    """Probability of the second of two classes from which on it is the label; None for the more probable class."""
     dataset_version: int | None = None
     candidate: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +131,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         csv_columns=tuple(document.get("csv_columns") or contract.training_columns),
         group=group,
         task=document.get("task", "regression"),
+        threshold=document.get("threshold"),
         dataset_version=document.get("dataset_version"),
         candidate=document.get("candidate"),
         seed=int(settings.pop("seed", 0)),

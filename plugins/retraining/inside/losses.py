@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retraining.inside.answers import labels_of
+
 CLIP = 1e-15
 """A probability of the true class below it counts as this much, or one wrong row with probability 0 would cost everything."""
 MOST_CLIPPED = 0.001
@@ -26,9 +28,13 @@ class Scored(NamedTuple):
     """Rows whose true class had a probability below ``CLIP``."""
     probabilities: np.ndarray | None = None
     """Of a classification, shape (rows, classes)."""
+    right: np.ndarray | None = None
+    """Of a classification: whether the label is the class, shape (rows,)."""
 
 
-def scored(task: str, truth: np.ndarray, answers: np.ndarray, classes: tuple[str, ...] = ()) -> Scored:
+def scored(
+    task: str, truth: np.ndarray, answers: np.ndarray, classes: tuple[str, ...] = (), threshold: float | None = None
+) -> Scored:
     """Return values and losses of a model's answers.
 
     Args:
@@ -36,6 +42,7 @@ def scored(task: str, truth: np.ndarray, answers: np.ndarray, classes: tuple[str
         truth: the target, shape (rows,): numbers, of a classification positions in ``classes``.
         answers: numbers, shape (rows,); of a classification probabilities, shape (rows, classes).
         classes: of a classification.
+        threshold: see ``answers.labels_of``.
 
     Raises:
         ValueError: an answer is not what the task needs; the message names the row.
@@ -58,8 +65,8 @@ def scored(task: str, truth: np.ndarray, answers: np.ndarray, classes: tuple[str
     given = answers[np.arange(len(truth)), truth.astype(int)]
     losses = -np.log(np.maximum(given, CLIP))
     clipped = int(np.sum(given < CLIP))
-    labels = np.array(classes, dtype=object)[answers.argmax(axis=1)]
-    return Scored(labels, losses, clipped, answers)
+    labels = np.array(labels_of(answers, classes, threshold), dtype=object)
+    return Scored(labels, losses, clipped, answers, np.array(classes, dtype=object)[truth.astype(int)] == labels)
 
 
 def _deviance(truth: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -144,10 +151,9 @@ def _label(value: Any) -> str:
 def metrics(task: str, truth: np.ndarray, scored: Scored) -> dict[str, Any]:
     """Return the figures of a task: ``loss`` for each, with ``rmse``, ``mae``, ``bias``, ``r2`` or ``log_loss``, ``accuracy``."""
     loss = float(np.mean(scored.losses))
-    if scored.probabilities is None:
+    if scored.right is None:
         return {"loss": loss, **error_statistics(truth, scored.values)}
-    right = scored.probabilities.argmax(axis=1) == truth
-    return {"loss": loss, "log_loss": loss, "accuracy": float(np.mean(right)), "clipped": scored.clipped}
+    return {"loss": loss, "log_loss": loss, "accuracy": float(np.mean(scored.right)), "clipped": scored.clipped}
 
 
 def error_statistics(truth: np.ndarray, predictions: np.ndarray) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from retraining.contract.rules import Column, Contract
-from retraining.inside.answers import UnsoundModelError, model_answers
+from retraining.inside.answers import UnsoundModelError, labels_of, model_answers
 from retraining.inside.artifact import MODEL_FILE, read_card
 from retraining.inside.frames import check_limits, request_frame
 from retraining.inside.job_file import classes_of, inputs_of
@@ -63,6 +63,8 @@ class Model(NamedTuple):
     """What it was trained under."""
     classes: tuple[str, ...]
     """Of a classification."""
+    threshold: float | None
+    """See ``answers.labels_of``."""
     threads: ThreadpoolController
     """Of the numeric libraries that the estimator has loaded."""
 
@@ -73,7 +75,8 @@ def model_fn(model_dir: str) -> Model:
     card = read_card(folder)
     contract = Contract.of(card["contract"])
     classes = classes_of(contract.column(contract.target), card["task"])
-    return Model(joblib.load(folder / MODEL_FILE), inputs_of(contract), contract, classes, ThreadpoolController())
+    estimator, threshold = joblib.load(folder / MODEL_FILE), card.get("threshold")
+    return Model(estimator, inputs_of(contract), contract, classes, threshold, ThreadpoolController())
 
 
 def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str) -> Any:
@@ -87,7 +90,7 @@ def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str
     try:
         answer_as = _accepted(accept)
         frame = _request_frame(read_request(body, content_type, model.columns), model, limits=True)
-        return write_answer(_answers(model, frame), model.classes, answer_as), answer_as
+        return write_answer(_answers(model, frame), model.classes, answer_as, model.threshold), answer_as
     except InvalidRequest as error:
         try:
             from sagemaker_containers.beta.framework import worker
@@ -135,14 +138,14 @@ def read_request(body: str | bytes, content_type: str, columns: Sequence[Column]
     return [_by_name(row, number, names) for number, row in enumerate(rows, start=1)]
 
 
-def write_answer(answers: np.ndarray, classes: Sequence[str], kind: str) -> str:
+def write_answer(answers: np.ndarray, classes: Sequence[str], kind: str, threshold: float | None = None) -> str:
     """Return the body of an answer, as JSON or CSV."""
     if not classes:
         values = [float(value) for value in answers]
         if kind == JSON:
             return json.dumps({"predictions": values}, allow_nan=False)
         return "".join(f"{value!r}\n" for value in values)
-    labels = [classes[place] for place in answers.argmax(axis=1)]
+    labels = labels_of(answers, classes, threshold)
     if kind == JSON:
         document = {"predictions": labels, "probabilities": answers.tolist(), "classes": list(classes)}
         return json.dumps(document, allow_nan=False)

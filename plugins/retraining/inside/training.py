@@ -105,7 +105,8 @@ def score(model: Any, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
     truth = losses.encoded(job.task, frame[job.target].to_numpy(), job.classes)
     inputs = frame[[column.name for column in job.inputs]]
     try:
-        found = losses.scored(job.task, truth, model_answers(model, inputs, job.classes), job.classes)
+        answers = model_answers(model, inputs, job.classes)
+        found = losses.scored(job.task, truth, answers, job.classes, job.threshold)
     except ValueError as error:
         raise ValueError(f"the model that {job.trainer or job.program} returned: {error}") from error
     figures = {"n": len(truth), **losses.metrics(job.task, truth, found)}
@@ -131,6 +132,7 @@ def card(
         "group": job.group,
         "columns": [column.name for column in job.inputs],
         "classes": list(job.classes),
+        "threshold": job.threshold,
         "contract": dict(job.document),
         "dataset_version": job.dataset_version,
         "rows": {"train": len(training), "validation": len(validation)},

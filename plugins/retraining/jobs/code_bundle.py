@@ -128,6 +128,7 @@ def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
         "step": step,
         "model": config.name,
         "task": config.task,
+        **({"threshold": config.costs.threshold} if config.costs else {}),
         "dataset_version": plan.version,
         "contract": config.contract.model_dump(mode="json"),
         "csv_columns": list(config.contract.training_columns),

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from retraining.settings.access import AwsAccess
 from retraining.settings.batch import Batch
 from retraining.settings.contract_keys import Contract
+from retraining.settings.costs import Costs
 from retraining.settings.cron import check_cron
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import GUARDS, Task, known_direction
@@ -268,6 +269,8 @@ class ModelConfig(Strict):
     description: str = ""
     owner: str = "data-science"
     task: Task = "regression"
+    costs: Costs | None = None
+    """Of a binary task; null says the class that is more probable."""
     schedule: Schedule = Schedule()
     landing: Landing = Landing()
     contract: Contract
@@ -305,6 +308,10 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def _target_fits(self) -> ModelConfig:
+        if self.costs and self.task != "binary":
+            raise ValueError(
+                f"costs are those of a binary task's two classes, and this is a {self.task}: leave the key out"
+            )
         target = next(column for column in self.contract.columns if column.name == self.contract.target)
         if target.allowed:
             fitting = "binary" if len(target.allowed) == 2 else "multiclass"

@@ -183,9 +183,11 @@ class DataTasks(TaskBodies):
     def _settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
         dumped = self.config.model_dump(mode="json", include={"training", "evaluation", "contract", "split"})
         forms = {"steps": self.config.steps.model_dump()} if self.config.steps.sdk else {}
+        costs = {"costs": self.config.costs.model_dump()} if self.config.costs else {}
         return {
             **dumped,
             **forms,
+            **costs,
             "gate": self._policy(params).model_dump(mode="json"),
             "candidates": self._selected(params),
             "hyperparameters": params.get("hyperparameters") or {},
