@@ -104,7 +104,7 @@ def data_at(state: LogState, number: int | None, model: str, bucket: str) -> tup
         raise NoDataError(
             f"model {model} has no dataset version yet: upload data and let the retraining DAG commit it (locally: make demo)"
         )
-    state = state if number is None else state.at(number)
+    state = state if number is None else state.readable_at(number)
     manifests = {split: manifest_entries(bucket, f"{model}/", state.training_objects(split)) for split in SPLITS}
     for split, entries in manifests.items():
         if len(entries) == 1:

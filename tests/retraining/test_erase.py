@@ -8,6 +8,7 @@ import tarfile
 import uuid
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from serving_stage import Stage
 from test_data_phase import BROKEN, HEADER, Landing, expected, row, survey
 
@@ -91,6 +92,8 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
     with pytest.raises(LookupError, match=r"dataset version 2 was erased on .* \(asked for\)"):
         landing.state.readable_at(2)
+    with pytest.raises(AirflowFailException, match="dataset version 2 was erased"):
+        landing.steps.claim_new_data({"dataset_version": 2})
 
 
 def test_rows_that_the_newest_version_forgot_long_ago_are_erased_too(landing, capsys):

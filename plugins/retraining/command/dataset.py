@@ -13,6 +13,7 @@ from retraining.aws.clients import client
 from retraining.aws.platform_parameter import PlatformError, read_platform
 from retraining.command.dataset_views import quarantine_text, refused_text, version_details, version_table
 from retraining.contract.plain_text import plain_lines
+from retraining.dataset.catalogue import TABLE, rebuild_catalogue
 from retraining.dataset.landing_zone import landed_files
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.verify import verify
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         ("versions", "list the versions: rows per split, files, sizes, who trained on each"),
         ("verify", "read everything again and report every mismatch"),
         ("refused", "list the refused files, why, and how to release each"),
+        ("rebuild-catalog", "make the data set's table in the Glue catalogue anew from the log"),
     ):
         commands.add_parser(name, help=words).add_argument("model", nargs="?", default="abalone")
     show = commands.add_parser("show", help="show one version with its files and objects")
@@ -103,6 +105,11 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
     elif chosen.command == "refused":
         landed = {file.record.identity for file in landed_files(s3, platform.bucket, prefix, Landing())}
         say(refused_text(chosen.model, log.read(), landed))
+    elif chosen.command == "rebuild-catalog":
+        count = rebuild_catalogue(client("glue", access), platform.glue_database, platform.bucket, log.read())
+        say(
+            f"{platform.glue_database}.{TABLE} has {count} partition(s); version N: where N between first_version and last_version"
+        )
     elif chosen.command == "show":
         say(version_details(log.read().at(chosen.version), log.trained_notes()))
     elif chosen.command == "quarantine":

@@ -155,7 +155,7 @@ class DataTasks(TaskBodies):
             AirflowFailException: the difference in words, and the command that migrates.
 
         """
-        current = (state.at(pinned) if pinned else state).current
+        current = (state.readable_at(pinned) if pinned else state).current
         recorded = current[-1].contract if current else None
         if recorded is None:
             return
