@@ -70,6 +70,13 @@ def test_columns_go_by_name_and_numbers_keep_every_digit(model, capsys):
     assert out.splitlines()[-1] == "1 row(s)"
 
 
+def test_a_version_can_be_summarised_column_by_column(model, capsys):
+    sql = f"select column_name, min, max, count from (summarize {query.table_name(model)}) where column_name = 'rings'"
+    status, out, _ = ask(capsys, model, sql, "--version", "1")
+    assert status == 0
+    assert out.splitlines()[1].split() == ["rings", "0", "7", "8"]
+
+
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
