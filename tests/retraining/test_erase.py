@@ -129,15 +129,23 @@ def test_a_file_is_erased_with_what_was_made_of_its_rows_alone(landing, capsys):
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
 
 
-def test_a_waiting_file_keeps_its_other_rows(landing, capsys):
+def json_line(number: int) -> str:
+    cells = dict(zip(HEADER.split(","), row(number).split(","), strict=True))
+    return json.dumps({name: cell if name == "sex" else json.loads(cell) for name, cell in cells.items()})
+
+
+def test_waiting_files_keep_their_other_rows_whatever_they_are(landing, capsys):
     name = landing.stage.name
     landing.put("a.csv", survey(*range(40)))
     assert landing.run() == "merged"
     landing.put("waiting.csv", survey(7, *range(40, 50)))
+    put(landing, "new/packed.csv.gz", gzip.compress(survey(7, *range(50, 60)).encode()))
+    put(landing, "new/lines.jsonl", "".join(f"{json_line(number)}\n" for number in (7, *range(67, 76))))
     landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
     assert holders(landing, row(7)) == []
+    assert holders(landing, json_line(7)) == []
     assert landing.run() == "merged"
-    assert landing.rows() == expected(*(number for number in range(50) if number != 7))
+    assert landing.rows() == expected(*(number for number in (*range(60), *range(67, 76)) if number != 7))
 
 
 def test_a_model_that_holds_such_a_text_is_named_and_stays(landing, capsys):

@@ -13,16 +13,17 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from retraining.aws.documents import utc_now
 from retraining.contract.layout import inspect
-from retraining.contract.reader import LINE_FEED, Line, judge, records
+from retraining.contract.notation.lines import CSV, LINE_FEED, notation_of
+from retraining.contract.reader import Line, judge, texts
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import Contract as Rules
-from retraining.contract.unpacking import lines_of, unpacked
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.object_versions import read_object, remove_objects, stored_objects
 from retraining.dataset.records import Erasure, FileRecord, StoredObject
@@ -99,7 +100,7 @@ def erase(
     for item in landed:
         rest = found.contents.get(item.etag)
         if rest is not None and item.latest and (item.key, item.etag) not in merged and _is_waiting(item.key, config):
-            kept.append((item.key, rest))
+            kept.append((_kept_key(item.key), rest))
     if not goes and not remain:
         raise LookupError(f"nothing below s3://{bucket}/{prefix} holds such rows or files")
     goes = sorted(set(goes), key=lambda item: (item.key, item.version_id))
@@ -161,12 +162,11 @@ def _search(
     for _ in range(2):  # the second time also by the texts that the first one found
         for tag, (key, body) in bodies.items():
             for document in keys:
-                rules = Rules.of(document)
-                rest, rows = _without(body, key, rules, document["split"], unwanted, raw)
+                rest, rows = _without(body, key, document, unwanted, raw)
                 if rows:
                     found.contents[tag] = rest
                     raw |= {row.raw.strip() for row in rows}
-                    found.texts |= {text for row in rows for text in _texts(row, rules)}
+                    found.texts |= {text for row in rows for text in _texts(row, Rules.of(document))}
     columns = {column["name"]: column for column in keys[0]["columns"]}
     for name, value in (unwanted.where or {}).items():
         if columns[name]["type"] == "string" and not columns[name].get("allowed"):
@@ -188,22 +188,29 @@ def _texts_of_files(
             gone[item.etag] = (item.key, body)
             continue
         try:
-            stays |= {text.strip() for text in lines_of(unpacked(io.BytesIO(body), item.key))}
+            stays |= {text.strip() for text, _ in _rows(body, item.key, keys[0])}
         except FileRefused:
             stays |= {text.strip() for text in body.decode("utf-8", "replace").splitlines()}
-    texts: set[str] = set()
+    found_texts: set[str] = set()
     for key, body in gone.values():
         for document in keys:
-            rules, split = Rules.of(document), document["split"]
-            try:
-                layout = inspect(partial(io.BytesIO, body), key, rules)
-                for number, text in records(lines_of(unpacked(io.BytesIO(body), key)), rules.multiline):
-                    line = judge(number, text, rules, layout, split)
-                    if text.strip() not in stays and not (line.reasons and text in layout.skips):
-                        texts |= set(_texts(line, rules))
-            except FileRefused:
-                continue
-    return texts
+            with suppress(FileRefused):
+                rows = [line for text, line in _rows(body, key, document) if text.strip() not in stays]
+                found_texts |= {text for line in rows if line.cells for text in _texts(line, Rules.of(document))}
+    return found_texts
+
+
+def _rows(body: bytes, key: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
+    """Yield the lines of a landed content as text and judged, under a contract and its split.
+
+    Raises:
+        FileRefused: it is no file of this contract.
+
+    """
+    rules = Rules.of(document)
+    layout = inspect(partial(io.BytesIO, body), key, rules)
+    for number, text in texts(partial(io.BytesIO, body), key, rules, layout):
+        yield text, judge(number, text, rules, layout, document["split"])
 
 
 def _contracts(config: ModelConfig, state: LogState) -> list[Mapping[str, Any]]:
@@ -218,21 +225,28 @@ def _contracts(config: ModelConfig, state: LogState) -> list[Mapping[str, Any]]:
 
 
 def _without(
-    body: bytes, key: str, rules: Rules, split: Mapping[str, int], unwanted: Unwanted, raw: set[str]
+    body: bytes, key: str, document: Mapping[str, Any], unwanted: Unwanted, raw: set[str]
 ) -> tuple[bytes | None, list[Line]]:
-    """Return a landed content without the unwanted rows, and these; None when it must go as a whole."""
+    """Return a landed content as CSV without the unwanted rows, and these; None when it must go as a whole."""
+    rules, kept, gone = Rules.of(document), [], []
     try:
-        layout = inspect(lambda: io.BytesIO(body), key, rules)
-        kept, gone = [], []
-        for number, text in records(lines_of(unpacked(io.BytesIO(body), key)), rules.multiline):
-            line = judge(number, text, rules, layout, split)
+        layout = inspect(partial(io.BytesIO, body), key, rules)
+        if layout.notation != CSV:
+            kept.append("sep=,")
+            kept.append(",".join((*rules.names, *(["source"] if layout.source_at is not None else []))))
+        for text, line in _rows(body, key, document):
             if unwanted.has(line, rules) or text.strip() in raw:
                 gone.append(line)
             else:
-                kept.append(text.replace(LINE_FEED, "\n"))
+                kept.append(text.replace(LINE_FEED, "\n") if rules.multiline else text)
     except FileRefused:
         return None, [Line(1, text) for text in raw if text.encode() in body]
-    return (None if key.endswith(_PACKED) else "".join(f"{line}\n" for line in kept).encode()), gone
+    return "".join(f"{line}\n" for line in kept).encode(), gone
+
+
+def _kept_key(key: str) -> str:
+    """Return the key of a waiting file without the unwanted rows: its own, unless it was packed or is no CSV."""
+    return f"{key}.kept.csv" if key.endswith(_PACKED) or notation_of(key) != CSV else key
 
 
 def _texts(row: Line, rules: Rules) -> Iterator[str]:
