@@ -15,6 +15,9 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaf
 # What a verb prints is all that it prints, also when another make calls it: eval "$(make env)".
 MAKEFLAGS += --no-print-directory
 
+# The deployment: make up ENV=staging. On a command line only, for ENV in a shell's environment is often something else.
+export AIRFLOW__RETRAINING__ENVIRONMENT := $(or $(if $(findstring command,$(origin ENV)),$(ENV)),$(AIRFLOW__RETRAINING__ENVIRONMENT),dev)
+
 .DEFAULT_GOAL := help
 .PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 

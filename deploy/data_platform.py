@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,24 +15,48 @@ from deploy.stacks import Change, StackRequest, deploy_stack, outputs
 
 TEMPLATE = artifacts.ROOT / "infra" / "data_platform.yaml"
 Say = Callable[[str], None]
+BUCKET_NAME_LIMIT = 63
 
 
-def stack_name(model: str) -> str:
-    """Return the name of a model's stack."""
-    return f"retraining-{model}"
+def stack_name(environment: str, model: str) -> str:
+    """Return the name of a model's stack in a deployment."""
+    return f"retraining-{environment}-{model}"
 
 
-def artifacts_bucket(session: Any) -> str:
-    """Return the name of the account's artifacts bucket."""
-    account = session.client("sts").get_caller_identity()["Account"]
-    return f"retraining-artifacts-{account}-{session.region_name}"
+def bucket_name(environment: str, name: str, account: str, region: str) -> str:
+    """Return the name of a bucket: ``retraining-ENV-NAME-ACCOUNT-REGION``, with a digest in place of what is too long for S3."""
+    whole = f"retraining-{environment}-{name}-{account}-{region}"
+    if len(whole) <= BUCKET_NAME_LIMIT:
+        return whole
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    kept = name[: len(name) - (len(whole) - BUCKET_NAME_LIMIT) - len(digest) - 1].rstrip("-")
+    return f"retraining-{environment}-{kept}-{digest}-{account}-{region}"
 
 
-def ensure_artifacts_bucket(session: Any) -> str:
-    """Create the artifacts bucket, versioned, encrypted and closed to the public, unless it exists; return its name."""
-    s3, name = session.client("s3"), artifacts_bucket(session)
+def account_of(session: Any) -> str:
+    """Return the account that the session's credentials belong to."""
+    return str(session.client("sts").get_caller_identity()["Account"])
+
+
+def artifacts_bucket(session: Any, environment: str) -> str:
+    """Return the name of a deployment's artifacts bucket."""
+    return bucket_name(environment, "artifacts", account_of(session), session.region_name)
+
+
+def data_bucket(session: Any, environment: str, model: str) -> str:
+    """Return the name of a model's data bucket in a deployment."""
+    return bucket_name(environment, model, account_of(session), session.region_name)
+
+
+def ensure_artifacts_bucket(session: Any, environment: str) -> str:
+    """Create a deployment's artifacts bucket unless it exists; version, encrypt and close it to the public every time; return its name.
+
+    Every call names the owner, so that a bucket that a stranger made under this name is refused.
+    """
+    s3, name = session.client("s3"), artifacts_bucket(session, environment)
+    owner = {"ExpectedBucketOwner": account_of(session)}
     try:
-        s3.head_bucket(Bucket=name)
+        s3.head_bucket(Bucket=name, **owner)
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
@@ -41,23 +66,25 @@ def ensure_artifacts_bucket(session: Any) -> str:
             else {"CreateBucketConfiguration": {"LocationConstraint": session.region_name}}
         )
         s3.create_bucket(Bucket=name, **place)
-        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_public_access_block(
-            Bucket=name,
-            PublicAccessBlockConfiguration={
-                "BlockPublicAcls": True,
-                "BlockPublicPolicy": True,
-                "IgnorePublicAcls": True,
-                "RestrictPublicBuckets": True,
-            },
-        )
-        s3.put_bucket_encryption(
-            Bucket=name,
-            ServerSideEncryptionConfiguration={
-                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-            },
-        )
-        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(tls_only(name, session)))
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"}, **owner)
+    s3.put_public_access_block(
+        Bucket=name,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "BlockPublicPolicy": True,
+            "IgnorePublicAcls": True,
+            "RestrictPublicBuckets": True,
+        },
+        **owner,
+    )
+    s3.put_bucket_encryption(
+        Bucket=name,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+        **owner,
+    )
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(tls_only(name, session)), **owner)
     return name
 
 
@@ -85,8 +112,9 @@ def parts(root: Path = artifacts.ROOT) -> dict[str, artifacts.Artifact]:
 
 
 def request(
+    session: Any,
+    environment: str,
     model: str,
-    bucket: str,
     settings: Mapping[str, str],
     root: Path = artifacts.ROOT,
     tags: Mapping[str, str] | None = None,
@@ -94,29 +122,36 @@ def request(
     """Return the stack of a model's platform.
 
     Args:
+        session: boto3 session of the account and region.
+        environment: name of the deployment.
         model: the model's name.
-        bucket: the artifacts bucket.
         settings: further template parameters, such as ``PollSeconds``.
         root: the project's folder.
         tags: tags of the stack's resources besides the project's.
 
     """
     parameters = {
+        "EnvironmentName": environment,
         "ModelName": model,
-        "ArtifactsBucket": bucket,
+        "DataBucketName": data_bucket(session, environment, model),
+        "ArtifactsBucket": artifacts_bucket(session, environment),
         **{name: part.key for name, part in parts(root).items()},
         **settings,
     }
-    return StackRequest(stack_name(model), TEMPLATE.read_text(encoding="utf-8"), parameters, tags or {})
+    template = TEMPLATE.read_text(encoding="utf-8")
+    return StackRequest(
+        stack_name(environment, model), template, parameters, {"environment": environment, **(tags or {})}
+    )
 
 
 def deploy(
-    session: Any, model: str, settings: Mapping[str, str], say: Say, root: Path = artifacts.ROOT
+    session: Any, environment: str, model: str, settings: Mapping[str, str], say: Say, root: Path = artifacts.ROOT
 ) -> tuple[Change, dict[str, str]]:
     """Bring the platform of a model up to date.
 
     Args:
         session: boto3 session of the account and region.
+        environment: name of the deployment.
         model: the model's name.
         settings: further template parameters, such as ``PollSeconds``.
         say: takes one line of progress.
@@ -126,9 +161,9 @@ def deploy(
         What happened to the stack, and its outputs.
 
     """
-    bucket, s3 = ensure_artifacts_bucket(session), session.client("s3")
+    bucket, s3 = ensure_artifacts_bucket(session, environment), session.client("s3")
     for artifact in parts(root).values():
         if artifacts.upload(s3, bucket, artifact):
             say(f"uploaded s3://{bucket}/{artifact.key}")
-    change = deploy_stack(session, request(model, bucket, settings, root), say)
-    return change, outputs(session, stack_name(model))
+    change = deploy_stack(session, request(session, environment, model, settings, root), say)
+    return change, outputs(session, stack_name(environment, model))

@@ -18,12 +18,14 @@ from deploy import artifacts, data_platform, mwaa, sync, zones
 from deploy.preflight import Caller, check_caller, check_network, check_orphan, check_readiness
 from deploy.settings import Deployment, models
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, outputs
+from retraining.settings.environment import platform_parameter
 from retraining.settings.model_config import ModelConfig
 
 Say = Callable[[str], None]
 ACCESS_TEMPLATE = artifacts.ROOT / "infra" / "mwaa_access.yaml"
 ENVIRONMENT_TEMPLATE = artifacts.ROOT / "infra" / "mwaa.yaml"
 STARTUP = "startup.sh"
+PURPOSES = ("train", "evaluate", "serve", "survey")  # not experiment: no DAG makes one
 UNKNOWN = "(known after the steps above)"
 ENVIRONMENT_SECONDS = 5400  # creation takes 20 to 40 minutes, a failed update is rolled back after as long again
 
@@ -64,12 +66,12 @@ class Project:
     @property
     def bucket(self) -> str:
         """The artifacts bucket, which is the environment's source bucket, too."""
-        return data_platform.artifacts_bucket(self.session)
+        return data_platform.artifacts_bucket(self.session, self.deployment.name)
 
     @property
     def tags(self) -> dict[str, str]:
         """Tags of everything that the stacks create."""
-        return {"environment": self.deployment.name}
+        return {"environment": self.deployment.name, **self.deployment.tags}
 
     def dags(self) -> sync.SyncPlan:
         """Compare dags/ with its copy in S3."""
@@ -91,12 +93,19 @@ class Project:
             **({STARTUP: artifacts.startup_script()} if any(config.steps.sdk for config in self.models) else {}),
         }
 
-    def access_request(self, config: ModelConfig, role_arn: str) -> StackRequest:
+    def platform_request(self, config: ModelConfig) -> StackRequest:
+        """Return the stack of a model's data platform."""
+        settings = self.deployment.platform
+        return data_platform.request(self.session, self.deployment.name, config.name, settings, self.root, self.tags)
+
+    def access_request(self, config: ModelConfig, role_arns: str) -> StackRequest:
         """Return the stack with what the DAGs of a model may do."""
         parameters = {
+            "EnvironmentName": self.deployment.name,
             "ModelName": config.name,
-            "EndpointName": config.deployment.endpoint.lower(),
-            "SageMakerRoleArn": role_arn,
+            "DataBucketName": data_platform.data_bucket(self.session, self.deployment.name, config.name),
+            "EndpointName": self.endpoint(config).lower(),
+            "JobRoleArns": role_arns,
         }
         name = f"{self.deployment.environment_name}-{config.name}-access"
         return StackRequest(name, ACCESS_TEMPLATE.read_text(encoding="utf-8"), parameters, self.tags)
@@ -140,7 +149,7 @@ class Project:
         caller = check_caller(self.session, self.deployment)
         self.say(f"account {caller.account}, region {self.session.region_name}, as {caller.arn}")
         for config in self.models:
-            check_orphan(self.session, caller.account, config.name)
+            check_orphan(self.session, self.deployment.name, config.name)
         if self.with_environment:
             check_network(self.deployment, sdk_steps=any(config.steps.sdk for config in self.models))
         return caller
@@ -162,10 +171,8 @@ class Project:
         yield Step("Glue script and Lambda archive", StackDifference("create" if new else "none", tuple(new)))
         policies: list[str] = []
         for config in self.models:
-            yield self._compared(
-                data_platform.request(config.name, self.bucket, self.deployment.platform, self.root, self.tags)
-            )
-            access = self.access_request(config, self._role(config) or UNKNOWN)
+            yield self._compared(self.platform_request(config))
+            access = self.access_request(config, self._roles(config) or UNKNOWN)
             yield self._compared(access)
             policies += self._policies(access)
         versions = {}
@@ -187,14 +194,13 @@ class Project:
 
         """
         created = not self._has_bucket()
-        data_platform.ensure_artifacts_bucket(self.session)
+        data_platform.ensure_artifacts_bucket(self.session, self.deployment.name)
         changes, policies = int(created), []
         for part in data_platform.parts(self.root).values():
             changes += self._done(part.key, artifacts.upload(self.s3, self.bucket, part))
         for config in self.models:
-            platform = data_platform.request(config.name, self.bucket, self.deployment.platform, self.root, self.tags)
-            changes += self._stack(platform)
-            access = self.access_request(config, str(self._role(config)))
+            changes += self._stack(self.platform_request(config))
+            access = self.access_request(config, str(self._roles(config)))
             changes += self._stack(access)
             policies += self._policies(access)
         versions = {}
@@ -248,14 +254,12 @@ class Project:
             self.say(f"stack {name}: {'deleted' if delete_stack(self.session, name, self.say) else 'there is none'}")
         self._delete_logs()  # their key is pending deletion: they could neither be read nor written any more
         for config in self.models:
-            standing = outputs(self.session, data_platform.stack_name(config.name))
-            if bucket := standing.get("DataBucketName"):
-                self.say(
-                    f"kept: stack {data_platform.stack_name(config.name)} with the data in s3://{bucket}; idle it costs its storage"
-                )
+            name = data_platform.stack_name(self.deployment.name, config.name)
+            if bucket := outputs(self.session, name).get("DataBucketName"):
+                self.say(f"kept: stack {name} with the data in s3://{bucket}; idle it costs its storage")
             self.say(
-                f"kept: endpoint {config.deployment.endpoint} if it exists, which serves and costs by the hour: "
-                f"aws sagemaker delete-endpoint --endpoint-name {config.deployment.endpoint}"
+                f"kept: endpoint {self.endpoint(config)} if it exists, which serves and costs by the hour: "
+                f"aws sagemaker delete-endpoint --endpoint-name {self.endpoint(config)}"
             )
         self.say(f"kept: s3://{self.bucket}/{self.deployment.name}/ with DAGs, plugins.zip and requirements.txt")
 
@@ -300,14 +304,20 @@ class Project:
             raise
         return str(head["VersionId"]) if content in (None, head["ETag"].strip('"')) else None
 
-    def _role(self, config: ModelConfig) -> str | None:
-        """Return the SageMaker role of a model's platform, None before that is deployed."""
+    def endpoint(self, config: ModelConfig) -> str:
+        """Return the name of a model's endpoint in this deployment."""
+        return f"{self.deployment.name}-{config.deployment.endpoint}"
+
+    def _roles(self, config: ModelConfig) -> str | None:
+        """Return the roles that a model's DAGs hand to jobs and endpoint, None before its platform is deployed."""
         ssm = self.session.client("ssm")
         try:
-            value = ssm.get_parameter(Name=config.platform_parameter)["Parameter"]["Value"]
+            name = platform_parameter(config.name, self.deployment.name)
+            value = ssm.get_parameter(Name=name)["Parameter"]["Value"]
         except ssm.exceptions.ParameterNotFound:
             return None
-        return str(json.loads(value)["sagemaker_role_arn"])
+        platform = json.loads(value)
+        return ",".join(platform[f"{purpose}_role_arn"] for purpose in PURPOSES)
 
     def _policies(self, access: StackRequest) -> list[str]:
         standing = outputs(self.session, access.name)

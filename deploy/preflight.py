@@ -101,17 +101,17 @@ def check_readiness(
         )
 
 
-def check_orphan(session: Any, account: str, model: str) -> None:
+def check_orphan(session: Any, environment: str, model: str) -> None:
     """Refuse a model whose data bucket exists without its stack: CloudFormation could not create it.
 
     Raises:
         PreflightError: it is so, or the bucket belongs to someone else.
 
     """
-    name = data_platform.stack_name(model)
+    name = data_platform.stack_name(environment, model)
     if describe(session, name) is not None:
         return
-    bucket = f"retraining-{model}-{account}-{session.region_name}"
+    bucket = data_platform.data_bucket(session, environment, model)
     try:
         session.client("s3").head_bucket(Bucket=bucket)
     except ClientError as error:

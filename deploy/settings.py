@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from deploy.artifacts import ROOT
+from retraining.settings.environment import EnvironmentNameError, checked
 from retraining.settings.model_config import ModelConfig, load_model_config
 
 FOLDER = ROOT / "deploy" / "environments"
-NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 class SettingsError(ValueError):
@@ -26,13 +26,14 @@ class Deployment:
     """A deployment.
 
     ``account`` is the only account it may go to, when given; ``environment`` and ``platform`` are parameters of infra/mwaa.yaml and
-    infra/data_platform.yaml.
+    infra/data_platform.yaml; ``tags`` go to all resources of all stacks.
     """
 
     name: str
     region: str
     account: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -48,14 +49,17 @@ def load(name: str, folder: Path = FOLDER) -> Deployment:
         SettingsError: there is none, or it has unknown keys.
 
     """
-    path = folder / f"{name}.yaml"
-    if not NAME.fullmatch(name) or not path.is_file():
+    try:
+        path = folder / f"{checked(name)}.yaml"
+    except EnvironmentNameError as error:
+        raise SettingsError(str(error)) from error
+    if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
         raise SettingsError(
             f"there is no deployment {name!r} in {folder.name}/ (known: {known}); copy prod.yaml to {name}.yaml"
         )
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if unknown := sorted(set(document) - {"account", "region", "environment", "platform"}):
+    if unknown := sorted(set(document) - {"account", "region", "environment", "platform", "tags"}):
         raise SettingsError(f"{path.name}: unknown key(s) {', '.join(unknown)}")
     if not document.get("region"):
         raise SettingsError(f"{path.name}: region is missing, for example us-east-1")
@@ -68,6 +72,7 @@ def load(name: str, folder: Path = FOLDER) -> Deployment:
         account=account,
         environment=_texts(document.get("environment")),
         platform=_texts(document.get("platform")),
+        tags=_texts(document.get("tags")),
     )
 
 

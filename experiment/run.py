@@ -112,12 +112,16 @@ class Experiment:
         config = self.config
         # An Airflow connection is Airflow's matter: here the standard AWS variables say where to.
         access = config.aws.model_copy(update={"conn_id": None})
-        platform = reach_platform(config.platform_parameter, access)
+        production = reach_platform(config.platform_parameter, access)
+        roles = dict.fromkeys(("train_role_arn", "evaluate_role_arn"), production.experiment_role_arn)
+        platform = production.model_copy(
+            update=roles
+        )  # its jobs may read what production has, and write experiments only
         progress.say(f"{config.name}: {_account(platform)}")
         s3 = client("s3", access)
         log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
         state, data = data_at(log, version, config.name, platform.bucket)
-        champion = standing(client("sagemaker", access), config.name, config.deployment.endpoint).champion
+        champion = standing(client("sagemaker", access), config.name, config.endpoint).champion
         code = code_files(self.folder.path, config)
         plan = make_plan(config, state, code_digest(code), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from local_stack import layout
+from retraining.settings.environment import environment
 
 ADMIN = "admin"
 OVERRULING = (
@@ -128,6 +129,7 @@ def airflow_environment() -> dict[str, str]:
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "USAGE_DATA_COLLECTION__ENABLED": False,
+        "RETRAINING__ENVIRONMENT": environment(),
     }
     return {
         **inherited,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from deploy import data_platform
 from local_stack import layout, stack
 from local_stack.airflow_api import AirflowApi
 from local_stack.progress import NothingToTrainError, RunFailedError, follow, seconds_of, skip_reason
@@ -22,6 +23,7 @@ from local_stack.verbs.runs import (
     upload_and_follow,
     wait_for_first_schedule,
 )
+from retraining.settings.environment import environment, in_environment
 
 MODEL = "abalone"
 DAG_ID = f"{MODEL}_retraining"
@@ -105,7 +107,7 @@ def check_before_start() -> None:
         OtherDataError: the data set began with other files.
 
     """
-    bucket = f"retraining-{MODEL}-{places.ACCOUNT}-{layout.REGION}"
+    bucket = data_platform.bucket_name(environment(), MODEL, places.ACCOUNT, layout.REGION)
     path = places.object_path(f"s3://{bucket}/{FIRST_VERSION}")
     check_own_data(json.loads(path.read_text()) if path.is_file() else None)
 
@@ -194,7 +196,7 @@ def run_summary(api: AirflowApi, run_id: str, dag_id: str = DAG_ID) -> dict[str,
 def sample_prediction(session: Any) -> dict[str, Any]:
     """Ask the endpoint about an animal of the original data."""
     answer = session.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=MODEL, ContentType="text/csv", Accept="application/json", Body=SAMPLE.encode()
+        EndpointName=in_environment(MODEL), ContentType="text/csv", Accept="application/json", Body=SAMPLE.encode()
     )
     rings = json.loads(answer["Body"].read())["predictions"][0]
     return {

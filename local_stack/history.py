@@ -12,6 +12,7 @@ from local_stack import stack
 from local_stack.airflow_api import AirflowApi
 from local_stack.demo import MODEL, sample_prediction
 from local_stack.verbs.runs import data_bucket
+from retraining.settings.environment import in_environment
 
 ENDED = ("success", "failed")
 KEPT = ("raw/", "new/", "dataset/log/", "dataset/data/", "runs/")  # below the model's prefix
@@ -39,13 +40,15 @@ def take(session: Any, api: AirflowApi) -> Note:
         for page in listing.paginate(Bucket=bucket, Prefix=f"{MODEL}/{part}")
         for item in page.get("Contents", [])
     }
-    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=f"{MODEL}-models")
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=f"{in_environment(MODEL)}-models"
+    )
     packages = {
         item["ModelPackageArn"]: item["ModelApprovalStatus"]
         for page in pages
         for item in page["ModelPackageSummaryList"]
     }
-    endpoint = sagemaker.describe_endpoint(EndpointName=MODEL)
+    endpoint = sagemaker.describe_endpoint(EndpointName=in_environment(MODEL))
     return {
         "runs": runs,
         "objects": objects,

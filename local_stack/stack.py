@@ -27,6 +27,7 @@ from local_stack.airflow_settings import (
 )
 from local_stack.preflight import check_disk, check_port, find_java
 from local_stack.verbs import dag_state, model_check
+from retraining.settings.environment import environment
 
 AIRFLOW_PARTS = {
     "api-server": ["api-server"],
@@ -93,7 +94,7 @@ def up(say: Say, model: str | None = None) -> None:
 def provision(say: Say, models: Sequence[str]) -> None:
     """Deploy the data platforms of these models; what is up to date is not told."""
     for model in models:
-        change, _ = data_platform.deploy(aws_session(), model, LOCAL_TEMPLATE_SETTINGS, say)
+        change, _ = data_platform.deploy(aws_session(), environment(), model, LOCAL_TEMPLATE_SETTINGS, say)
         if change != "unchanged":
             say(f"data platform of {model}: {change}")
 

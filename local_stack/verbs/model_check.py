@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from local_stack import layout
 from local_stack.verbs import calls
+from retraining.settings.environment import in_environment
 
 if TYPE_CHECKING:
     from retraining.settings.model_config import ModelConfig
@@ -75,7 +76,7 @@ def read(name: str) -> ModelFolder:
 def endpoint_of(name: str) -> str:
     """Return the name of a model's endpoint; of a broken model it is taken to be the model's own name."""
     config = read(name).config
-    return config.deployment.endpoint if config else name
+    return config.endpoint if config else in_environment(name)
 
 
 def read_all() -> list[ModelFolder]:
@@ -116,7 +117,7 @@ def report(folders: Sequence[ModelFolder], say: Say) -> int:
             contract = folder.config.contract
             say(
                 f"{folder.name}: ok, {len(contract.columns)} columns, target {contract.target}, "
-                f"{len(folder.config.training.candidates)} candidate(s), endpoint {folder.config.deployment.endpoint}"
+                f"{len(folder.config.training.candidates)} candidate(s), endpoint {folder.config.endpoint}"
             )
         else:
             say(f"{folder.name}: cannot be used")

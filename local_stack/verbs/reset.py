@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
+from deploy import data_platform
 from local_stack import layout, processes, stack
 from local_stack.airflow_settings import airflow_environment
 from local_stack.verbs import calls, places
+from retraining.settings.environment import environment, in_environment
 
 QUESTION = "This deletes {what} on this machine; the Python environments stay. Type yes to go on: "
 Say = Callable[[str], None]
@@ -87,7 +89,7 @@ def one_model(model: str, endpoint: str, say: Say) -> None:
 
 def bucket_of(model: str) -> str:
     """Return the model's data bucket in the local account."""
-    return f"retraining-{model}-{places.ACCOUNT}-{layout.REGION}"
+    return data_platform.bucket_name(environment(), model, places.ACCOUNT, layout.REGION)
 
 
 def empty_bucket(s3: Any, bucket: str) -> int:
@@ -117,15 +119,17 @@ def empty_catalog(glue: Any, database: str) -> None:
 def delete_service(sagemaker: Any, model: str, endpoint: str) -> None:
     """Delete a model's endpoint, its configs and models, its packages and their group; what is not there is no error."""
     _try(sagemaker.delete_endpoint, EndpointName=endpoint)
-    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=f"{model}-config-"):
+    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(
+        NameContains=f"{in_environment(model)}-config-"
+    ):
         for item in page["EndpointConfigs"]:
-            if item["EndpointConfigName"].startswith(f"{model}-config-"):
+            if item["EndpointConfigName"].startswith(f"{in_environment(model)}-config-"):
                 _try(sagemaker.delete_endpoint_config, EndpointConfigName=item["EndpointConfigName"])
-    for page in sagemaker.get_paginator("list_models").paginate(NameContains=f"{model}-model-"):
+    for page in sagemaker.get_paginator("list_models").paginate(NameContains=f"{in_environment(model)}-model-"):
         for item in page["Models"]:
-            if item["ModelName"].startswith(f"{model}-model-"):
+            if item["ModelName"].startswith(f"{in_environment(model)}-model-"):
                 _try(sagemaker.delete_model, ModelName=item["ModelName"])
-    group = f"{model}-models"
+    group = f"{in_environment(model)}-models"
     while True:
         try:
             packages = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]

@@ -13,6 +13,7 @@ from local_stack import layout
 from local_stack.airflow_api import AirflowApi
 from local_stack.progress import RunFailedError, ended, follow, seconds_of
 from local_stack.verbs import calls, dag_state, ending, model_check
+from retraining.settings.environment import platform_parameter
 
 RUN_LIMIT_SECONDS = 600
 EVENT_SECONDS = 120
@@ -79,7 +80,7 @@ def sources(model: str | None, dag: str) -> list[Path]:
 
 def data_bucket(session: Any, model: str) -> str:
     """Return the model's data bucket from the platform parameter."""
-    value = session.client("ssm").get_parameter(Name=f"/retraining/{model}/platform")["Parameter"]["Value"]
+    value = session.client("ssm").get_parameter(Name=platform_parameter(model))["Parameter"]["Value"]
     return str(json.loads(value)["bucket"])
 
 

@@ -106,7 +106,7 @@ def fill_history(account: Account) -> None:
     s3 = account.s3
     for bucket in (BUCKET, MODELS_BUCKET):
         s3.create_bucket(Bucket=bucket)
-    account.ssm.put_parameter(Name="/retraining/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
+    account.ssm.put_parameter(Name="/retraining/dev/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
     fill(s3)
     log, champion = DatasetLog(s3, BUCKET, "abalone/"), 2.45
     for number in range(2, VERSIONS + 1):
@@ -124,7 +124,7 @@ def fill_history(account: Account) -> None:
         lineage = {"run_key": f"v{number}-{number:012x}", "dataset_version": str(number)}
         own = {**container, "ModelDataUrl": data}
         registry.register(account.sagemaker, "abalone", own, registry.APPROVED, "s3://x/y.json", "better", lineage)
-    account.sagemaker.create_endpoint(EndpointName="abalone", EndpointConfigName="abalone")
+    account.sagemaker.create_endpoint(EndpointName="dev-abalone", EndpointConfigName="abalone")
     account.endpoint_settled("abalone")
 
 

@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.local_aws]
 ROOT = Path(__file__).parents[2]
 REFUSED = 255
 CODE = "retraining-code"
-DATA = "retraining-abalone-000000000000-us-east-1"
-JOB = "retraining-abalone-merge"
-CRAWLER = "retraining-abalone-landing"
-FUNCTION = "retraining-abalone-analyze-results"
+DATA = "retraining-dev-abalone-000000000000-us-east-1"
+JOB = "retraining-dev-abalone-merge"
+CRAWLER = "retraining-dev-abalone-landing"
+FUNCTION = "retraining-dev-abalone-analyze-results"
 ROWS = "sex,length,rings\nM,0.455,15\nF,0.53,9\nI,0.33,7\n"
 #: Stands at the place of the merge job: a plain Python Glue job copies an object and says so.
 SCRIPT = """
@@ -101,7 +101,7 @@ def platform(aws):
         "AnalyzeFunctionKey=lambda/analyze.zip",
     )
     return json.loads(
-        aws("ssm", "get-parameter", "--name", "/retraining/abalone/platform", "--query", "Parameter.Value")
+        aws("ssm", "get-parameter", "--name", "/retraining/dev/abalone/platform", "--query", "Parameter.Value")
     )
 
 
@@ -184,7 +184,7 @@ def test_objects_and_buckets_by_s3api(aws, platform):
     assert "AES256" in str(aws("s3api", "get-bucket-encryption", "--bucket", DATA))
     assert "TlsOnly" in str(aws("s3api", "get-bucket-policy", "--bucket", DATA))
     configurations = aws("s3api", "get-bucket-notification-configuration", "--bucket", DATA)
-    assert configurations["QueueConfigurations"][0]["QueueArn"].endswith("retraining-abalone-new-data")
+    assert configurations["QueueConfigurations"][0]["QueueArn"].endswith("retraining-dev-abalone-new-data")
     assert DATA in str(aws("s3api", "list-buckets"))
     aws("s3api", "head-bucket", "--bucket", DATA)
     aws("s3api", "wait", "object-exists", *target)
@@ -192,7 +192,7 @@ def test_objects_and_buckets_by_s3api(aws, platform):
 
 def test_an_upload_is_announced_in_the_queue(aws, platform):
     aws("s3", "cp", f"s3://{DATA}/moved/a.csv", f"s3://{DATA}/abalone/new/a.csv")
-    url = aws("sqs", "get-queue-url", "--queue-name", "retraining-abalone-new-data")["QueueUrl"]
+    url = aws("sqs", "get-queue-url", "--queue-name", "retraining-dev-abalone-new-data")["QueueUrl"]
     attributes = aws("sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", "All")["Attributes"]
     assert int(attributes["ApproximateNumberOfMessages"]) >= 1
     received = (
@@ -222,11 +222,11 @@ def test_a_crawl_fills_the_catalog(aws, platform):
 
     crawler = wait_for(crawled)
     assert crawler["LastCrawl"]["Status"] == "SUCCEEDED", crawler["LastCrawl"]
-    tables = aws("glue", "get-tables", "--database-name", "retraining_abalone")["TableList"]
+    tables = aws("glue", "get-tables", "--database-name", "retraining_dev_abalone")["TableList"]
     assert "landing_raw" in {table["Name"] for table in tables}
-    table = aws("glue", "get-table", "--database-name", "retraining_abalone", "--name", "landing_raw")["Table"]
+    table = aws("glue", "get-table", "--database-name", "retraining_dev_abalone", "--name", "landing_raw")["Table"]
     assert [column["Name"] for column in table["StorageDescriptor"]["Columns"]] == ["sex", "length", "rings"]
-    assert aws("glue", "get-databases")["DatabaseList"][0]["Name"] == "retraining_abalone"
+    assert aws("glue", "get-databases")["DatabaseList"][0]["Name"] == "retraining_dev_abalone"
     assert aws("glue", "list-crawlers")["CrawlerNames"] == [CRAWLER]
     assert aws("glue", "get-crawler-metrics")["CrawlerMetricsList"][0]["TablesCreated"] >= 1
 
@@ -362,7 +362,9 @@ def test_the_stack_is_deleted(aws, platform):
     aws("s3", "rb", f"s3://{CODE}", "--force")
     aws("cloudformation", "delete-stack", "--stack-name", "platform")
     aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", "platform")
-    assert "ParameterNotFound" in aws("ssm", "get-parameter", "--name", "/retraining/abalone/platform", fails=REFUSED)
+    assert "ParameterNotFound" in aws(
+        "ssm", "get-parameter", "--name", "/retraining/dev/abalone/platform", fails=REFUSED
+    )
 
 
 def test_the_record_of_operations_is_what_was_seen(account):

@@ -184,7 +184,7 @@ def test_a_second_model_is_a_second_folder_and_a_three_line_file(tmp_path):
     dag = bag.dags["oyster_retraining"]
     [asset] = dag.timetable.asset_condition.objects
     [watcher] = asset.watchers
-    assert watcher.trigger.queue_name == "retraining-oyster-new-data"
+    assert watcher.trigger.queue_name == "retraining-dev-oyster-new-data"
     assert "training" in dag.task_ids
 
 

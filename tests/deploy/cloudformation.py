@@ -33,13 +33,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def resolve(value: Any, names: Mapping[str, str]) -> Any:
-    """Replace Ref, Sub and GetAtt by names; what is not given becomes ``<Name>``."""
+    """Replace Ref, Sub, GetAtt and If by names; what is not given becomes ``<Name>``, and a condition that is not given is false."""
     if isinstance(value, dict):
         if set(value) == {"Ref"}:
             return names.get(value["Ref"], f"<{value['Ref']}>")
+        if set(value) == {"Fn::If"}:
+            condition, then, otherwise = value["Fn::If"]
+            return resolve(then if names.get(condition) else otherwise, names)
         if set(value) == {"Fn::GetAtt"}:
             return names.get(value["Fn::GetAtt"], f"<{value['Fn::GetAtt']}>")
         if set(value) == {"Fn::Sub"}:
             return re.sub(r"\$\{([^}]+)\}", lambda match: names.get(match[1], f"<{match[1]}>"), value["Fn::Sub"])
         return {key: resolve(item, names) for key, item in value.items()}
-    return [resolve(item, names) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [item for item in (resolve(item, names) for item in value) if item != "<AWS::NoValue>"]
+    return value

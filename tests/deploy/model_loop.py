@@ -25,7 +25,7 @@ class ModelLoop:
         self.folder = folder
         self.config = load_model_config(folder / "model.yaml")
         outputs = data_platform.deploy(
-            session, self.config.name, {"PollSeconds": "0.2", "SettleSeconds": "0"}, lambda line: None
+            session, "dev", self.config.name, {"PollSeconds": "0.2", "SettleSeconds": "0"}, lambda line: None
         )[1]
         self.bucket = outputs["DataBucketName"]
 

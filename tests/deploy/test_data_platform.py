@@ -9,28 +9,32 @@ from local_account import wait_for
 
 from deploy import data_platform
 from retraining.aws.platform_parameter import PlatformError, read_platform
-from retraining.dag.retraining_dag import queue_name
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import queue_name
 
 RESOURCES = cloudformation.read(data_platform.TEMPLATE)["Resources"]
 
 
 @pytest.fixture(scope="module")
 def deployed(session):
-    return data_platform.deploy(session, "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None)
+    return data_platform.deploy(
+        session, "dev", "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None
+    )
 
 
 def test_the_first_deployment_creates_and_the_second_changes_nothing(session, deployed):
     assert deployed[0] == "created"
     change, outputs = data_platform.deploy(
-        session, "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None
+        session, "dev", "abalone", {"PollSeconds": "1", "SettleSeconds": "2"}, lambda line: None
     )
     assert change == "unchanged"
     assert outputs == deployed[1]
 
 
 def test_the_parameter_tells_the_dag_what_exists(account, session, deployed):
-    platform = read_platform("/retraining/abalone/platform", AwsAccess(region="us-east-1", endpoint_url=account.url))
+    platform = read_platform(
+        "/retraining/dev/abalone/platform", AwsAccess(region="us-east-1", endpoint_url=account.url)
+    )
     assert platform.bucket == deployed[1]["DataBucketName"]
     assert (platform.poll_seconds, platform.settle_seconds) == (1, 2)
     assert (

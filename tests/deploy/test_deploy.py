@@ -115,8 +115,8 @@ def test_the_plan_names_what_differs_in_a_stack(session, project, root, first):
         session, settings.Deployment("prod", "us-east-1", platform={"PollSeconds": "7"}), print, root, False
     )
     [step] = [step for step in other.plan() if step.difference.change != "none"]
-    assert (step.title, step.difference.lines) == ("stack retraining-abalone", ("PollSeconds: 1 -> 7",))
-    request = data_platform.request("abalone", project.bucket, PROD.platform, root)
+    assert (step.title, step.difference.lines) == ("stack retraining-prod-abalone", ("PollSeconds: 1 -> 7",))
+    request = data_platform.request(session, "prod", "abalone", PROD.platform, root)
     changed = stacks.StackRequest(request.name, request.template + "# end\n", request.parameters)
     assert "+# end" in stacks.compare(session, changed).lines
 
@@ -135,10 +135,10 @@ def test_other_accounts_are_refused(session):
 
 
 def test_a_bucket_without_its_stack_is_noticed_before_anything_is_changed(session):
-    session.client("s3").create_bucket(Bucket="retraining-orphan-000000000000-us-east-1")
-    with pytest.raises(preflight.PreflightError, match="exists, but stack retraining-orphan does not"):
-        preflight.check_orphan(session, "000000000000", "orphan")
-    preflight.check_orphan(session, "000000000000", "nobody")
+    session.client("s3").create_bucket(Bucket="retraining-prod-orphan-000000000000-us-east-1")
+    with pytest.raises(preflight.PreflightError, match="exists, but stack retraining-prod-orphan does not"):
+        preflight.check_orphan(session, "prod", "orphan")
+    preflight.check_orphan(session, "prod", "nobody")
 
 
 def test_no_credentials_is_said_before_anything_is_changed(monkeypatch, tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_a_shell_that_talks_to_the_local_stack_deploys_nothing(monkeypatch, caps
 
 def test_an_unknown_deployment_names_the_known_ones(capsys):
     assert command.main(["up", "--env", "nowhere"]) == 2
-    assert "known: prod" in capsys.readouterr().err
+    assert "known: dev, prod, staging" in capsys.readouterr().err
 
 
 def test_the_command_line_plans_deploys_and_is_then_up_to_date(session, first, capsys):
@@ -194,8 +194,11 @@ def test_destroy_needs_the_name_and_keeps_the_data(session, project, first, caps
     assert stacks.describe(session, name)
     assert command.main(["destroy", "--env", "prod"], ask=lambda _: "prod", environment={}) == 0
     said = capsys.readouterr().out
-    assert "kept: stack retraining-abalone with the data in s3://retraining-abalone-000000000000-us-east-1" in said
+    assert (
+        "kept: stack retraining-prod-abalone with the data in s3://retraining-prod-abalone-000000000000-us-east-1"
+        in said
+    )
     assert stacks.describe(session, name) is None
-    session.client("s3").head_bucket(Bucket="retraining-abalone-000000000000-us-east-1")
-    assert stacks.describe(session, "retraining-abalone")
+    session.client("s3").head_bucket(Bucket="retraining-prod-abalone-000000000000-us-east-1")
+    assert stacks.describe(session, "retraining-prod-abalone")
     assert Path(environment.ACCESS_TEMPLATE).exists()

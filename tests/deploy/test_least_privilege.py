@@ -33,16 +33,17 @@ from retraining.survey import job as survey_job
 
 MODEL = artifacts.ROOT / "dags" / "models" / "abalone"
 REASONS = yaml.safe_load((artifacts.ROOT / "tests" / "deploy" / "uncalled_actions.yaml").read_text())
-ROLE = "arn:aws:iam::000000000000:role/sagemaker"
+ROLE = "arn:aws:iam::000000000000:role/of-a-job"
 NAMES = {
     "AWS::Partition": "aws",
     "AWS::Region": "us-east-1",
     "AWS::AccountId": ACCOUNT,
     "ModelName": "abalone",
-    "EndpointName": "abalone",
-    "SageMakerRoleArn": ROLE,
+    "EndpointName": "dev-abalone",
+    "JobRoleArns": ROLE,
     "ArtifactsBucket": "artifacts",
-    "EnvironmentName": "prod",
+    "EnvironmentName": "dev",
+    "DataBucketName": f"retraining-dev-abalone-{ACCOUNT}-us-east-1",
 }
 POLICIES = {
     name: statements(cloudformation.resolve(cloudformation.read(path)["Resources"][resource], NAMES))
@@ -52,12 +53,18 @@ POLICIES = {
         ("environment", environment.ENVIRONMENT_TEMPLATE, "ExecutionRole"),
         ("glue", data_platform.TEMPLATE, "GlueRole"),
         ("crawler", data_platform.TEMPLATE, "CrawlerRole"),
-        ("sagemaker", data_platform.TEMPLATE, "SageMakerRole"),
+        ("train", data_platform.TEMPLATE, "TrainRole"),
+        ("evaluate", data_platform.TEMPLATE, "EvaluateRole"),
+        ("serve", data_platform.TEMPLATE, "ServeRole"),
+        ("survey", data_platform.TEMPLATE, "SurveyRole"),
+        ("experiment", data_platform.TEMPLATE, "ExperimentRole"),
+        ("container", data_platform.TEMPLATE, "ContainerPolicy"),
         ("lambda", data_platform.TEMPLATE, "AnalyzeRole"),
     )
 }
 POLICIES["mwaa"] = POLICIES.pop("data") + POLICIES.pop("model")
-ACTORS = ("mwaa", "environment", "glue", "crawler", "sagemaker", "lambda")
+CONTAINERS = ("train", "evaluate", "serve", "survey", "experiment")
+ACTORS = ("mwaa", "environment", "glue", "crawler", "container", "train", "evaluate", "serve", "survey", "lambda")
 
 
 class Recorder:
@@ -101,7 +108,7 @@ def run_job(kind, step, request):
 @pytest.fixture(scope="module")
 def recorded(session, recorder):
     """API calls of one run of the DAG, from landed file to published report: by actor where the actor can be told."""
-    bucket = data_platform.deploy(session, "abalone", {"PollSeconds": "0.2", "SettleSeconds": "0"}, print)[1][
+    bucket = data_platform.deploy(session, "dev", "abalone", {"PollSeconds": "0.2", "SettleSeconds": "0"}, print)[1][
         "DataBucketName"
     ]
     data = (artifacts.ROOT / "data" / "abalone.csv").read_bytes()
@@ -125,12 +132,12 @@ def recorded(session, recorder):
         offered = {**known, **more}
         return function(**{name: offered[name] for name in inspect.signature(function).parameters if name in offered})
 
-    watcher = NewDataTrigger("retraining-abalone-new-data", "abalone/new/")
+    watcher = NewDataTrigger("retraining-dev-abalone-new-data", "abalone/new/")
     assert watcher._receive() == 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retraining.dag.triggers.HELD_SECONDS", 0)
         patch.setattr("retraining.dag.triggers.HIDDEN_SECONDS", 1)
-        NewDataTrigger("retraining-abalone-new-data", "abalone/new/")._receive()
+        NewDataTrigger("retraining-dev-abalone-new-data", "abalone/new/")._receive()
     assert body(steps.look_for_work)[0]
     known["plan"] = plan = body(steps.claim_new_data)
     for _ in range(2):  # the second crawl clears the tables of the first
@@ -158,16 +165,17 @@ def recorded(session, recorder):
 @pytest.fixture(scope="module")
 def made(session, recorder, recorded):
     """IAM's view of the calls, by actor."""
-    role = recorded["steps"].platform.sagemaker_role_arn
+    roles = {value for name, value in recorded["steps"].platform if name.endswith("_role_arn")}
     mwaa = {call for made in recorded["calls"] for call in calls(*made)}
-    mwaa = {Call(call.action, ROLE) if call.resource == role else call for call in mwaa}
+    mwaa = {Call(call.action, ROLE) if call.resource in roles else call for call in mwaa}
     return {
         "mwaa": mwaa,
         "environment": set(),
         "crawler": set(),
         "glue": glue_calls(recorder, recorded),
         "lambda": lambda_calls(recorder, recorded),
-        "sagemaker": sagemaker_calls(recorded),
+        "container": set(),
+        **sagemaker_calls(recorded),
     }
 
 
@@ -210,7 +218,7 @@ def lambda_calls(recorder, recorded):
 
 
 def sagemaker_calls(recorded):
-    """What SageMaker reads and writes for the requests of this run, of an endpoint, of a survey and of a batch."""
+    """What SageMaker reads and writes for the requests of this run, of a survey and of a batch, by the role that it acts in."""
     requests = [
         params
         for _, operation, params in recorded["calls"]
@@ -234,10 +242,15 @@ def sagemaker_calls(recorded):
     work = {"code": f"{root}code/d/", "job": f"{root}code/jobs/d/"}
     work |= {"files": f"{root}{batch.WORK}d/in/", "output": f"{root}{batch.WORK}d/out-d/"}
     requests.append(batch.batch_request(config, platform, scorer, work))
-    found = set()
-    for name, uri in (pair for request in requests for pair in _uris(request)):
-        written = name in ("S3OutputPath", "DestinationS3Uri", "Output")
-        found.add(Call(f"s3:{'Put' if written else 'Get'}Object", "arn:aws:s3:::" + uri.removeprefix("s3://") + "x"))
+    purpose = {value: name.removesuffix("_role_arn") for name, value in platform if name.endswith("_role_arn")}
+    assert len(purpose) == len(CONTAINERS)
+    found = {name: set() for name in ("train", "evaluate", "serve", "survey")}
+    for request in requests:
+        role = purpose.get(request.get("RoleArn") or request.get("ExecutionRoleArn"), "serve")  # a config names no role
+        for name, uri in _uris(request):
+            written = name in ("S3OutputPath", "DestinationS3Uri", "Output")
+            arn = "arn:aws:s3:::" + uri.removeprefix("s3://").rstrip("/")
+            found[role].add(Call(f"s3:{'Put' if written else 'Get'}Object", arn if "." in arn[-8:] else f"{arn}/x"))
     return found
 
 
@@ -260,7 +273,7 @@ def reasons(actor):
 @pytest.mark.local_aws
 @pytest.mark.parametrize("actor", ACTORS)
 def test_each_actor_may_do_what_it_does_and_nothing_else(made, actor):
-    assert made[actor] or actor in ("environment", "crawler")
+    assert made[actor] or actor in ("environment", "crawler", "container")
     assert faults(POLICIES[actor], made[actor], reasons(actor)) == []
 
 
@@ -273,23 +286,51 @@ def test_every_operation_that_the_library_names_is_allowed_and_every_reason_is_a
     assert set(REASONS["mwaa"]["written"]) <= written
 
 
-def test_the_jobs_and_the_analysis_may_use_the_place_of_experiments():
-    key = f"arn:aws:s3:::retraining-abalone-{ACCOUNT}-us-east-1/abalone/experiments/v1-0/evaluation/rows.csv"
-    assert allows(POLICIES["sagemaker"], Call("s3:PutObject", key))
-    assert allows(POLICIES["sagemaker"], Call("s3:GetObject", key))
-    assert allows(POLICIES["lambda"], Call("s3:GetObject", key))
-    for actor in ("lambda", "glue"):
-        assert not allows(POLICIES[actor], Call("s3:PutObject", key))
+def key(path):
+    return f"arn:aws:s3:::retraining-dev-abalone-{ACCOUNT}-us-east-1/abalone/{path}"
+
+
+def test_an_experiment_reads_what_production_has_and_writes_experiments_only():
+    assert allows(POLICIES["experiment"], Call("s3:PutObject", key("experiments/v1-0/evaluation/rows.csv")))
+    assert allows(POLICIES["lambda"], Call("s3:GetObject", key("experiments/v1-0/evaluation/rows.csv")))
+    assert allows(POLICIES["experiment"], Call("s3:GetObject", key("models/j/output/model.tar.gz")))
+    for place in (
+        "models/j/output/model.tar.gz",
+        "runs/r/evaluation/rows.csv",
+        "code/d/train.py",
+        "dataset/log/000001.json",
+        "captured/x",
+    ):
+        assert not allows(POLICIES["experiment"], Call("s3:PutObject", key(place))), place
+
+
+def test_no_job_can_replace_what_another_purpose_trusts():
+    """A container runs code of its model: who serves cannot write artifacts, who trains cannot judge, and nobody writes the data set."""
+    writes = {
+        "train": "models",
+        "evaluate": "runs",
+        "serve": "captured",
+        "survey": "survey",
+        "experiment": "experiments",
+    }
+    for actor in CONTAINERS:
+        for folder in (*writes.values(), "dataset", "code", "new", "batches", "quarantine", "rollbacks"):
+            may = allows(POLICIES[actor], Call("s3:PutObject", key(f"{folder}/x")))
+            assert may == (folder == writes[actor]), (actor, folder)
+        assert not allows(POLICIES[actor], Call("s3:GetObject", key("captured/x"))), actor
+
+
+def test_the_dags_hand_jobs_every_role_but_that_of_experiments():
+    assert tuple(name for name in CONTAINERS if name != "experiment") == environment.PURPOSES
 
 
 def test_the_batch_dag_may_read_what_is_to_be_scored_and_write_nothing_into_it():
-    root = f"arn:aws:s3:::retraining-abalone-{ACCOUNT}-us-east-1/abalone/"
     for place in (batch.WORK, batch.OUT):
-        assert allows(POLICIES["mwaa"], Call("s3:PutObject", f"{root}{place}x/scored.csv"))
-    assert allows(POLICIES["mwaa"], Call("s3:GetObject", f"{root}{batch.IN}x.csv"))
-    for actor in ("mwaa", "sagemaker"):
-        assert not allows(POLICIES[actor], Call("s3:PutObject", f"{root}{batch.IN}x.csv"))
-    assert not allows(POLICIES["sagemaker"], Call("s3:PutObject", f"{root}{batch.OUT}x/scored.csv"))
+        assert allows(POLICIES["mwaa"], Call("s3:PutObject", key(f"{place}x/scored.csv")))
+    assert allows(POLICIES["mwaa"], Call("s3:GetObject", key(f"{batch.IN}x.csv")))
+    for actor in ("mwaa", *CONTAINERS):
+        assert not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.IN}x.csv")))
+        assert actor == "mwaa" or not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.OUT}x/scored.csv")))
 
 
 def one_less(actor):
@@ -324,7 +365,7 @@ def test_the_comparison_notices_a_needless_action(made, actor):
 @pytest.mark.spark
 @pytest.mark.local_aws
 def test_the_comparison_notices_another_models_resource(made):
-    policy = json.loads(json.dumps(POLICIES["mwaa"]).replace("retraining-abalone", "retraining-other"))
+    policy = json.loads(json.dumps(POLICIES["mwaa"]).replace("retraining-dev-abalone", "retraining-other"))
     assert any(fault.startswith("refused: s3:GetObject") for fault in faults(policy, made["mwaa"], reasons("mwaa")))
 
 
@@ -339,6 +380,6 @@ def test_no_statement_of_any_actor_is_open_to_all_without_need():
         ("environment", "FindLogGroups"),
         ("environment", "PutAirflowMetrics"),
         ("glue", "PutGlueMetrics"),
-        ("sagemaker", "PutSageMakerMetrics"),
-        ("sagemaker", "LogInToRegistry"),
+        ("container", "PutSageMakerMetrics"),
+        ("container", "LogInToRegistry"),
     }

@@ -49,7 +49,7 @@ def test_a_text_with_three_classes_is_merged_trained_judged_and_served(loop, ses
     assert "it keeps its guards (log loss" in first["decision"]["reason"]
     row = {"island": "Biscoe", "bill_length_mm": None, "body_mass": 5200, "sex": "male", "seen": "2025-03-01"}
     answer = session.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName="penguins", ContentType="application/json", Body=json.dumps([row])
+        EndpointName="dev-penguins", ContentType="application/json", Body=json.dumps([row])
     )
     document = json.loads(answer["Body"].read())
     assert (document["predictions"], document["classes"]) == (["Gentoo"], ["Adelie", "Chinstrap", "Gentoo"])

@@ -18,7 +18,9 @@ NAMES = {
     "AWS::AccountId": "111122223333",
     "ModelName": "abcdefghijklmnopqrstuvwx",  # the longest that is allowed
     "EndpointName": "e" * 63,
-    "SageMakerRoleArn": "arn:aws:iam::111122223333:role/" + "r" * 64,
+    "EnvironmentName": "verify-12345",
+    "DataBucketName": "b" * 63,
+    "JobRoleArns": ",".join(["arn:aws:iam::111122223333:role/" + "r" * 64] * 4),
 }
 
 
@@ -106,10 +108,10 @@ def test_only_mwaa_in_this_account_and_for_this_environment_takes_the_execution_
     assert set(statement["Condition"]) == {"StringEquals", "ArnLike"}
 
 
-def test_jobs_get_one_role_and_only_through_sagemaker():
+def test_jobs_get_their_own_roles_and_only_through_sagemaker():
     statements = ACCESS["Resources"]["ModelAccess"]["Properties"]["PolicyDocument"]["Statement"]
     [statement] = [item for item in statements if item["Action"] == "iam:PassRole"]
-    assert statement["Resource"] == {"Ref": "SageMakerRoleArn"}
+    assert statement["Resource"] == {"Ref": "JobRoleArns"}
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 

@@ -16,10 +16,10 @@ BROKEN = """
 
 def test_a_first_creation_that_fails_half_way_can_be_repeated(session):
     """The bucket is made, something after it fails, the roll-back takes the bucket away: its name is free again."""
-    bucket = data_platform.ensure_artifacts_bucket(session)
+    bucket = data_platform.ensure_artifacts_bucket(session, "dev")
     for part in data_platform.parts().values():
         data_platform.artifacts.upload(session.client("s3"), bucket, part)
-    whole = data_platform.request("halfway", bucket, {})
+    whole = data_platform.request(session, "dev", "halfway", {})
     marker = "\nOutputs:\n"
     broken = stacks.StackRequest(whole.name, whole.template.replace(marker, BROKEN + marker), whole.parameters)
     assert broken.template != whole.template

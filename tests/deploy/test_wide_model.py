@@ -80,12 +80,12 @@ def test_a_model_of_300_columns_goes_through_the_whole_loop(loop):
     request = {name: None for name in NUMBERS} | {NUMBERS[0]: 1.0, "code": "NA", "yield": "not asked for"}
     body = json.dumps({"instances": [request, request | {"code": "01"}]})
     runtime = loop.session.client("sagemaker-runtime")
-    answer = runtime.invoke_endpoint(EndpointName="wide", ContentType="application/json", Body=body)
+    answer = runtime.invoke_endpoint(EndpointName="dev-wide", ContentType="application/json", Body=body)
     high, low = json.loads(answer["Body"].read())["predictions"]
     assert 10 < high - low < 30  # NA is a code of its own, and a gap no error
     with pytest.raises(Exception, match=r"row 1: code is 2, expected a text"):
         body = json.dumps({"instances": [request | {"code": 2}]})
-        runtime.invoke_endpoint(EndpointName="wide", ContentType="application/json", Body=body)
+        runtime.invoke_endpoint(EndpointName="dev-wide", ContentType="application/json", Body=body)
     second = loop.run("second.csv", as_csv(rows(2, 400)))
     assert second["plan"]["champion"]
     assert second["analysis"]["champion"] is not None

@@ -34,7 +34,7 @@ def packages(session):
         pages = (
             session.client("sagemaker")
             .get_paginator("list_model_packages")
-            .paginate(ModelPackageGroupName="abalone-models")
+            .paginate(ModelPackageGroupName="dev-abalone-models")
         )
         return [package for page in pages for package in page["ModelPackageSummaryList"]]
 
@@ -61,9 +61,9 @@ def test_the_event_and_not_a_person_started_the_retraining(stack, api):
 
 def test_the_numbers_of_the_summary_are_those_of_the_jobs(stack, session):
     run = stack.summary["retrain_run"]
-    bucket = json.loads(session.client("ssm").get_parameter(Name="/retraining/abalone/platform")["Parameter"]["Value"])[
-        "bucket"
-    ]
+    bucket = json.loads(
+        session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")["Parameter"]["Value"]
+    )["bucket"]
     rows = session.client("s3").get_object(Bucket=bucket, Key=f"abalone/runs/{run['run_key']}/evaluation/rows.csv")[
         "Body"
     ]
@@ -79,7 +79,7 @@ def test_the_endpoint_serves_the_newest_approved_package(stack, session, package
     newest = next(package for package in packages() if package["ModelApprovalStatus"] == "Approved")
     assert newest["ModelPackageArn"] == stack.summary["retrain_run"]["model_package"]
     registered = sagemaker.describe_model_package(ModelPackageName=newest["ModelPackageArn"])
-    config = sagemaker.describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    config = sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"]
     model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
     served = sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
     assert served == registered["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
@@ -105,7 +105,7 @@ def test_a_second_run_on_unchanged_input_reuses_every_job_and_registers_nothing(
         return (
             {job["TrainingJobName"] for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]},
             {job["ProcessingJobName"] for job in sagemaker.list_processing_jobs()["ProcessingJobSummaries"]},
-            {run["Id"] for run in glue.get_job_runs(JobName="retraining-abalone-merge")["JobRuns"]},
+            {run["Id"] for run in glue.get_job_runs(JobName="retraining-dev-abalone-merge")["JobRuns"]},
             {package["ModelPackageArn"] for package in packages()},
             {config["EndpointConfigName"] for config in sagemaker.list_endpoint_configs()["EndpointConfigs"]},
         )
@@ -118,7 +118,7 @@ def test_a_second_run_on_unchanged_input_reuses_every_job_and_registers_nothing(
 
 
 def test_a_dry_run_neither_registers_nor_deploys(session, packages, run_dag):
-    config = session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    config = session.client("sagemaker").describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"]
     count = len(packages())
     run = run_dag(DAG_ID, {"force_retrain": True, "dry_run": True, "hyperparameters": {"seed": 7}})
     assert run["state"] == "success"
@@ -127,7 +127,7 @@ def test_a_dry_run_neither_registers_nor_deploys(session, packages, run_dag):
         count,
         count + 1,
     )  # one more only when the gate rejected: a rejected candidate is on record
-    assert session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"] == config
+    assert session.client("sagemaker").describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"] == config
 
 
 def test_a_run_can_be_pinned_to_an_earlier_dataset_version(run_dag, session, stack):
@@ -156,7 +156,7 @@ def test_a_rebuild_from_the_landed_files_is_identical_bit_by_bit(stack):
 
 def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(stack, session):
     done = subprocess.run(
-        [AWS_CLI, "sagemaker", "describe-endpoint", "--endpoint-name", "abalone"],
+        [AWS_CLI, "sagemaker", "describe-endpoint", "--endpoint-name", "dev-abalone"],
         capture_output=True,
         text=True,
         check=False,
@@ -165,7 +165,7 @@ def test_the_aws_cli_and_the_providers_hooks_need_only_the_standard_variables(st
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     hook = SageMakerHook(aws_conn_id=None)
-    assert hook.describe_endpoint("abalone")["EndpointStatus"] == "InService"
+    assert hook.describe_endpoint("dev-abalone")["EndpointStatus"] == "InService"
 
 
 def test_up_again_says_what_is_there_and_status_is_healthy(stack):
@@ -176,5 +176,5 @@ def test_up_again_says_what_is_there_and_status_is_healthy(stack):
     status = stack.run("status")
     assert status.returncode == 0
     assert status.stdout.count("healthy") == 5
-    assert "abalone        endpoint abalone: model version " in status.stdout
+    assert "abalone        endpoint dev-abalone: model version " in status.stdout
     assert "report.html" in status.stdout

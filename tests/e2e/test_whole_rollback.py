@@ -9,18 +9,18 @@ pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 def test_a_rollback_returns_to_the_first_model_on_record(stack, session, run_dag):
     sagemaker, s3 = session.client("sagemaker"), session.client("s3")
-    bucket = json.loads(session.client("ssm").get_parameter(Name="/retraining/abalone/platform")["Parameter"]["Value"])[
-        "bucket"
-    ]
-    before = sagemaker.describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    bucket = json.loads(
+        session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")["Parameter"]["Value"]
+    )["bucket"]
+    before = sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"]
     run = run_dag("abalone_rollback", {"package": "1", "why": "the newer model drifts"})
     assert run["state"] == "success", run
     assert set(run["tasks"].values()) == {"success"}
 
-    after = sagemaker.describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    after = sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"]
     assert before == stack.summary["retrain_run"]["endpoint_config"]
     assert after == stack.summary["first_run"]["endpoint_config"]
-    approved = sagemaker.list_model_packages(ModelPackageGroupName="abalone-models", ModelApprovalStatus="Approved")
+    approved = sagemaker.list_model_packages(ModelPackageGroupName="dev-abalone-models", ModelApprovalStatus="Approved")
     assert [item["ModelPackageVersion"] for item in approved["ModelPackageSummaryList"]] == [1]
     [item] = s3.list_objects_v2(Bucket=bucket, Prefix="abalone/rollbacks/")["Contents"]
     record = json.loads(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())

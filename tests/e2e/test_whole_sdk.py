@@ -49,7 +49,9 @@ def test_the_jobs_are_the_sdk_s_and_named_by_the_library(played):
     assert all("Running Basic Script driver" in log.read_text() for log in logs)
     names = [log.parent.name for log in [*logs, *(played / "aws" / "jobs" / "processing-job").glob("*/log.txt")]]
     assert len(names) == 4
-    assert all(name.startswith(("abalone-train-", "abalone-evaluate-")) and "-2026" not in name for name in names)
+    assert all(
+        name.startswith(("dev-abalone-train-", "dev-abalone-evaluate-")) and "-2026" not in name for name in names
+    )
 
 
 def test_nothing_dated_is_left_in_the_bucket(played):

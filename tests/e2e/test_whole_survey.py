@@ -15,7 +15,7 @@ ENDED = ("success", "failed")
 
 @pytest.fixture(scope="module")
 def bucket(session):
-    parameter = session.client("ssm").get_parameter(Name="/retraining/abalone/platform")
+    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
     return json.loads(parameter["Parameter"]["Value"])["bucket"]
 
 
@@ -77,7 +77,7 @@ def xcom(api, dag_id, run_id, task_id):
 
 
 def serving(session):
-    return session.client("sagemaker").describe_endpoint(EndpointName="abalone")["EndpointConfigName"]
+    return session.client("sagemaker").describe_endpoint(EndpointName="dev-abalone")["EndpointConfigName"]
 
 
 def versions(stack):

@@ -67,7 +67,7 @@ def until(condition, what, seconds=500):
 
 @pytest.fixture(scope="module")
 def bucket(session):
-    parameter = session.client("ssm").get_parameter(Name="/retraining/abalone/platform")
+    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
     return json.loads(parameter["Parameter"]["Value"])["bucket"]
 
 

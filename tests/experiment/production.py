@@ -76,7 +76,9 @@ class Production:
         session = Session(account.access_key, account.secret_key, region_name="us-east-1")
         os.environ["AWS_ENDPOINT_URL"] = account.url
         try:
-            data_platform.deploy(session, "abalone", {"PollSeconds": "1", "SettleSeconds": "1"}, lambda line: None)
+            data_platform.deploy(
+                session, "dev", "abalone", {"PollSeconds": "1", "SettleSeconds": "1"}, lambda line: None
+            )
         finally:
             del os.environ["AWS_ENDPOINT_URL"]
         self.platform: Platform = read_platform(self.config.platform_parameter, self.access)

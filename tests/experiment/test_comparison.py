@@ -41,7 +41,7 @@ def outcome(analysis=ANALYSIS, **changes):
             }
         ],
         evaluation={"name": "e", "seconds": 2.0, "reused": False},
-        champion="arn:aws:sagemaker:us-east-1:000000000000:model-package/abalone-models/7",
+        champion="arn:aws:sagemaker:us-east-1:000000000000:model-package/dev-abalone-models/7",
         analysis=analysis,
         group="sex",
         decision=decide(analysis, POLICY).as_dict(),
@@ -65,7 +65,7 @@ def test_the_table_has_the_gates_numbers_and_its_reason():
     assert cells(text, ["209"])[:3] == ["209", "validation", "rows"]
     assert " ".join(text.split()).count(decide(ANALYSIS, POLICY).reason) == 1
     assert "approved: Promoted: on the same 209 test rows" in text
-    assert "champion abalone-models version 7" in text
+    assert "champion dev-abalone-models version 7" in text
     assert "params.svr_C: 1.0 (the default) -> 3" in text
 
 

@@ -122,7 +122,7 @@ def test_the_same_experiment_again_reuses_its_jobs_and_production_stays_as_it_wa
     )  # the experiment before had no champion, this one is another and looks at the same rows; its repetition counts once
     assert found["decision"] == decide(analysis, with_champion.config.gate, looks=looks, rows=ROWS).as_dict()
     assert found["decision"]["reason"] in " ".join(again.stdout.split())
-    assert found["champion"].endswith("abalone-models/1")
+    assert found["champion"].endswith("dev-abalone-models/1")
     assert found["outputs"].startswith(f"s3://{with_champion.platform.bucket}/abalone/experiments/v1-")
     name = found["training"][0]["name"]
     sagemaker = with_champion.account.sagemaker

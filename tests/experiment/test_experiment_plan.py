@@ -25,7 +25,9 @@ CONFIG = load_model_config(MODEL / "model.yaml")
 CHAMPION = Champion(package_arn="arn:7", model_data="s3://b/abalone/models/a/output/model.tar.gz")
 PLATFORM = Platform(
     account="1", region="us-east-1", bucket="b", queue_url="q", glue_database="d", glue_crawler="c", glue_job="g",
-    analyze_function="f", topic_arn="t", sagemaker_role_arn="r",
+    analyze_function="f", topic_arn="t",
+    train_role_arn="r", evaluate_role_arn="r", serve_role_arn="r",
+    survey_role_arn="r", experiment_role_arn="r",
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class World:
 
     @property
     def glue_job(self) -> str:
-        return f"retraining-{self.model}-merge"
+        return f"retraining-dev-{self.model}-merge"
 
     def put(self, name: str, body: str) -> str:
         """Land a file without faults; return its key."""
@@ -106,7 +106,7 @@ def new_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Ac
         session = boto3.Session("test", "test", region_name="us-east-1")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", account.url)
-            _, outputs = data_platform.deploy(session, model, SETTINGS, lambda line: None)
+            _, outputs = data_platform.deploy(session, "dev", model, SETTINGS, lambda line: None)
         folder = model_folder(tmp_path_factory.mktemp("models") / model, model, proxy)
         return World(account, proxy, model, folder, outputs["DataBucketName"])
 

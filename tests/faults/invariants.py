@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from retraining.dataset.log import DatasetLog
 from retraining.jobs.job import DIGEST_TAG
+from retraining.settings.environment import in_environment
 
 JOBS = ("Training", "Processing", "Transform")
 GLUE_ACTIVE = ("STARTING", "RUNNING", "STOPPING", "WAITING")
@@ -130,7 +131,7 @@ def endpoint_is_approved(account: Any, model: str) -> None:
     """What the model's endpoint serves is a registered and approved package, if there is an endpoint."""
     sagemaker = account.sagemaker
     try:
-        endpoint = sagemaker.describe_endpoint(EndpointName=model)
+        endpoint = sagemaker.describe_endpoint(EndpointName=in_environment(model))
     except ClientError:
         return
     if endpoint["EndpointStatus"] != "InService":
@@ -145,7 +146,7 @@ def endpoint_is_approved(account: Any, model: str) -> None:
 
 def packages(account: Any, model: str) -> list[dict[str, str]]:
     """Return artifact, run key and status of all packages of a model, newest first; one per artifact and run, or InvariantError."""
-    group = f"{model}-models"
+    group = f"{in_environment(model)}-models"
     try:
         pages = list(account.sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group))
     except ClientError:

@@ -67,7 +67,7 @@ class LocalAirflow:
 
     @property
     def bucket(self) -> str:
-        value = self.account.ssm.get_parameter(Name=f"/retraining/{MODEL}/platform")["Parameter"]["Value"]
+        value = self.account.ssm.get_parameter(Name=f"/retraining/dev/{MODEL}/platform")["Parameter"]["Value"]
         return str(json.loads(value)["bucket"])
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class LocalAirflow:
 
     @property
     def glue_job(self) -> str:
-        return f"retraining-{MODEL}-merge"
+        return f"retraining-dev-{MODEL}-merge"
 
     def glue_state(self, run_id: str) -> str:
         """Return the state of a Glue run."""

@@ -27,7 +27,7 @@ def notification(key):
 
 
 def queue_of(world):
-    return f"retraining-{world.model}-new-data"
+    return f"retraining-dev-{world.model}-new-data"
 
 
 def send(world, *bodies):

@@ -20,6 +20,7 @@ from retraining.jobs.job import Asker, JobStatus, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.sagemaker_job import SageMakerJob
 from retraining.serving import deployment, registry
+from retraining.settings.environment import in_environment
 
 pytestmark = pytest.mark.faults_fast
 
@@ -100,7 +101,7 @@ def test_an_endpoint_that_serves_a_model_that_was_never_approved_is_seen(world):
     container = small_jobs.container(world.account)
     model = deployment.ensure_model(sagemaker, world.model, container, ROLE)
     config = deployment.ensure_endpoint_config(sagemaker, world.model, small_jobs.config_of(model))
-    request = {"EndpointName": world.model, "EndpointConfigName": config}
+    request = {"EndpointName": in_environment(world.model), "EndpointConfigName": config}
     run_operator(lambda: job_operator("endpoint", world.model, "deploy", world.access, lambda: request))
     with pytest.raises(InvariantError, match="which is not registered"):
         world.check()
@@ -139,7 +140,7 @@ def test_a_run_that_claims_a_deployment_that_is_not_approved_is_seen(world):
     )
     model = deployment.ensure_model(sagemaker, world.model, container, ROLE)
     config = deployment.ensure_endpoint_config(sagemaker, world.model, small_jobs.config_of(model))
-    request = {"EndpointName": world.model, "EndpointConfigName": config}
+    request = {"EndpointName": in_environment(world.model), "EndpointConfigName": config}
     run_operator(lambda: job_operator("endpoint", world.model, "deploy", world.access, lambda: request))
     summary = {"endpoint": world.model, "model_package": registered.arn}
     world.check(RunRecord("success", summary=summary))
@@ -194,7 +195,7 @@ def test_without_the_token_of_the_run_a_repeated_registration_makes_two_packages
         registry.register(sagemaker, world.model, container, registry.PENDING, "s3://b/m", "good", {"run_key": "r"})
     world.check()
     package = {
-        "ModelPackageGroupName": f"{world.model}-models",
+        "ModelPackageGroupName": f"{in_environment(world.model)}-models",
         "InferenceSpecification": {"Containers": [container], "SupportedContentTypes": ["text/csv"],
                                    "SupportedResponseMIMETypes": ["text/csv"]},
         "CustomerMetadataProperties": {"run_key": "r"},

@@ -12,6 +12,7 @@ from retraining.aws.clients import client
 from retraining.dataset.log import DatasetLog
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving import deployment, registry
+from retraining.settings.environment import in_environment
 
 pytestmark = pytest.mark.faults_fast
 
@@ -64,7 +65,7 @@ def test_a_lost_reply_to_the_start_of_a_crawler_does_not_fail_the_crawl(world):
     world.put("new/a.csv", "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15\n")
     lost = world.proxy.add("StartCrawler", "lost")
     targets = {"S3Targets": [{"Path": f"s3://{world.bucket}/{world.model}/new/a.csv"}]}
-    request = {"Name": f"retraining-{world.model}-landing", "Targets": targets}
+    request = {"Name": f"retraining-dev-{world.model}-landing", "Targets": targets}
     result = run_operator(lambda: job_operator("glue_crawler", world.model, "crawl", world.access, lambda: request))
     assert lost.happened == 1
     assert result["tables"]
@@ -95,7 +96,7 @@ def approved_config(world, factor):
 
 
 def deploy(world, config):
-    request = {"EndpointName": world.model, "EndpointConfigName": config}
+    request = {"EndpointName": in_environment(world.model), "EndpointConfigName": config}
     return job_operator("endpoint", world.model, "deploy", world.access, lambda: request)
 
 
@@ -122,7 +123,7 @@ def test_a_lost_reply_to_the_registration_registers_one_package(world):
     assert registered.version == 1
     assert (
         len(
-            world.account.sagemaker.list_model_packages(ModelPackageGroupName=f"{world.model}-models")[
+            world.account.sagemaker.list_model_packages(ModelPackageGroupName=f"{in_environment(world.model)}-models")[
                 "ModelPackageSummaryList"
             ]
         )

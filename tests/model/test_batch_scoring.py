@@ -37,7 +37,7 @@ def account(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def steps(account):
-    topic = account.sns.create_topic(Name="retraining-abalone-outcomes")["TopicArn"]
+    topic = account.sns.create_topic(Name="retraining-dev-abalone-outcomes")["TopicArn"]
     queue = account.sqs.create_queue(QueueName="told")["QueueUrl"]
     arn = account.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
@@ -53,7 +53,11 @@ def steps(account):
             "bucket": BUCKET,
             "topic_arn": topic,
             "queue_url": queue,
-            "sagemaker_role_arn": ROLE,
+            "train_role_arn": ROLE,
+            "evaluate_role_arn": ROLE,
+            "serve_role_arn": ROLE,
+            "survey_role_arn": ROLE,
+            "experiment_role_arn": ROLE,
             "glue_job": "merge",
         }
     )
@@ -99,10 +103,10 @@ def serve(account: Account, package: registry.Registered) -> None:
     account.sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=wanted)
     variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1}
     account.sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-    account.sagemaker.create_endpoint(EndpointName="abalone", EndpointConfigName="c")
+    account.sagemaker.create_endpoint(EndpointName="dev-abalone", EndpointConfigName="c")
 
     def status():
-        return account.sagemaker.describe_endpoint(EndpointName="abalone")["EndpointStatus"]
+        return account.sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointStatus"]
 
     assert wait_for(lambda: (now := status()) != "Creating" and now, 120) == "InService"
 
@@ -169,7 +173,7 @@ def test_files_are_scored_once_as_an_endpoint_would_and_what_is_killed_is_repeat
 
     serve(account, package)
     answer = account.sagemaker_runtime.invoke_endpoint(
-        EndpointName="abalone", ContentType="text/csv", Accept="application/json", Body="\n".join(rows)
+        EndpointName="dev-abalone", ContentType="text/csv", Accept="application/json", Body="\n".join(rows)
     )
     expected = json.loads(answer["Body"].read())["predictions"]
     found = [

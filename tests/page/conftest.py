@@ -13,7 +13,7 @@ from page_site import BUCKET, PLATFORM, SECRET, Site, fill, mounted
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     with Account(tmp_path_factory.mktemp("local_aws") / "data") as account:
         account.s3.create_bucket(Bucket=BUCKET)
-        account.ssm.put_parameter(Name="/retraining/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
+        account.ssm.put_parameter(Name="/retraining/dev/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
         fill(account.s3)
         yield account
 

@@ -19,11 +19,15 @@ PLATFORM = {
     "bucket": BUCKET,
     "queue_url": "http://127.0.0.1/queue",
     "glue_database": "retraining_abalone",
-    "glue_crawler": "retraining-abalone-landing",
-    "glue_job": "retraining-abalone-merge",
-    "analyze_function": "retraining-abalone-analyze-results",
-    "topic_arn": "arn:aws:sns:us-east-1:000000000000:retraining-abalone-outcomes",
-    "sagemaker_role_arn": "arn:aws:iam::000000000000:role/sagemaker",
+    "glue_crawler": "retraining-dev-abalone-landing",
+    "glue_job": "retraining-dev-abalone-merge",
+    "analyze_function": "retraining-dev-abalone-analyze-results",
+    "topic_arn": "arn:aws:sns:us-east-1:000000000000:retraining-dev-abalone-outcomes",
+    "train_role_arn": "arn:aws:iam::000000000000:role/train",
+    "evaluate_role_arn": "arn:aws:iam::000000000000:role/evaluate",
+    "serve_role_arn": "arn:aws:iam::000000000000:role/serve",
+    "survey_role_arn": "arn:aws:iam::000000000000:role/survey",
+    "experiment_role_arn": "arn:aws:iam::000000000000:role/experiment",
 }
 
 
@@ -128,7 +132,7 @@ def fill(s3: Any) -> None:
         "score_champion": None,
         "decision": "approved",
         "reason": "First model",
-        "endpoint_config": "abalone-config-1",
+        "endpoint_config": "dev-abalone-config-1",
         "numbers": {"n": 1, "difference": None, "standard_error": None, "odds": None, "required_odds": 0.5},
     }
     _put(s3, f"runs/{RUN}/summary.json", json.dumps(summary))

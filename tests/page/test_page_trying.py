@@ -49,7 +49,7 @@ def test_a_prediction_is_told_in_the_models_own_words(site: Site, monkeypatch) -
     assert told["prediction"] == 9.5
     assert told["words"] == {"value": 11.0, "unit": "years", "text": "about 11.0 years old"}
     (request,) = endpoint.requests
-    assert request["EndpointName"] == "abalone" and request["InferenceId"].startswith("ui-")
+    assert request["EndpointName"] == "dev-abalone" and request["InferenceId"].startswith("ui-")
     assert set(json.loads(request["Body"])["instances"][0]) == set(ROW)
 
 

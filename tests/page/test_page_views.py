@@ -4,7 +4,7 @@ from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, S
 
 def test_now_says_what_serves_and_who_is_looking(site: Site) -> None:
     now = site.get("/models/abalone/now", "viewer")
-    assert now["endpoint"] == {"name": "abalone", "status": None, "since": None}
+    assert now["endpoint"] == {"name": "dev-abalone", "status": None, "since": None}
     assert now["champion"] is None and now["data"]["version"] == 1 and now["data"]["refused"] == 1
     assert now["person"] == {"name": "viewer", "may_act": False}
     assert site.get("/models/abalone/now", "user")["person"]["may_act"]

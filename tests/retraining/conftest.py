@@ -23,13 +23,17 @@ def platform() -> Platform:
         account="123456789012",
         region="eu-west-1",
         bucket="data-bucket",
-        queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/retraining-abalone-new-data",
+        queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/retraining-dev-abalone-new-data",
         glue_database="retraining_abalone",
-        glue_crawler="retraining-abalone-landing",
-        glue_job="retraining-abalone-merge",
-        analyze_function="retraining-abalone-analyze-results",
-        topic_arn="arn:aws:sns:eu-west-1:123456789012:retraining-abalone-outcomes",
-        sagemaker_role_arn="arn:aws:iam::123456789012:role/sagemaker",
+        glue_crawler="retraining-dev-abalone-landing",
+        glue_job="retraining-dev-abalone-merge",
+        analyze_function="retraining-dev-abalone-analyze-results",
+        topic_arn="arn:aws:sns:eu-west-1:123456789012:retraining-dev-abalone-outcomes",
+        train_role_arn="arn:aws:iam::123456789012:role/train",
+        evaluate_role_arn="arn:aws:iam::123456789012:role/evaluate",
+        serve_role_arn="arn:aws:iam::123456789012:role/serve",
+        survey_role_arn="arn:aws:iam::123456789012:role/survey",
+        experiment_role_arn="arn:aws:iam::123456789012:role/experiment",
     )
 
 

@@ -25,6 +25,7 @@ from retraining.jobs.plan import Champion, RunPlan
 from retraining.serving import registry
 from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import in_environment
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from retraining.telling.outcomes import Outcomes
@@ -99,12 +100,16 @@ class Stage:
             glue_job="unused",
             analyze_function="unused",
             topic_arn=topic,
-            sagemaker_role_arn=ROLE,
+            train_role_arn=ROLE,
+            evaluate_role_arn=ROLE,
+            serve_role_arn=ROLE,
+            survey_role_arn=ROLE,
+            experiment_role_arn=ROLE,
             poll_seconds=0.1,
             settle_seconds=0,
         )
         account.ssm.put_parameter(
-            Name=f"/retraining/{self.name}/platform", Value=platform.model_dump_json(), Type="String"
+            Name=f"/retraining/dev/{self.name}/platform", Value=platform.model_dump_json(), Type="String"
         )
         deployment = config.deployment.model_copy(
             update={"endpoint": self.name, "keep": 1, "data_capture_percent": 0, "startup_timeout_seconds": 60}
@@ -215,7 +220,7 @@ class Stage:
         return {version: item.status for version, item in sorted(self.packages().items())}
 
     def serving(self) -> dict[str, Any]:
-        return self.account.sagemaker.describe_endpoint(EndpointName=self.name)
+        return self.account.sagemaker.describe_endpoint(EndpointName=in_environment(self.name))
 
     def ask(self, value: float = 3) -> float:
         return float(json.loads(self.account.invoke(self.name, str(value)))["predictions"][0])
@@ -262,7 +267,9 @@ class Load:
     def _ask(self) -> None:
         while not self._done.is_set():
             try:
-                body = self._client.invoke_endpoint(EndpointName=self._stage.name, ContentType="text/csv", Body="3")
+                body = self._client.invoke_endpoint(
+                    EndpointName=in_environment(self._stage.name), ContentType="text/csv", Body="3"
+                )
                 self.answers.append(float(json.loads(body["Body"].read())["predictions"][0]))
             except Exception as error:
                 self.failures.append(error)

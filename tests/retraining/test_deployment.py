@@ -21,6 +21,7 @@ from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import Champion
 from retraining.serving import deployment, registry, verification
 from retraining.serving.champion import standing, status_of
+from retraining.settings.environment import in_environment
 
 pytestmark = pytest.mark.local_aws
 
@@ -30,7 +31,7 @@ def stage(account, access, config, bucket) -> Iterator[Stage]:
     stage = Stage(account, access, config, bucket)
     yield stage
     try:
-        account.sagemaker.delete_endpoint(EndpointName=stage.name)
+        account.sagemaker.delete_endpoint(EndpointName=in_environment(stage.name))
     except ClientError as error:
         assert "Could not find" in str(error)
 
@@ -106,7 +107,7 @@ def test_the_first_model_that_answers_wrongly_leaves_no_endpoint(stage):
     with pytest.raises(AirflowFailException, match="was deleted, because nothing served before"):
         stage.verify(plan, package, deployed)
     stage.account.sagemaker.get_waiter("endpoint_deleted").wait(
-        EndpointName=stage.name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+        EndpointName=in_environment(stage.name), WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
 
 
@@ -128,7 +129,7 @@ def test_another_persons_change_is_not_rolled_back_over_and_is_no_verdict(stage)
     champion, trained = stage.champion(), stage.candidate("v2", 3)
     package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
     _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
-    stage.bring({"EndpointName": stage.name, "EndpointConfigName": by_hand})
+    stage.bring({"EndpointName": in_environment(stage.name), "EndpointConfigName": by_hand})
     with pytest.raises(AirflowFailException, match="somebody changed it before it was verified"):
         stage.verify(plan, package, deployed)
     assert stage.ask() == 6.0
@@ -333,11 +334,11 @@ def test_an_endpoint_changed_by_hand_is_what_a_new_model_is_compared_with(stage)
     model = deployment.ensure_model(sagemaker, f"{stage.name}x", container, ROLE)
     request = job_requests.endpoint_config_request(stage.config, stage.steps.platform, model)
     config = deployment.ensure_endpoint_config(sagemaker, f"{stage.name}x", request)
-    stage.bring({"EndpointName": stage.name, "EndpointConfigName": config})
+    stage.bring({"EndpointName": in_environment(stage.name), "EndpointConfigName": config})
     now = standing(sagemaker, stage.name, stage.name)
     assert now.champion.model_data == container["ModelDataUrl"]
     assert "which is no package, but the newest approved package is 1" in now.disagreement
-    stage.account.sagemaker.delete_endpoint(EndpointName=stage.name)
+    stage.account.sagemaker.delete_endpoint(EndpointName=in_environment(stage.name))
     wait_for(lambda: status_of(sagemaker, stage.name) is None)
     now = standing(sagemaker, stage.name, stage.name)
     assert (now.champion.run_key, "serves nothing" in now.disagreement) == ("v1", True)
@@ -374,8 +375,10 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
 
 
 def models_of(stage):
-    configs = stage.account.sagemaker.list_endpoint_configs(NameContains=f"{stage.name}-config", MaxResults=100)
-    models = stage.account.sagemaker.list_models(NameContains=f"{stage.name}-model", MaxResults=100)
+    configs = stage.account.sagemaker.list_endpoint_configs(
+        NameContains=f"{in_environment(stage.name)}-config", MaxResults=100
+    )
+    models = stage.account.sagemaker.list_models(NameContains=f"{in_environment(stage.name)}-model", MaxResults=100)
     return len(configs["EndpointConfigs"]), len(models["Models"])
 
 

@@ -106,7 +106,7 @@ def test_the_training_request_is_complete_and_known_to_aws(config, plan, trainin
         ],
         "OutputDataConfig": {"S3OutputPath": "s3://data-bucket/abalone/models/"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
-        "RoleArn": "arn:aws:iam::123456789012:role/sagemaker",
+        "RoleArn": "arn:aws:iam::123456789012:role/train",
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
 
@@ -156,7 +156,7 @@ def test_the_glue_request_sizes_and_limits_the_run(config, platform, plan):
     request = job_requests.glue_job_request(config, platform, plan)
     validate("glue", "StartJobRun", request)
     assert request == {
-        "JobName": "retraining-abalone-merge",
+        "JobName": "retraining-dev-abalone-merge",
         "Arguments": {"--manifest": "s3://data-bucket/abalone/batches/bbbbbbbbbbbbbbbb/manifest.json"},
         "WorkerType": "G.1X",
         "NumberOfWorkers": 2,
@@ -169,7 +169,7 @@ def test_the_serving_requests_are_known_to_aws(config, platform):
     validate(
         "sagemaker",
         "CreateModel",
-        {"ModelName": "m", "PrimaryContainer": container, "ExecutionRoleArn": platform.sagemaker_role_arn},
+        {"ModelName": "m", "PrimaryContainer": container, "ExecutionRoleArn": platform.serve_role_arn},
     )
     request = job_requests.endpoint_config_request(config, platform, "m")
     validate("sagemaker", "CreateEndpointConfig", {"EndpointConfigName": "c", **request})

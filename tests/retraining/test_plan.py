@@ -7,7 +7,7 @@ from retraining.jobs.plan import Champion, batch_manifest, make_plan
 
 STATE = LogState((make_version(1),))
 CHAMPION = Champion(
-    package_arn="arn:aws:sagemaker:eu-west-1:1:model-package/abalone-models/1", model_data="s3://b/m.tar.gz"
+    package_arn="arn:aws:sagemaker:eu-west-1:1:model-package/dev-abalone-models/1", model_data="s3://b/m.tar.gz"
 )
 
 

@@ -92,7 +92,7 @@ def stage(account, access, config, bucket) -> Iterator[Stage]:
     stage = Stage(account, access, config, bucket)
     yield stage
     try:
-        account.sagemaker.delete_endpoint(EndpointName=stage.name)
+        account.sagemaker.delete_endpoint(EndpointName=f"dev-{stage.name}")
     except ClientError as error:
         assert "Could not find" in str(error)
 

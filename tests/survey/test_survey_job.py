@@ -36,7 +36,11 @@ def platform():
     return Platform(
         **{
             **names,
-            "sagemaker_role_arn": "arn:aws:iam::123456789012:role/sagemaker",
+            "train_role_arn": "arn:aws:iam::123456789012:role/train",
+            "evaluate_role_arn": "arn:aws:iam::123456789012:role/evaluate",
+            "serve_role_arn": "arn:aws:iam::123456789012:role/serve",
+            "survey_role_arn": "arn:aws:iam::123456789012:role/survey",
+            "experiment_role_arn": "arn:aws:iam::123456789012:role/experiment",
             "account": "123456789012",
             "region": "eu-west-1",
             "bucket": "b",

@@ -8,7 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from retraining.settings.environment import in_environment
+
 DIGEST_LENGTH = 16
+SHORTEST_DIGEST = 8
+ATTEMPT_LENGTH = 3  # -10
 JOB_NAME_LIMIT = 63  # SageMaker: ^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}
 
 
@@ -33,15 +37,18 @@ def slug(text: str) -> str:
 
 
 def job_name(model: str, step: str, request_digest: str, attempt: int = 1) -> str:
-    """Return the name of a job: ``MODEL-STEP-DIGEST``, with ``-N`` from the second attempt on.
+    """Return the name of a job: ``ENV-MODEL-STEP-DIGEST``, with ``-N`` from the second attempt on.
+
+    Long names get a shorter digest; that of the whole request is in a tag of the job.
 
     Raises:
         ValueError: the name would be longer than the 63 characters that SageMaker allows.
 
     """
-    name = f"{slug(model)}-{slug(step)}-{request_digest}" + (f"-{attempt}" if attempt > 1 else "")
-    if len(name) > JOB_NAME_LIMIT:
+    head = f"{slug(in_environment(model))}-{slug(step)}-"
+    room = JOB_NAME_LIMIT - ATTEMPT_LENGTH - len(head)
+    if room < SHORTEST_DIGEST:
         raise ValueError(
-            f"job name {name!r} has {len(name)} characters, SageMaker allows {JOB_NAME_LIMIT}: shorten the model's name"
+            f"job name '{head}DIGEST' is longer than the {JOB_NAME_LIMIT} characters that SageMaker allows: shorten the model's name"
         )
-    return name
+    return f"{head}{request_digest[:room]}" + (f"-{attempt}" if attempt > 1 else "")

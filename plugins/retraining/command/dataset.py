@@ -22,6 +22,7 @@ from retraining.jobs.remerge.forget import NothingToForgetError, Unwanted, forge
 from retraining.jobs.remerge.migrate import migrate, plan_migration
 from retraining.jobs.remerge.rebuild import rebuild
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import platform_parameter
 from retraining.settings.model_config import ConfigError, Landing, ModelConfig, load_model_config
 from retraining.settings.platform import Platform
 
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace, say: Say) -> int:
     access = AwsAccess()
-    platform = read_platform(f"/retraining/{chosen.model}/platform", access)
+    platform = read_platform(platform_parameter(chosen.model), access)
     s3, prefix = client("s3", access), f"{chosen.model}/"
     log = DatasetLog(s3, platform.bucket, prefix)
     if chosen.command == "versions":

@@ -22,6 +22,7 @@ from retraining.contract.plain_text import plain, plain_lines
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.state import LogState
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import platform_parameter
 
 READERS = 16  # objects that are fetched at once
 CELL = 60  # characters of a cell that are shown
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         access = AwsAccess()
-        bucket = read_platform(f"/retraining/{chosen.model}/platform", access).bucket
+        bucket = read_platform(platform_parameter(chosen.model), access).bucket
         s3 = client("s3", access)
         with tempfile.TemporaryDirectory() as folder:
             state = version_state(DatasetLog(s3, bucket, f"{chosen.model}/").read(), chosen.version)

@@ -26,6 +26,7 @@ from retraining.dag.triggers import NewDataTrigger
 from retraining.dag.verify_operator import VerifyOperator
 from retraining.judging.candidates import LONGEST_ANALYSIS
 from retraining.sdk.context import SDK_FILE
+from retraining.settings.environment import queue_name
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
 from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
 
@@ -52,11 +53,6 @@ JUDGED = {
     "crawled": Result("crawl_data"),
 }
 """What a report of a judged model is made of."""
-
-
-def queue_name(model: str) -> str:
-    """Return the queue that S3 notifies of new files; infra/data_platform.yaml gives it this name."""
-    return f"retraining-{model}-new-data"
 
 
 def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:

@@ -15,6 +15,7 @@ from retraining.jobs.glue_job_run import GLUE_RUNS_SEARCHED, run_arguments
 from retraining.jobs.job import Asker, Handle
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import in_environment
 
 SAGEMAKER_KINDS = {"training": "Training", "processing": "Processing", "transform": "Transform"}
 Names = Mapping[str, str]
@@ -53,10 +54,10 @@ def _sagemaker_jobs(access: AwsAccess, model: str, left: Callable[[Names], bool]
     sagemaker = client("sagemaker", access)
     for kind, noun in SAGEMAKER_KINDS.items():
         pages = sagemaker.get_paginator(f"list_{kind}_jobs").paginate(
-            StatusEquals="InProgress", NameContains=f"{slug(model)}-"
+            StatusEquals="InProgress", NameContains=f"{slug(in_environment(model))}-"
         )
         for job in [job for page in pages for job in page[f"{noun}JobSummaries"]]:
-            if not job[f"{noun}JobName"].startswith(f"{slug(model)}-"):
+            if not job[f"{noun}JobName"].startswith(f"{slug(in_environment(model))}-"):
                 continue  # a name that only contains this model's is another one's, whose tags we may not be allowed to read
             listed = sagemaker.list_tags(ResourceArn=job[f"{noun}JobArn"])["Tags"]
             tags = {tag["Key"]: tag["Value"] for tag in listed}

@@ -91,7 +91,7 @@ def training_request(
             "InstanceCount": training.instance_count,
             "VolumeSizeInGB": training.volume_gb,
         },
-        "RoleArn": platform.sagemaker_role_arn,
+        "RoleArn": platform.train_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": training.max_runtime_seconds},
     }
 
@@ -144,7 +144,7 @@ def evaluation_request(
                 "VolumeSizeInGB": config.evaluation.volume_gb,
             }
         },
-        "RoleArn": platform.sagemaker_role_arn,
+        "RoleArn": platform.evaluate_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": config.evaluation.max_runtime_seconds},
     }
 
@@ -204,7 +204,7 @@ def endpoint_config_request(config: ModelConfig, platform: Platform, model: str)
 
 def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any]:
     """CreateEndpoint or UpdateEndpoint, blue/green with a canary and alarms where model.yaml asks for it."""
-    request: dict[str, Any] = {"EndpointName": config.deployment.endpoint, "EndpointConfigName": endpoint_config}
+    request: dict[str, Any] = {"EndpointName": config.endpoint, "EndpointConfigName": endpoint_config}
     canary = config.deployment.canary
     if canary:
         request["DeploymentConfig"] = {

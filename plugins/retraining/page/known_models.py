@@ -17,6 +17,7 @@ from retraining.aws.platform_parameter import read_platform
 from retraining.contract.rules import Contract
 from retraining.dataset.log import DatasetLog
 from retraining.settings.access import AwsAccess
+from retraining.settings.environment import platform_parameter
 from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 from retraining.settings.platform import Platform
 from retraining.telling.page_settings import left_settings
@@ -89,7 +90,7 @@ def known_model(name: str) -> KnownModel:
     config = _from_folder(name)
     if config is None:
         access = AwsAccess()
-        platform = _platform(f"/retraining/{name}/platform", access, int(time.time()) // PLATFORM_SECONDS)
+        platform = _platform(platform_parameter(name), access, int(time.time()) // PLATFORM_SECONDS)
         try:
             left = left_settings(client("s3", access), platform.bucket, name)
         except LookupError as error:

@@ -22,12 +22,12 @@ WAITING_FILES = 50
 def now(model: KnownModel) -> dict[str, Any]:
     """Return what serves, the versions that approved models have, and how many files wait."""
     config, sagemaker = model.config, model.sagemaker
-    stands = standing(sagemaker, config.name, config.deployment.endpoint)
+    stands = standing(sagemaker, config.name, config.endpoint)
     state = model.dataset.read()
     waiting = waiting_files(model, state)
     return {
         "about": about(config),
-        "endpoint": _endpoint(sagemaker, config.deployment.endpoint),
+        "endpoint": _endpoint(sagemaker, config.endpoint),
         "champion": _package(model, stands.package) if stands.package else None,
         "disagreement": stands.disagreement,
         "approved": [

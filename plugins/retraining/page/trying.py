@@ -77,7 +77,7 @@ def _cell(value: Any) -> Any:
 def _asked(model: KnownModel, body: bytes) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    endpoint = model.config.deployment.endpoint
+    endpoint = model.config.endpoint
     try:
         answer = model.runtime.invoke_endpoint(
             EndpointName=endpoint,

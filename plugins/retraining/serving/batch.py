@@ -225,6 +225,6 @@ def batch_request(config: ModelConfig, platform: Platform, scorer: Scorer, place
                 "VolumeSizeInGB": config.batch.volume_gb,
             }
         },
-        "RoleArn": platform.sagemaker_role_arn,
+        "RoleArn": platform.evaluate_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": config.batch.max_runtime_seconds},
     }

@@ -10,6 +10,7 @@ from typing import Any
 from retraining.aws.documents import split_uri
 from retraining.aws.errors import is_not_found
 from retraining.aws.naming import DIGEST_LENGTH, digest, job_name
+from retraining.settings.environment import in_environment
 
 
 def ensure_model(sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str) -> str:
@@ -66,9 +67,11 @@ def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str
         The names of what was deleted.
 
     """
-    configs = _names(sagemaker, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", f"{model}-config")
+    configs = _names(
+        sagemaker, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", f"{in_environment(model)}-config"
+    )
     superseded = [name for name in configs if name != in_use][keep:]
-    models = _names(sagemaker, "list_models", "Models", "ModelName", f"{model}-model")
+    models = _names(sagemaker, "list_models", "Models", "ModelName", f"{in_environment(model)}-model")
     if not superseded and len(models) <= keep + 1:
         return []
     used = _configs_in_use(sagemaker)
@@ -85,7 +88,7 @@ def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str
 
 def models_in_use(sagemaker: Any, model: str) -> set[str]:
     """Return the artifacts (S3 URIs) of all SageMaker models of a model that still exist."""
-    names = _names(sagemaker, "list_models", "Models", "ModelName", f"{model}-model")
+    names = _names(sagemaker, "list_models", "Models", "ModelName", f"{in_environment(model)}-model")
     return {sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"] for name in names}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from retraining.aws.errors import is_not_found
 from retraining.aws.naming import digest
 from retraining.jobs.plan import Champion
+from retraining.settings.environment import in_environment
 from retraining.settings.strict import Strict
 
 APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
@@ -49,7 +50,7 @@ class Package(Registered):
 
 def group_name(model: str) -> str:
     """Return the model package group of a model."""
-    return f"{model}-models"
+    return f"{in_environment(model)}-models"
 
 
 def packages(sagemaker: Any, model: str, status: str | None = None) -> Iterator[Package]:

@@ -14,6 +14,7 @@ from retraining.settings.batch import Batch
 from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
 from retraining.settings.cron import check_cron
+from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.present.section import Present
@@ -351,7 +352,12 @@ class ModelConfig(Strict):
     @property
     def platform_parameter(self) -> str:
         """SSM parameter with what infra/data_platform.yaml created for this model."""
-        return f"/retraining/{self.name}/platform"
+        return platform_parameter(self.name)
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the endpoint on SageMaker: ``ENV-ENDPOINT``, with ``deployment.endpoint``."""
+        return in_environment(self.deployment.endpoint)
 
 
 def load_model_config(path: Path) -> ModelConfig:

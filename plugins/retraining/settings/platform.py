@@ -19,6 +19,10 @@ class Platform(Strict):
     glue_job: str
     analyze_function: str
     topic_arn: str
-    sagemaker_role_arn: str
+    train_role_arn: str
+    evaluate_role_arn: str
+    serve_role_arn: str
+    survey_role_arn: str
+    experiment_role_arn: str
     poll_seconds: Annotated[float, Field(gt=0)] = 15
     settle_seconds: Annotated[float, Field(ge=0)] = 60

@@ -183,7 +183,7 @@ def survey_request(
                 "VolumeSizeInGB": machine.volume_gb,
             }
         },
-        "RoleArn": platform.sagemaker_role_arn,
+        "RoleArn": platform.survey_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": machine.max_runtime_seconds},
     }
 

@@ -44,7 +44,7 @@ class BatchTasks(TaskBodies):
             log.info("%s is passed over: %s", plain(key), reason)
         if not files:
             raise AirflowSkipException(f"no file lies below s3://{bucket}/{self._prefix}{batch.IN}")
-        scorer = batch.scorer(self._sagemaker, config.name, config.deployment.endpoint)
+        scorer = batch.scorer(self._sagemaker, config.name, config.endpoint)
         if scorer is None:
             raise AirflowFailException(
                 f"{len(files)} file(s) wait below s3://{bucket}/{self._prefix}{batch.IN}, but {config.name} has no approved model "

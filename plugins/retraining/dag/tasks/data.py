@@ -57,7 +57,7 @@ class DataTasks(TaskBodies):
         if not self.config.schedule.retrain_on_change or not state.batches:
             return None
         work = work_digest(state.batches, code_digest(code_files(self.folder)), self._settings(params))
-        serving = champion.standing(self._sagemaker, self.config.name, self.config.deployment.endpoint).champion
+        serving = champion.standing(self._sagemaker, self.config.name, self.config.endpoint).champion
         if serving is None or not serving.work_digest or serving.work_digest == work:
             return None
         try:
@@ -89,7 +89,7 @@ class DataTasks(TaskBodies):
         contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
         batch = batch_digest(files, contract, split, state.batches) if files else None
         code = code_files(self.folder, config)
-        now = champion.standing(self._sagemaker, config.name, config.deployment.endpoint)
+        now = champion.standing(self._sagemaker, config.name, config.endpoint)
         if now.disagreement:
             log.warning("%s", now.disagreement)
         plan = make_plan(

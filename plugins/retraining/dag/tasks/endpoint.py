@@ -34,7 +34,7 @@ class EndpointTasks:
     @property
     def endpoint(self) -> str:
         """The endpoint's name."""
-        return self.config.deployment.endpoint
+        return self.config.endpoint
 
     def lease(self, dag_run: Any) -> Lease:
         """Return the endpoint's lease as this run may hold it."""

@@ -125,7 +125,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "reason": decision["reason"],
             "numbers": {name: decision.get("numbers", {}).get(name) for name in SUMMARISED},
             "standing": run.standing,
-            "endpoint": config.deployment.endpoint if verified else None,
+            "endpoint": config.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
             "model_package": package["arn"] if package else None,
             "training_job": choice.best["name"],

@@ -105,11 +105,11 @@ class RollbackTasks(EndpointTasks):
         """Ask for the endpoint to be brought to the package's model: blue/green at once, because a rollback is urgent."""
         self.hold_endpoint(dag_run, f"going back, rollback {rollback['id']}")
         decided, config, sagemaker = Rollback.model_validate(rollback), self.config, self._sagemaker
-        role = self.platform.sagemaker_role_arn
+        role = self.platform.serve_role_arn
         model = deployment.ensure_model(sagemaker, config.name, decided.target.container, role)
         request = job_requests.endpoint_config_request(config, self.platform, model)
         name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
-        return {"EndpointName": config.deployment.endpoint, "EndpointConfigName": name}
+        return {"EndpointName": config.endpoint, "EndpointConfigName": name}
 
     def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Prove that the endpoint answers as the package was evaluated.

@@ -49,7 +49,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
                 "Start a new run to compare with it"
             )
         container = job_requests.serving_container(self.planned(plan), self.platform, artifact)
-        model = deployment.ensure_model(sagemaker, self.config.name, container, self.platform.sagemaker_role_arn)
+        model = deployment.ensure_model(sagemaker, self.config.name, container, self.platform.serve_role_arn)
         request = job_requests.endpoint_config_request(self.planned(plan), self.platform, model)
         config = deployment.ensure_endpoint_config(sagemaker, self.config.name, request)
         serving = deployment.current_config(sagemaker, self.endpoint)
