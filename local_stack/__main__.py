@@ -103,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(chosen: argparse.Namespace) -> None:
     """Look at the arguments; what they name has to exist."""
+    calls.deployment_name(layout.DEPLOYMENT)
     if chosen.command in ("retrain", "score"):
         calls.csv_files(chosen.files, chosen.command)
     if chosen.command == "run":

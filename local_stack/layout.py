@@ -1,20 +1,24 @@
-"""Where everything of the local stack is: one folder, ``.local``, and two ports."""
+"""Where everything of the local stack is: one folder, ``.local``, and two ports; a deployment but dev has a folder of its own in it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from retraining.settings.environment import DEFAULT, VARIABLE
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR", ROOT / ".local")).resolve()
 VENVS = LOCAL / "venvs"
-RUN = LOCAL / "run"
-LOGS = LOCAL / "logs"
-AIRFLOW_HOME = LOCAL / "airflow"
-AWS_DATA = LOCAL / "aws"
-SECRETS = LOCAL / "secrets.json"
-DEMO_JSON = LOCAL / "demo.json"
-REPORT = LOCAL / "report.html"
+DEPLOYMENT = os.environ.get(VARIABLE) or DEFAULT  # calls.known_name checks it before anything is written
+STATE = LOCAL if DEPLOYMENT == DEFAULT else LOCAL / "deployments" / DEPLOYMENT
+RUN = STATE / "run"
+LOGS = STATE / "logs"
+AIRFLOW_HOME = STATE / "airflow"
+AWS_DATA = STATE / "aws"
+SECRETS = STATE / "secrets.json"
+DEMO_JSON = STATE / "demo.json"
+REPORT = STATE / "report.html"
 
 AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))

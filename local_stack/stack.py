@@ -69,6 +69,7 @@ def up(say: Say, model: str | None = None) -> None:
 
     """
     layout.LOCAL.chmod(0o700)
+    layout.STATE.mkdir(parents=True, exist_ok=True)
     models = model_check.sound(say, model)
     running = {name for name in ALL if processes.find(name)}
     java = find_java()

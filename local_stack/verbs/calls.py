@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from local_stack import layout
 from local_stack.preflight import PreflightError
+from retraining.settings.environment import EnvironmentNameError, checked
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -28,6 +29,19 @@ class OneLineParser(argparse.ArgumentParser):
 
 class CallError(PreflightError):
     """A verb was called with something that does not exist or cannot be; the message names it and what is possible."""
+
+
+def deployment_name(name: str) -> str:
+    """Return the name of a deployment, ``ENV=NAME`` of a verb.
+
+    Raises:
+        CallError: it can be no part of names on AWS.
+
+    """
+    try:
+        return checked(name)
+    except EnvironmentNameError as error:
+        raise CallError(f"ENV={error}") from error
 
 
 def models() -> list[str]:

@@ -52,7 +52,7 @@ def everything(say: Say) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for file in (layout.DEMO_JSON, layout.REPORT):
         file.unlink(missing_ok=True)
-    say(f"deleted local data and history below {places.shown(layout.LOCAL)}")
+    say(f"deleted local data and history below {places.shown(layout.STATE)}")
 
 
 def one_model(model: str, endpoint: str, say: Say) -> None:

@@ -66,11 +66,13 @@ CALLS = [
     ("experiment MODEL=nosuch", "there is no model 'nosuch'"),
     ("experiment DATA_VERSION=newest", "--data-version: invalid int value: 'newest'"),
     ("reset MODEL=nosuch", "there is no model 'nosuch'"),
-    ("deploy", "no deployment is named: make deploy ENV=...; there is prod"),
-    ("deploy ENV=pord", "there is no deployment 'pord'; did you mean prod? there is prod"),
-    ("deploy-dags ENV=staging", "there is no deployment 'staging'; there is prod"),
+    ("deploy", "no deployment is named: make deploy ENV=...; there are dev, prod, staging"),
+    ("deploy ENV=pord", "there is no deployment 'pord'; did you mean prod? there are dev, prod, staging"),
+    ("deploy-dags ENV=nosuch", "there is no deployment 'nosuch'; there are dev, prod, staging"),
     ("destroy", "no deployment is named"),
-    ("destroy ENV=staging", "there is no deployment 'staging'"),
+    ("destroy ENV=nosuch", "there is no deployment 'nosuch'"),
+    ("up ENV=../x", "ENV='../x' is no name of a deployment"),
+    ("up ENV=my-stage", "ENV='my-stage' is no name of a deployment"),
 ]
 IN_A_LOCAL_SHELL = [
     (f"{verb} ENV=prod", "this shell talks to http://127.0.0.1:4566 (AWS_ENDPOINT_URL), not to AWS")
