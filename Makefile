@@ -9,6 +9,7 @@ AIRFLOW_PYTHON := $(VENVS)/airflow/bin/python
 READY  := { test -x $(AIRFLOW_PYTHON) || { echo "error: nothing is set up yet: 'make up' does it and starts the stack" >&2; exit 2; }; }
 DEV    := $(VENVS)/dev/bin
 SDK_STEPS := training,evaluation
+ENFORCING := $(if $(filter-out 0 no false,$(ENFORCE)),RETRAINING_ENFORCE_POLICIES=1)
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 # One more than processors: tests wait for the processes that they start.
 TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
@@ -39,11 +40,11 @@ setup-survey:  ## the environment of the survey company's CTGAN
 setup-dev:
 	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow sagemaker dev
 
-demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; SDK=1 with SageMaker SDK steps
-	@$(WITH_SDK) $(RUN) demo
+demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
+	@$(WITH_SDK) $(ENFORCING) $(RUN) demo
 
-up: setup $(if $(WITH_SDK),setup-sdk)  ## start local_aws and Airflow; SDK=1 with SageMaker SDK steps
-	@$(WITH_SDK) $(RUN) up
+up: setup $(if $(WITH_SDK),setup-sdk)  ## start local_aws and Airflow; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
+	@$(WITH_SDK) $(ENFORCING) $(RUN) up
 
 down:  ## stop them; data and history stay
 	@if test -x $(AIRFLOW_PYTHON); then $(RUN) down; else echo "nothing was running"; fi

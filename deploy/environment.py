@@ -47,11 +47,18 @@ class Project:
         say: takes one line of progress.
         root: the project's folder.
         with_environment: False leaves MWAA alone: for an account whose Airflow is run by other means.
+        chosen: the models that it has, all of dags/models when not given.
 
     """
 
     def __init__(
-        self, session: Any, deployment: Deployment, say: Say, root: Path = artifacts.ROOT, with_environment: bool = True
+        self,
+        session: Any,
+        deployment: Deployment,
+        say: Say,
+        root: Path = artifacts.ROOT,
+        with_environment: bool = True,
+        chosen: list[ModelConfig] | None = None,
     ) -> None:
         self.session = session
         self.deployment = deployment
@@ -59,7 +66,7 @@ class Project:
         self.root = root
         self.with_environment = with_environment
         self.s3 = session.client("s3")
-        self.models = models(root)
+        self.models = models(root) if chosen is None else chosen
 
     # -- what there is to deploy -------------------------------------------------------------------------------------------------------
 
@@ -97,6 +104,12 @@ class Project:
         """Return the stack of a model's data platform."""
         settings = self.deployment.platform
         return data_platform.request(self.session, self.deployment.name, config.name, settings, self.root, self.tags)
+
+    def deploy_access(self, config: ModelConfig) -> list[str]:
+        """Bring up to date what the DAGs of a model may do, whose platform is deployed; return the ARNs of the policies."""
+        access = self.access_request(config, str(self._roles(config)))
+        self._stack(access)
+        return self._policies(access)
 
     def access_request(self, config: ModelConfig, role_arns: str) -> StackRequest:
         """Return the stack with what the DAGs of a model may do."""

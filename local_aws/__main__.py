@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local_aws.gateway.ministack import Backend, configure_environment
-from local_aws.gateway.signatures import read_or_make_keys
+from local_aws.gateway.signatures import read_or_make_keys, read_roles
 from local_aws.shared.running.processes import NOT_ISOLATED, can_isolate
 from local_aws.shared.settings import Settings
 
@@ -51,6 +51,11 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         action="store_true",
         help="let everybody call who reaches the port, without or with any keys",
     )
+    parser.add_argument(
+        "--enforce-policies",
+        action="store_true",
+        help="refuse what a role's policies do not allow: of jobs and functions, of STS sessions, and of keys with a role_arn in FILE",
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of all state and logs")
     parser.add_argument(
         "--environments", type=Path, required=True, help="folder of the virtual environments that run the jobs"
@@ -76,6 +81,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     credentials = (options.credentials or options.data_dir / "credentials").resolve()
     return Settings(
         credentials=None if options.any_credentials else credentials,
+        enforce_policies=options.enforce_policies,
         port=options.port,
         host=options.host,
         allowed_hosts=frozenset(name.lower() for name in options.allow_host),
@@ -181,7 +187,8 @@ def main() -> int:
         settings.data_dir.chmod(0o700)
     if settings.credentials is not None:
         try:
-            settings = replace(settings, keys=read_or_make_keys(settings.credentials))
+            keys = read_or_make_keys(settings.credentials)
+            settings = replace(settings, keys=keys, roles=read_roles(settings.credentials))
         except (OSError, ValueError, configparser.Error) as error:
             sys.stderr.write(f"local_aws cannot use the keys of {settings.credentials}: {error}\n")
             return _EXIT_USAGE

@@ -41,6 +41,8 @@ def _new_secrets() -> dict[str, str]:
     return {
         "aws_access_key_id": f"LOCAL{secrets.token_hex(8).upper()}",
         "aws_secret_access_key": secrets.token_urlsafe(30),
+        "airflow_access_key_id": f"LOCAL{secrets.token_hex(8).upper()}",
+        "airflow_secret_access_key": secrets.token_urlsafe(30),
         "admin_password": secrets.token_urlsafe(12),
         "jwt_secret": secrets.token_urlsafe(48),
         "session_secret": secrets.token_urlsafe(32),
@@ -49,12 +51,28 @@ def _new_secrets() -> dict[str, str]:
     }
 
 
-def write_credentials(path: Path) -> Path:
-    """Write the file from which local_aws takes the keys of those who may call it; return its path."""
+def write_credentials(path: Path, airflow_role: str | None = None) -> Path:
+    """Write the file from which local_aws takes the keys of those who may call it; return its path.
+
+    With `airflow_role`, the ARN of a role, it also has keys with which Airflow's processes act in that role.
+    """
     made = stack_secrets()
     names = ("aws_access_key_id", "aws_secret_access_key")
-    _write_private(path, "[default]\n" + "".join(f"{name} = {made[name]}\n" for name in names))
+    text = "[default]\n" + "".join(f"{name} = {made[name]}\n" for name in names)
+    if airflow_role:
+        keys = "".join(f"{name.lower()} = {value}\n" for name, value in airflow_keys().items())
+        text += f"[airflow]\n{keys}role_arn = {airflow_role}\n"
+    _write_private(path, text)
     return path
+
+
+def airflow_keys() -> dict[str, str]:
+    """Return the keys with which Airflow's processes act in their role, as environment variables."""
+    made = stack_secrets()
+    return {
+        "AWS_ACCESS_KEY_ID": made["airflow_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": made["airflow_secret_access_key"],
+    }
 
 
 def share_secrets(folder: Path) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from deploy import data_platform
-from local_stack import layout, processes
+from local_stack import enforcing, layout, processes
 from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import (
     ADMIN,
     airflow_environment,
+    airflow_keys,
     stack_secrets,
     use_local_account,
     write_credentials,
@@ -83,6 +84,8 @@ def up(say: Say, model: str | None = None) -> None:
             database = pool.submit(_migrate, say)
             start_local_aws(say, java)
             provision(say, models)
+            if enforcing.enforced():
+                enforcing.provision(aws_session(), models, say)
             database.result()
         _start_airflow(say, models)
     except BaseException:
@@ -136,7 +139,8 @@ def start_local_aws(say: Say, java: str | None = None) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
-    command += ["--credentials", write_credentials(layout.RUN / "aws_credentials")]
+    command += ["--credentials", write_credentials(layout.RUN / "aws_credentials", enforcing.role_arn())]
+    command += ["--enforce-policies"] if enforcing.enforced() else []
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 
@@ -165,7 +169,7 @@ def _migrate(say: Say) -> None:
 
 
 def _start_airflow(say: Say, models: Sequence[str]) -> None:
-    environment = airflow_environment()
+    environment = airflow_environment() | (airflow_keys() if enforcing.enforced() else {})
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
         say(f"starting Airflow on {layout.AIRFLOW_URL}")
     api = AirflowApi()

@@ -128,6 +128,14 @@ class Backend:
         session = sts._sessions.get(access_key) if sts else None
         return None if session is None or sts._session_expired(session) else session.get("SecretAccessKey")
 
+    def session_role(self, access_key: str) -> str | None:
+        """Return the ARN of the role whose temporary credentials STS gave out under this key, None for others."""
+        sts: Any = sys.modules.get("ministack.services.sts")
+        session = sts._sessions.get(access_key) if sts else None
+        arn = str((session or {}).get("Arn", ""))
+        account, _, assumed = arn.removeprefix("arn:aws:sts::").partition(":assumed-role/")
+        return f"arn:aws:iam::{account}:role/{assumed.rpartition('/')[0]}" if assumed else None
+
     def prepare(self, service: str) -> None:
         """Load what a service needs before its first request."""
         corrections.apply(service)

@@ -18,6 +18,7 @@ from local_aws import __version__
 from local_aws.gateway.admission import INVOCATION_BYTES, OTHER_REQUEST_BYTES, Admission, DigestCheck, read, replay
 from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
+from local_aws.gateway.policies import Policies, give_functions_their_role
 from local_aws.glue.service import Glue
 from local_aws.sagemaker.service import SageMaker
 from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
@@ -49,6 +50,9 @@ class Gateway:
         self._glue = glue
         self._clients = clients
         self._admission = Admission(settings, self._secret_of, self._service_of_target)
+        self._policies = Policies(settings) if settings.enforce_policies else None
+        if self._policies:
+            give_functions_their_role(clients)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -72,10 +76,35 @@ class Gateway:
             except ServiceError as error:
                 await _refuse(send, headers, error)
                 return
+        if self._policies:
+            receive, denied = await self._denied(self._policies, scope, path, headers, receive)
+            if denied:
+                await _refuse(send, headers, denied)
+                return
         if isinstance(receive, DigestCheck):
             await self._answer_checked(scope, path, headers, receive, send)
         else:
             await self._answer(scope, path, headers, receive, send)
+
+    async def _denied(
+        self, policies: Policies, scope: Scope, path: str, headers: dict[str, str], receive: Receive
+    ) -> tuple[Receive, ServiceError | None]:
+        """Return what the services read instead of `receive`, and why the role that signed may not do this, if it may not."""
+        query = scope.get("query_string", b"").decode("latin-1")
+        key = _access_key(headers, parse_qs(query, keep_blank_values=True))
+        role = self._clients.job_keys.role_of(key) or self._settings.roles.get(key) or self._backend.session_role(key)
+        if role is None:
+            return receive, None
+        body = b""
+        if _signing_service(headers) != "s3" or (scope["method"] == "POST" and "delete" in parse_qs(query, True)):
+            try:
+                body = await read(receive, headers, INVOCATION_BYTES)
+            except ServiceError as error:
+                return receive, error
+            if isinstance(receive, DigestCheck) and receive.differs:
+                return receive, ServiceError("XAmzContentSHA256Mismatch", "The body is not the one that was signed.")
+            receive = replay(body)
+        return receive, policies.refusal(role, scope["method"], path, query, headers, body)
 
     async def _answer_checked(
         self, scope: Scope, path: str, headers: dict[str, str], receive: DigestCheck, send: Send

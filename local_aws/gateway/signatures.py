@@ -200,16 +200,22 @@ def read_or_make_keys(path: Path) -> dict[str, str]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(path.read_text())
-    found = {
-        section["aws_access_key_id"]: section["aws_secret_access_key"]
-        for section in parser.values()
-        if "aws_access_key_id" in section and "aws_secret_access_key" in section
-    }
+    found = {section["aws_access_key_id"]: section["aws_secret_access_key"] for section in _sections(path)}
     if not found:
         raise ValueError(f"{path} holds no aws_access_key_id with its aws_secret_access_key")
     return found
+
+
+def read_roles(path: Path) -> dict[str, str]:
+    """Return the ARN of the role by access key id, of the keys in the file that have a ``role_arn`` beside them."""
+    return {section["aws_access_key_id"]: section["role_arn"] for section in _sections(path) if "role_arn" in section}
+
+
+def _sections(path: Path) -> list[configparser.SectionProxy]:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(path.read_text())
+    names = ("aws_access_key_id", "aws_secret_access_key")
+    return [section for section in parser.values() if all(name in section for name in names)]
 
 
 def new_access_key() -> str:

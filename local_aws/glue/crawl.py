@@ -51,9 +51,11 @@ class Crawl:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self._s3 = clients.s3
 
     def run(self, crawler: Document, stop: threading.Event) -> Document:
         """Look at the files of all targets; return how many tables were created and updated."""
+        self._s3 = self._clients.s3_as(crawler.get("Role"))
         targets = crawler.get("Targets", {}).get("S3Targets", [])
         if not targets:
             raise JobError("the crawler has no S3 target, the only kind that local_aws crawls")
@@ -122,7 +124,7 @@ class Crawl:
         return result
 
     def _sampled_objects(self, bucket: str, prefix: str, exclusions: Sequence[str]) -> list[Document]:
-        items = S3Files(self._clients.s3).keys(bucket, prefix)
+        items = S3Files(self._s3).keys(bucket, prefix)
         items = [item for item in items if item["Key"] == prefix] or items  # a target may be a single file
         chosen = [
             item
@@ -138,9 +140,9 @@ class Crawl:
     def _schema(self, bucket: str, item: Document, classifier: CsvClassifier | None) -> FileSchema | None:
         key = item["Key"]
         if key.endswith(".parquet"):
-            body = self._clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             return _parquet_schema(body, key)
-        head = self._clients.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
+        head = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
         try:
             data, compression = decompress(head, key)
         except OSError as error:

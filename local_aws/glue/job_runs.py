@@ -130,7 +130,7 @@ class JobRuns:
                     "ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}: at most {limit} at a time"
                 )
             self._store.put("glue-run", run_id, run)
-        active = ActiveRun(self._clients.job_keys.issue("glue"))
+        active = ActiveRun(self._clients.job_keys.issue("glue", job.get("Role")))
         with self._lock:
             self._active[run_id] = active
             self._by_key[active.key.access_key] = active
@@ -283,7 +283,8 @@ class JobRuns:
             raise JobError(f"the virtual environment 'jobs' is missing below {self._settings.environments}")
         if job["Command"]["Name"] not in ("glueetl", "pythonshell"):
             raise JobError(f"the command {job['Command']['Name']} is not available in local_aws (glueetl, pythonshell)")
-        files = S3Files(self._clients.s3)
+        client = self._clients.s3_as(job.get("Role"))
+        files = S3Files(client)
         script = _file_of(location, work / "script")
         files.download_uri(location, script)
         extra_path = self._extra_files(files, arguments.get("--extra-py-files", ""), work / "script")
@@ -291,7 +292,8 @@ class JobRuns:
         env = job_environment(self._settings, python, work, active.key, {})
         env["PYTHONPATH"] = ":".join([str(_GLUE_LIBRARIES), *extra_path])
         if spark:
-            staging = Staging(self._settings, self._clients.s3, work / "s3", _buckets([location, *arguments.values()]))
+            buckets = _buckets([location, *arguments.values()])
+            staging = Staging(self._settings, self._clients.s3, client, work / "s3", buckets)
             staging.refresh()
             active.staging = staging
             env |= spark_environment(

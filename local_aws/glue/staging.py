@@ -2,7 +2,8 @@
 
 Spark reads and writes ``s3://`` paths in a private copy of each bucket. `publish` brings changes of the folder to S3,
 `refresh` brings changes of S3 to the folder; both compare with what they saw last, so neither undoes what somebody
-else wrote to S3 meanwhile.
+else wrote to S3 meanwhile. The account makes the copy, because S3A would read only what the job asks for; what Spark wrote
+goes to S3 in the job's role.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _MAX_NAME_BYTES = 255
 class StagedBucket:
     """One bucket and its folder."""
 
-    def __init__(self, settings: Settings, client: Any, bucket: str, folder: Path) -> None:
+    def __init__(self, settings: Settings, reader: Any, writer: Any, bucket: str, folder: Path) -> None:
         self.bucket = bucket
         self.folder = folder
-        self._client = client
-        self._files = S3Files(client)
+        self._writer = writer
+        self._files = S3Files(reader)
         self._objects = settings.data_dir / "s3" / settings.account / bucket
         self._seen: dict[str, _Stamp] = {}
         self._etags: dict[str, str] = {}
@@ -99,11 +100,11 @@ class StagedBucket:
                 stamp = _stamp(path)
                 if self._seen.get(key) != stamp:
                     with path.open("rb") as file:
-                        answer = self._client.put_object(Bucket=self.bucket, Key=key, Body=file)
+                        answer = self._writer.put_object(Bucket=self.bucket, Key=key, Body=file)
                     self._seen[key], self._etags[key] = stamp, answer["ETag"]
                     changes += 1
             for key in set(self._seen) - present:
-                self._client.delete_object(Bucket=self.bucket, Key=key)
+                self._writer.delete_object(Bucket=self.bucket, Key=key)
                 del self._seen[key]
                 self._etags.pop(key, None)
                 changes += 1
@@ -126,9 +127,10 @@ def _is_scratch(key: str) -> bool:
 class Staging:
     """All staged buckets of one job."""
 
-    def __init__(self, settings: Settings, client: Any, root: Path, buckets: list[str]) -> None:
+    def __init__(self, settings: Settings, reader: Any, writer: Any, root: Path, buckets: list[str]) -> None:
+        """`reader` and `writer` are S3 clients: the account's, and that of the job's role."""
         self.root = root
-        self.buckets = [StagedBucket(settings, client, bucket, root / bucket) for bucket in buckets]
+        self.buckets = [StagedBucket(settings, reader, writer, bucket, root / bucket) for bucket in buckets]
 
     def refresh(self) -> None:
         """Bring changes of S3 to the folders."""

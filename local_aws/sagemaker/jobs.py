@@ -129,7 +129,7 @@ class JobService(ABC):
                 f"and a {self.title.lower()} with this name already exists ({arn})",
             )
         self.store.put("tags", arn, {"Arn": arn, "Tags": params.get("Tags", [])})
-        job = ActiveJob(self.clients.job_keys.issue(self.kind.removesuffix("-job")))
+        job = ActiveJob(self.clients.job_keys.issue(self.kind.removesuffix("-job"), self.role_of(document)))
         with self._lock:
             self.active[name] = job
         job.thread = threading.Thread(target=self._execute, args=(name, job), name=f"{self.kind}-{name}", daemon=True)
@@ -277,10 +277,13 @@ class JobService(ABC):
             refuse_literal_paths(sandbox)
         return ManagedProcess(argv, env, cwd=cwd, stdout=log, view=view)
 
-    @property
-    def files(self) -> S3Files:
-        """Return copies from and to S3."""
-        return S3Files(self.clients.s3)
+    def files(self, document: Document) -> S3Files:
+        """Return copies from and to S3, made in the job's role."""
+        return S3Files(self.clients.s3_as(self.role_of(document)))
+
+    def role_of(self, document: Document) -> str | None:
+        """Return the ARN of the role that the job acts in."""
+        return document.get("RoleArn")
 
     def limit_seconds(self, document: Document) -> int:
         """Return the job's own limit."""

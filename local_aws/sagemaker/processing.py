@@ -95,7 +95,7 @@ class ProcessingJobs(JobService):
         # As on SageMaker, outputs are uploaded whatever the exit code: a failed job's files explain the failure.
         for output in outputs:
             target = output["S3Output"]
-            self.files.upload_folder(sandbox.output(sandbox.local(target["LocalPath"])), target["S3Uri"])
+            self.files(document).upload_folder(sandbox.output(sandbox.local(target["LocalPath"])), target["S3Uri"])
         if outcome.stopped or outcome.timed_out:
             self.finish(name, "Stopped", **fields)
         elif outcome.exit_code:
@@ -112,9 +112,9 @@ class ProcessingJobs(JobService):
                 raise JobError(f"input {item['InputName']}: local_aws reads inputs from S3 only")
             folder = sandbox.local(source.get("LocalPath", ""))
             if source["S3DataType"] == "ManifestFile":
-                self.files.download_manifest(source["S3Uri"], folder)
+                self.files(document).download_manifest(source["S3Uri"], folder)
             else:
-                self.files.download_prefix(source["S3Uri"], folder)
+                self.files(document).download_prefix(source["S3Uri"], folder)
 
     def _write_configuration(self, document: Document, sandbox: Sandbox) -> None:
         folder = sandbox.ml / "config"

@@ -33,6 +33,7 @@ class SageMaker:
         self.processing = ProcessingJobs(settings, store, clients)
         self.transform = TransformJobs(settings, store, clients)
         self.transform.container_by_model = lambda name: container_of(self.models.find(name), self.registry)
+        self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
         self._jobs = (self.training, self.processing, self.transform)
         self._operations = self._table()
 

@@ -141,9 +141,9 @@ class TrainingJobs(JobService):
                 raise JobError(f"channel {name}: local_aws reads channels from S3 in File mode only")
             folder = sandbox.local(f"/opt/ml/input/data/{name}")
             if source["S3DataType"] == "ManifestFile":
-                self.files.download_manifest(source["S3Uri"], folder)
+                self.files(document).download_manifest(source["S3Uri"], folder)
             elif source["S3DataType"] == "S3Prefix":
-                self.files.download_prefix(source["S3Uri"], folder)
+                self.files(document).download_prefix(source["S3Uri"], folder)
             else:
                 raise JobError(f"channel {name}: S3DataType {source['S3DataType']} is not available in local_aws")
             if name == DRIVERS:
@@ -171,7 +171,7 @@ class TrainingJobs(JobService):
             command = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
             argv = argv_in_sandbox(command, python, sandbox)
         elif "sagemaker_program" in decoded:
-            self._unpack_code(decoded, sandbox)
+            self._unpack_code(document, decoded, sandbox)
             program = sandbox.seen(script_path(decoded, ml / "code"))
             argv = [str(python), str(program), *script_arguments(decoded)]
         else:
@@ -194,7 +194,7 @@ class TrainingJobs(JobService):
         refuse_installation(sandbox, env)
         return argv, env
 
-    def _unpack_code(self, decoded: Document, sandbox: Sandbox) -> None:
+    def _unpack_code(self, document: Document, decoded: Document, sandbox: Sandbox) -> None:
         source = decoded.get("sagemaker_submit_directory")
         if not isinstance(source, str):
             raise JobError("the hyperparameter sagemaker_submit_directory (an S3 URI of a tar.gz) is missing")
@@ -205,7 +205,7 @@ class TrainingJobs(JobService):
                 return
             raise JobError(f"sagemaker_submit_directory {source} is not in any channel")
         archive = sandbox.root / "sourcedir.tar.gz"
-        self.files.download_uri(source, archive)
+        self.files(document).download_uri(source, archive)
         extract_archive(archive, sandbox.ml / "code")
 
     def _checkpoints(self, document: Document, sandbox: Sandbox) -> tuple[str, Path] | None:
@@ -217,14 +217,14 @@ class TrainingJobs(JobService):
         if found := self._checkpoints(document, sandbox):
             uri, folder = found
             folder.mkdir(parents=True, exist_ok=True)
-            if self.files.keys(*parse_s3_uri(uri)):
-                self.files.download_prefix(uri.rstrip("/") + "/", folder)
+            if self.files(document).keys(*parse_s3_uri(uri)):
+                self.files(document).download_prefix(uri.rstrip("/") + "/", folder)
 
     def _save_checkpoints(self, document: Document, sandbox: Sandbox) -> None:
         """Upload what the script saved, however it ended."""
         if found := self._checkpoints(document, sandbox):
             uri, folder = found
-            self.files.upload_folder(sandbox.output(folder), uri)
+            self.files(document).upload_folder(sandbox.output(folder), uri)
 
     def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
         base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
@@ -233,7 +233,7 @@ class TrainingJobs(JobService):
         if any(folder.iterdir()):
             archive = sandbox.root / "model.tar.gz"
             pack_folder(folder, archive)
-            self.files.upload(archive, *parse_s3_uri(uri))
+            self.files(document).upload(archive, *parse_s3_uri(uri))
         return uri
 
     def _upload_output(self, document: Document, sandbox: Sandbox) -> None:
@@ -242,7 +242,9 @@ class TrainingJobs(JobService):
             base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
             archive = sandbox.root / "output.tar.gz"
             pack_folder(folder, archive)
-            self.files.upload(archive, *parse_s3_uri(f"{base}/{document['TrainingJobName']}/output/output.tar.gz"))
+            self.files(document).upload(
+                archive, *parse_s3_uri(f"{base}/{document['TrainingJobName']}/output/output.tar.gz")
+            )
 
 
 def _transition(document: Document, secondary: str, message: str, now: float) -> None:

@@ -33,6 +33,12 @@ class TransformJobs(JobService):
 
     #: Set by the composition: the container definition of a model by its name.
     container_by_model: Callable[[str], Document]
+    #: Set by the composition: the role of a model by its name, which the job acts in.
+    role_by_model: Callable[[str], str | None]
+
+    def role_of(self, document: Document) -> str | None:
+        """Return the ARN of the model's role: a transform job has none of its own."""
+        return self.role_by_model(document["ModelName"])
 
     def on_create(self, document: Document) -> None:
         """Refuse a model that does not exist."""
@@ -47,7 +53,9 @@ class TransformJobs(JobService):
         container = self.container_by_model(document["ModelName"])
         container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
         log = self.log_file(name)
-        server = ModelServer(self.settings, self.clients, container, sandbox.root / "server", log)
+        server = ModelServer(
+            self.settings, self.clients, container, sandbox.root / "server", log, self.role_of(document)
+        )
         try:
             server.prepare()
             server.start()
@@ -66,7 +74,7 @@ class TransformJobs(JobService):
         if source["S3DataType"] != "S3Prefix":
             raise JobError("local_aws transforms S3Prefix inputs only")
         bucket, prefix = parse_s3_uri(source["S3Uri"])
-        items = self.files.keys(bucket, prefix)
+        items = self.files(document).keys(bucket, prefix)
         if not items:
             raise JobError(f"no S3 objects found under {source['S3Uri']}")
         target_bucket, target_prefix = parse_s3_uri(output["S3OutputPath"])
@@ -76,7 +84,7 @@ class TransformJobs(JobService):
         joint = b"\n" if output.get("AssembleWith") == "Line" else b""
         for item in items:
             local = sandbox.root / "input"
-            self.files.download(bucket, item["Key"], local)
+            self.files(document).download(bucket, item["Key"], local)
             answers = []
             for payload in _payloads(local.read_bytes(), data.get("SplitType", "None"), limit, single):
                 job.check()
@@ -87,7 +95,7 @@ class TransformJobs(JobService):
                 answers.append(answer.rstrip(b"\n") + joint if joint else answer)
             local.write_bytes(b"".join(answers))
             key = "/".join(part for part in (target_prefix.strip("/"), relative_key(item["Key"], prefix)) if part)
-            self.files.upload(local, target_bucket, f"{key}.out")
+            self.files(document).upload(local, target_bucket, f"{key}.out")
 
 
 def _payloads(body: bytes, split: str, limit: int, single: bool) -> Iterator[bytes]:

@@ -33,8 +33,23 @@ class Clients:
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, region_name=settings.region
         )
         self.internal_token = secrets.token_hex(16)
+        self._in_role: dict[str, Any] = {}
 
-    def _client(self, service: str) -> Any:
+    def s3_as(self, role: str | None) -> Any:
+        """Return the S3 client for what a service does in a role; the account's own without a role, or where policies are not enforced."""
+        if role is None or not self._settings.enforce_policies:
+            return self.s3
+        if role not in self._in_role:
+            key = self.job_keys.issue("service", role)
+            session = boto3.session.Session(
+                aws_access_key_id=key.access_key,
+                aws_secret_access_key=key.secret_key,
+                region_name=self._settings.region,
+            )
+            self._in_role[role] = self._client("s3", session)
+        return self._in_role[role]
+
+    def _client(self, service: str, session: boto3.session.Session | None = None) -> Any:
         config = Config(
             retries={"max_attempts": 3, "mode": "standard"},
             connect_timeout=10,
@@ -44,7 +59,7 @@ class Clients:
             s3={"addressing_style": "path"},
         )
         with self._lock:
-            return self._session.client(service, endpoint_url=self._settings.endpoint_url, config=config)
+            return (session or self._session).client(service, endpoint_url=self._settings.endpoint_url, config=config)
 
     @functools.cached_property
     def s3(self) -> Any:

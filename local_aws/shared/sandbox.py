@@ -116,6 +116,12 @@ def pack_folder(folder: Path, archive: Path) -> None:
             tar.add(path, arcname=path.name)
 
 
+def _reason(error: ClientError) -> str:
+    """Return S3's error code, and its words where the code alone does not say who may not do what."""
+    code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message")
+    return f"{code}: {message}" if code == "AccessDenied" else str(code)
+
+
 class S3Files:
     """Copies between S3 and folders of jobs, through the S3 API of the account."""
 
@@ -129,7 +135,7 @@ class S3Files:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 objects += [item for item in page.get("Contents", []) if not item["Key"].endswith("/")]
         except ClientError as error:
-            raise JobError(f"cannot list s3://{bucket}/{prefix}: {error.response['Error'].get('Message')}") from error
+            raise JobError(f"cannot list s3://{bucket}/{prefix}: {_reason(error)}") from error
         return objects
 
     def download(self, bucket: str, key: str, target: Path) -> None:
@@ -137,8 +143,7 @@ class S3Files:
         try:
             body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
         except ClientError as error:
-            code = error.response["Error"].get("Code")
-            raise JobError(f"cannot read s3://{bucket}/{key}: {code}") from error
+            raise JobError(f"cannot read s3://{bucket}/{key}: {_reason(error)}") from error
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
@@ -154,7 +159,7 @@ class S3Files:
         try:
             found = self._client.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
         except ClientError as error:
-            raise JobError(f"cannot read {uri}: {error.response['Error'].get('Code')}") from error
+            raise JobError(f"cannot read {uri}: {_reason(error)}") from error
         if found != etag.strip('"'):
             raise JobError(f"the ETag of {uri} is {found}, the model was made with {etag}: the artifact was replaced")
 
@@ -191,7 +196,7 @@ class S3Files:
             prefix_bucket, prefix = parse_s3_uri(entries[0]["prefix"])
             names = [str(entry) for entry in entries[1:]]
         except ClientError as error:
-            raise JobError(f"cannot read the manifest {uri}: {error.response['Error'].get('Code')}") from error
+            raise JobError(f"cannot read the manifest {uri}: {_reason(error)}") from error
         except (ValueError, LookupError, TypeError) as error:
             raise JobError(
                 f'the manifest {uri} is not JSON of the form [{{"prefix": "s3://b/p/"}}, "file", ...]'
@@ -205,7 +210,7 @@ class S3Files:
             with path.open("rb") as file:
                 self._client.put_object(Bucket=bucket, Key=key, Body=file)
         except ClientError as error:
-            raise JobError(f"cannot write s3://{bucket}/{key}: {error.response['Error'].get('Code')}") from error
+            raise JobError(f"cannot write s3://{bucket}/{key}: {_reason(error)}") from error
 
     def upload_folder(self, folder: Path, uri: str) -> int:
         """Copy all files below `folder` to keys below an S3 URI; return how many."""

@@ -20,6 +20,10 @@ class Settings:
     """File of the keys of those who may call, in the form of ``~/.aws/credentials``; None lets everybody call."""
     keys: Mapping[str, str] | None = field(default=None, repr=False)
     """What that file holds: secret key by access key id."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """ARN of the role that a key of that file is for, by access key id; a key without one is the account's."""
+    enforce_policies: bool = False
+    """Whether a request that is signed for a role is refused unless the role's policies allow it."""
     java_home: str | None = None
     region: str = "us-east-1"
     account: str = "000000000000"

@@ -1,106 +1,21 @@
-"""IAM as far as these tests need it: which action and resource an API call is, and whether policies allow it."""
+"""IAM as far as these tests need it: the calls that sources name, and whether policies allow what was called."""
 
 from __future__ import annotations
 
 import ast
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 from botocore import xform_name
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
+from local_aws.shared.access import Call, action
+
 SERVICES = ("s3", "sagemaker", "sagemaker-runtime", "glue", "sqs", "sns", "ssm", "lambda", "logs")  # first wins
-RENAMED = {
-    ("s3", "ListObjectsV2"): "s3:ListBucket",
-    ("s3", "HeadObject"): "s3:GetObject",
-    ("s3", "CopyObject"): "s3:PutObject",
-    ("sqs", "DeleteMessageBatch"): "sqs:DeleteMessage",
-    ("lambda", "Invoke"): "lambda:InvokeFunction",
-    ("sagemaker-runtime", "InvokeEndpoint"): "sagemaker:InvokeEndpoint",
-}
 NOUNS = ("training_job", "processing_job", "transform_job")
 WAITERS = {"endpoint_deleted": "describe_endpoint"}
-
-
-@dataclass(frozen=True, order=True)
-class Call:
-    """An API call as IAM sees it; the resource is empty where the tests do not know it."""
-
-    action: str
-    resource: str = ""
-
-
-def action(service: str, operation: str) -> str:
-    """Return the IAM action of an operation."""
-    return RENAMED.get((service, operation), f"{service}:{operation}")
-
-
-def calls(service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Call]:
-    """Yield what IAM asks for one API call: the action itself, tags, and roles that are handed over."""
-    yield Call(action(service, operation), _resource(service, operation, params))
-    if operation == "CopyObject":
-        yield Call("s3:GetObject", _source(params["CopySource"]))
-    if service == "sagemaker" and params.get("Tags"):
-        yield Call("sagemaker:AddTags", _resource(service, operation, params))
-    for name in ("RoleArn", "ExecutionRoleArn"):
-        if name in params:
-            yield Call("iam:PassRole", params[name])
-
-
-def _source(copied: Any) -> str:
-    if isinstance(copied, Mapping):
-        return f"arn:aws:s3:::{copied['Bucket']}/{copied['Key']}"
-    return f"arn:aws:s3:::{copied.lstrip('/').split('?versionId=')[0]}"
-
-
-def _resource(service: str, operation: str, params: Mapping[str, Any]) -> str:
-    if service == "s3":
-        key = params.get("Key")
-        return f"arn:aws:s3:::{params['Bucket']}" + (f"/{key}" if key else "")
-    if service == "sns":
-        return params["TopicArn"]
-    named = {
-        "ssm": ("Name", "parameter{}"),
-        "lambda": ("FunctionName", "function:{}"),
-        "logs": ("logGroupName", "log-group:{}:*"),
-    }
-    if service == "sqs":
-        queue = params.get("QueueName") or params["QueueUrl"].rsplit("/", 1)[-1]
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
-    if service in named:
-        name, form = named[service]
-        return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{form.format(params[name])}"
-    if service == "glue":
-        kind, name = next(
-            (kind, params[name])
-            for name, kind in (("JobName", "job"), ("Name", "crawler"), ("DatabaseName", "database"))
-            if name in params
-        )
-        return f"arn:aws:glue:{REGION}:{ACCOUNT}:{kind}/{name}"
-    if operation.startswith("List") and operation != "ListTags":
-        return "*"
-    for name in ("ResourceArn", "ModelPackageArn"):
-        if name in params:
-            return params[name]
-    if operation == "DescribeModelPackage":
-        return params["ModelPackageName"]
-    if operation == "CreateModelPackage":
-        return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package-group/{params['ModelPackageGroupName']}"
-    kinds = {
-        "TrainingJobName": "training-job",
-        "ProcessingJobName": "processing-job",
-        "TransformJobName": "transform-job",
-        "EndpointName": "endpoint",
-        "EndpointConfigName": "endpoint-config",
-        "ModelPackageGroupName": "model-package-group",
-        "ModelName": "model",
-    }
-    kind, value = next((kinds[name], params[name]) for name in kinds if name in params)
-    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{value}"
 
 
 def statements(role: Mapping[str, Any]) -> list[dict[str, Any]]:

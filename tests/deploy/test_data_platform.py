@@ -90,8 +90,12 @@ def test_a_wildcard_resource_has_a_written_reason():
 
 def test_every_statement_has_a_name_and_no_action_is_a_wildcard():
     for name, resource in RESOURCES.items():
-        for policy in resource.get("Properties", {}).get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
+        properties = cloudformation.resolve(resource.get("Properties", {}), {"HasKey": "yes"})
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(properties["PolicyDocument"])
+        for document in documents:
+            for statement in document["Statement"]:
                 assert statement["Sid"], name
                 actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
                 assert not any("*" in action for action in actions), (name, statement["Sid"])

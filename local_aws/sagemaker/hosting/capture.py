@@ -9,8 +9,11 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from local_aws.shared.errors import JobError
 from local_aws.shared.sandbox import parse_s3_uri
@@ -26,10 +29,11 @@ Document = dict[str, Any]
 class DataCapture:
     """Collects capture records of all endpoints and writes one S3 object per endpoint variant and batch."""
 
-    def __init__(self, s3: Any) -> None:
-        self._s3 = s3
+    def __init__(self, s3_as: Callable[[str | None], Any]) -> None:
+        """`s3_as` returns the S3 client of a role."""
+        self._s3_as = s3_as
         self._lock = threading.Lock()
-        self._records: dict[tuple[str, str, str], list[str]] = {}
+        self._records: dict[tuple[str, str, str, str | None], list[str]] = {}
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="data-capture", daemon=True)
@@ -43,8 +47,9 @@ class DataCapture:
         sent: tuple[str, bytes],
         received: tuple[str, bytes],
         inference_id: str | None,
+        role: str | None,
     ) -> None:
-        """Record one invocation; `sent` and `received` are (content type, body)."""
+        """Record one invocation; `sent` and `received` are (content type, body), `role` is the model's, in which it is written."""
         if not config.get("EnableCapture", True) or random.random() * 100 >= config["InitialSamplingPercentage"]:
             return
         modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
@@ -59,7 +64,7 @@ class DataCapture:
             metadata["inferenceId"] = inference_id
         line = json.dumps({"captureData": data, "eventMetadata": metadata, "eventVersion": "0"})
         with self._lock:
-            lines = self._records.setdefault((config["DestinationS3Uri"], endpoint, variant), [])
+            lines = self._records.setdefault((config["DestinationS3Uri"], endpoint, variant, role), [])
             lines.append(line)
             if len(lines) >= _FLUSH_RECORDS:
                 self._wake.set()
@@ -79,7 +84,7 @@ class DataCapture:
     def _flush(self) -> None:
         with self._lock:
             records, self._records = self._records, {}
-        for (destination, endpoint, variant), lines in records.items():
+        for (destination, endpoint, variant, role), lines in records.items():
             now = datetime.now(UTC)
             name = f"{now:%M-%S}-{int(time.time() * 1000) % 1000:03d}-{uuid.uuid4()}.jsonl"
             try:
@@ -87,8 +92,8 @@ class DataCapture:
                 key = "/".join(
                     part for part in (prefix.strip("/"), endpoint, variant, f"{now:%Y/%m/%d/%H}", name) if part
                 )
-                self._s3.put_object(Bucket=bucket, Key=key, Body="\n".join(lines) + "\n")
-            except (JobError, self._s3.exceptions.ClientError) as error:
+                self._s3_as(role).put_object(Bucket=bucket, Key=key, Body="\n".join(lines) + "\n")
+            except (JobError, ClientError) as error:
                 _LOG.warning("data capture of endpoint %s: %s", endpoint, error)
 
 

@@ -149,7 +149,8 @@ class Launcher:
         instance_log = log.with_name(f"{log.stem}-{instance}.txt")
         instance_log.touch()
         folder = self._settings.jobs_dir / "endpoint" / name / f"container-{instance}"
-        server = ModelServer(self._settings, self._clients, container, folder, instance_log)
+        role = model.get("ExecutionRoleArn")
+        server = ModelServer(self._settings, self._clients, container, folder, instance_log, role)
         shipper = LogShipper(
             self._clients.logs,
             instance_log,

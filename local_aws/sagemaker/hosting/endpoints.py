@@ -196,7 +196,8 @@ class Endpoints:
         capture = deployment.config.get("DataCaptureConfig")
         if capture:
             inference_id = headers.get("x-amzn-sagemaker-inference-id")
-            self._captures().add(capture, name, variant.name, (sent_type, body), (answer_type, answer), inference_id)
+            sent, received = (sent_type, body), (answer_type, answer)
+            self._captures().add(capture, name, variant.name, sent, received, inference_id, variant.server.role)
         result = {"Content-Type": answer_type, "x-Amzn-Invoked-Production-Variant": variant.name}
         if "x-amzn-sagemaker-custom-attributes" in answered:
             result["X-Amzn-SageMaker-Custom-Attributes"] = answered["x-amzn-sagemaker-custom-attributes"]
@@ -220,7 +221,7 @@ class Endpoints:
     def _captures(self) -> DataCapture:
         with self._lock:
             if self._capture is None:
-                self._capture = DataCapture(self._clients.s3)
+                self._capture = DataCapture(self._clients.s3_as)
             return self._capture
 
     # -- life of an endpoint ---------------------------------------------------------------------------------------

@@ -27,12 +27,15 @@ Document = dict[str, Any]
 class ModelServer:
     """A model unpacked into its own folder, served by a process on a free port of the loopback."""
 
-    def __init__(self, settings: Settings, clients: Clients, container: Document, folder: Path, log: Path) -> None:
-        """`container` is a ContainerDefinition with an Image and its model data."""
+    def __init__(
+        self, settings: Settings, clients: Clients, container: Document, folder: Path, log: Path, role: str | None
+    ) -> None:
+        """`container` is a ContainerDefinition with an Image and its model data, `role` the ARN of its model's role."""
         self._settings = settings
-        self._files = S3Files(clients.s3)
+        self.role = role
+        self._files = S3Files(clients.s3_as(role))
         self._keys = clients.job_keys
-        self._key = self._keys.issue("endpoint")
+        self._key = self._keys.issue("endpoint", role)
         self._container = container
         self._sandbox = Sandbox(folder, settings.isolated)
         self.log = log

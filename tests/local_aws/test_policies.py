@@ -1,0 +1,185 @@
+"""The account with ``--enforce-policies``: who acts in a role may do what the role's policies say, and a refusal names all three."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from local_account import BUCKET, IMAGE, Account, archive, wait_for
+
+from local_aws.gateway.policies import asked
+from local_aws.shared.access import Call, calls
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=K/20261126/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+TRAIN = "import os; open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').write('1')\n"
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with Account(tmp_path_factory.mktemp("strict") / "data", "--enforce-policies") as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        yield account
+
+
+def role(account: Account, name: str, *statements: dict) -> str:
+    """Make or change a role that may do what the statements say; return its ARN."""
+    iam = account.iam
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(document))
+    return f"arn:aws:iam::000000000000:role/{name}"
+
+
+def allow(*actions: str, on: str = "*", **more: object) -> dict:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
+
+
+def acting(account: Account, name: str, service: str):
+    """Return a client with temporary keys of a role."""
+    keys = account.sts.assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{name}", RoleSessionName="test")[
+        "Credentials"
+    ]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name="us-east-1")
+    return session.client(service, endpoint_url=account.url)
+
+
+def refusal(call, **params) -> str:
+    with pytest.raises(ClientError) as error:
+        call(**params)
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403)
+    return str(error.value)
+
+
+def request(service, method, path, query="", headers=None, body=b""):
+    return list(asked(method, path, query, {"authorization": SIGNED.format(service), **(headers or {})}, body))
+
+
+def test_what_a_request_needs():
+    key = "arn:aws:s3:::b/a/b.csv"
+    assert request("s3", "GET", "/b/a/b.csv") == [Call("s3:GetObject", key)]
+    assert request("s3", "HEAD", "/b/a/b.csv", "versionId=v") == [Call("s3:GetObjectVersion", key)]
+    [listing] = request("s3", "GET", "/b", "list-type=2&prefix=a%2F")
+    assert (listing, listing.keys) == (Call("s3:ListBucket", "arn:aws:s3:::b"), (("s3:prefix", "a/"),))
+    copy = {"x-amz-copy-source": "/b/old%20one?versionId=v"}
+    assert request("s3", "PUT", "/b/a/b.csv", headers=copy) == [
+        Call("s3:PutObject", key),
+        Call("s3:GetObjectVersion", "arn:aws:s3:::b/old one"),
+    ]
+    several = (
+        b"<Delete><Object><Key>x&amp;y</Key></Object><Object><Key>z</Key><VersionId>v</VersionId></Object></Delete>"
+    )
+    assert request("s3", "POST", "/b", "delete", body=several) == [
+        Call("s3:DeleteObject", "arn:aws:s3:::b/x&y"),
+        Call("s3:DeleteObjectVersion", "arn:aws:s3:::b/z"),
+    ]
+    assert request("s3", "GET", "/a/b.csv", headers={"host": "b.localhost:4566"}) == [Call("s3:GetObject", key)]
+    assert request("s3", "POST", "/b/a/b.csv", "uploads") == [Call("s3:PutObject", key)]
+    [invoked] = request("lambda", "POST", "/2015-03-31/functions/judge/invocations")
+    assert invoked == Call("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:000000000000:function:judge")
+    [told] = request("sns", "POST", "/", body=b"Action=Publish&TopicArn=arn%3Aaws%3Asns%3Ax%3Ay%3At&Message=m")
+    assert told == Call("sns:Publish", "arn:aws:sns:x:y:t")
+    [asked_endpoint] = request("sagemaker", "POST", "/endpoints/e/invocations")
+    assert asked_endpoint == Call("sagemaker:InvokeEndpoint", "arn:aws:sagemaker:us-east-1:000000000000:endpoint/e")
+
+
+def test_a_request_that_hands_over_a_role_needs_the_right_to_pass_it():
+    made = list(calls("sagemaker", "CreateTrainingJob", {"TrainingJobName": "j", "RoleArn": "r", "Tags": [{}]}))
+    assert [call.action for call in made] == ["sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole"]
+    assert made[2].keys == (("iam:passedtoservice", "sagemaker.amazonaws.com"),)
+
+
+@pytest.mark.local_aws
+def test_a_refusal_names_role_action_and_resource_and_nothing_happened(strict):
+    role(strict, "reader", allow("s3:GetObject", on=f"arn:aws:s3:::{BUCKET}/open/*"))
+    s3 = acting(strict, "reader", "s3")
+    strict.s3.put_object(Bucket=BUCKET, Key="open/a", Body=b"1")
+    assert s3.get_object(Bucket=BUCKET, Key="open/a")["Body"].read() == b"1"
+    said = refusal(s3.put_object, Bucket=BUCKET, Key="open/a", Body=b"2")
+    arn = "arn:aws:iam::000000000000:role/reader"
+    assert f"User: {arn} is not authorized to perform: s3:PutObject on resource: arn:aws:s3:::{BUCKET}/open/a" in said
+    assert strict.s3.get_object(Bucket=BUCKET, Key="open/a")["Body"].read() == b"1"
+    assert "403" in refusal(s3.head_object, Bucket=BUCKET, Key="shut/a")
+    assert "s3:DeleteObject" in refusal(s3.delete_objects, Bucket=BUCKET, Delete={"Objects": [{"Key": "open/a"}]})
+    sagemaker = acting(strict, "reader", "sagemaker")
+    assert "sagemaker:ListTrainingJobs on resource: *" in refusal(sagemaker.list_training_jobs)
+    assert "ssm:GetParameter" in refusal(acting(strict, "reader", "ssm").get_parameter, Name="/p")
+    assert "sqs:GetQueueUrl" in refusal(acting(strict, "reader", "sqs").get_queue_url, QueueName="q")
+
+
+@pytest.mark.local_aws
+def test_denials_and_conditions_count(strict):
+    prefix = {"StringLike": {"s3:prefix": "open/*"}}
+    role(
+        strict,
+        "lister",
+        allow("s3:ListBucket", on=f"arn:aws:s3:::{BUCKET}", Condition=prefix),
+        allow("s3:PutObject"),
+        {"Effect": "Deny", "Action": "s3:*", "Resource": f"arn:aws:s3:::{BUCKET}/shut/*"},
+    )
+    s3 = acting(strict, "lister", "s3")
+    s3.list_objects_v2(Bucket=BUCKET, Prefix="open/")
+    assert "s3:ListBucket" in refusal(s3.list_objects_v2, Bucket=BUCKET)
+    assert "s3:ListBucket" in refusal(s3.list_objects_v2, Bucket=BUCKET, Prefix="shut/")
+    s3.put_object(Bucket=BUCKET, Key="open/b", Body=b"")
+    assert "with an explicit deny" in refusal(s3.put_object, Bucket=BUCKET, Key="shut/b", Body=b"")
+
+
+def train(account: Account, name: str, arn: str) -> dict:
+    archive_key = f"code/{name}.tar.gz"
+    account.s3.put_object(Bucket=BUCKET, Key=archive_key, Body=archive({"train.py": TRAIN}))
+    account.sagemaker.create_training_job(
+        TrainingJobName=name,
+        AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        HyperParameters={
+            "sagemaker_program": '"train.py"',
+            "sagemaker_submit_directory": json.dumps(f"s3://{BUCKET}/{archive_key}"),
+        },
+        RoleArn=arn,
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/models"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    )
+    ended = ("Completed", "Failed")
+    return wait_for(
+        lambda: (
+            (job := account.sagemaker.describe_training_job(TrainingJobName=name))["TrainingJobStatus"] in ended and job
+        )
+    )
+
+
+@pytest.mark.local_aws
+def test_a_job_acts_in_its_role(strict):
+    code, models = allow("s3:GetObject", on=f"arn:aws:s3:::{BUCKET}/code/*"), f"arn:aws:s3:::{BUCKET}/models/*"
+    arn = role(strict, "trainer", code)
+    failed = train(strict, "unable", arn)
+    assert failed["TrainingJobStatus"] == "Failed"
+    assert f"{arn} is not authorized to perform: s3:PutObject" in failed["FailureReason"]
+    assert f"arn:aws:s3:::{BUCKET}/models/unable/output/model.tar.gz" in failed["FailureReason"]
+    role(strict, "trainer", code, allow("s3:PutObject", on=models))
+    assert train(strict, "able", arn)["TrainingJobStatus"] == "Completed"
+    role(strict, "trainer", allow("s3:PutObject", on=models))
+    assert "s3:GetObject" in train(strict, "blind", arn)["FailureReason"]
+
+
+@pytest.mark.local_aws
+def test_who_starts_a_job_must_be_allowed_to_hand_it_its_role(strict):
+    arn = role(strict, "powerful", allow("s3:*"))
+    only_sagemaker = {"StringEquals": {"iam:PassedToService": "glue.amazonaws.com"}}
+    role(strict, "starter", allow("sagemaker:*"), allow("iam:PassRole", Condition=only_sagemaker))
+    said = refusal(
+        acting(strict, "starter", "sagemaker").create_model,
+        ModelName="m",
+        ExecutionRoleArn=arn,
+        PrimaryContainer={"Image": IMAGE},
+    )
+    assert f"iam:PassRole on resource: {arn}" in said
+
+
+@pytest.mark.local_aws
+def test_without_the_option_roles_are_names_only(account):
+    role(account, "nobody", allow("sqs:ListQueues"))
+    assert acting(account, "nobody", "s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] >= 0
