@@ -7,7 +7,6 @@ refused here with the text that AWS services use. Unknown members are ignored, a
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import botocore.loaders
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 
 from local_aws.shared.errors import ServiceError
+from local_aws.shared.java_patterns import compiled
 
 
 @functools.cache
@@ -59,15 +59,6 @@ def unavailable(service: str, operation: str) -> ServiceError:
         "UnknownOperationException",
         f"{what} is not available in local_aws; docs/local-aws-operations.md lists what is.",
     )
-
-
-@functools.cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    # A few models use Java's \p{..} classes, which Python's re does not know: those members go unchecked.
-    try:
-        return re.compile(pattern)
-    except re.error:
-        return None
 
 
 def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
@@ -125,8 +116,7 @@ def _string_problems(shape: StringShape, value: Any, path: str) -> Iterator[str]
     too_long_or_short = list(_bounds(shape, len(value), value, path, "length"))
     yield from too_long_or_short
     pattern = shape.metadata.get("pattern")
-    compiled = _compiled(pattern) if pattern and not too_long_or_short else None
-    if compiled and not compiled.fullmatch(value):
+    if pattern and not too_long_or_short and not compiled(pattern).fullmatch(value):
         yield (
             f"Value '{value}' at '{path}' failed to satisfy constraint: "
             f"Member must satisfy regular expression pattern: {pattern}"

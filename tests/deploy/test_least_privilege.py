@@ -103,7 +103,7 @@ def run_job(kind, step, request):
     """Do what the operator and its trigger do."""
     job, access = JOB_KINDS[kind], AwsAccess()
     handle = job.submit(access, "abalone", step, request).handle
-    status = wait_for(lambda: (s := job.poll(access, handle)).outcome != "running" and s, 180)
+    status = wait_for(lambda: (s := job.poll(access, handle)).outcome != "running" and s, 600)
     job.log_tail(access, handle)
     assert status.outcome == "succeeded", (status, job.log_tail(access, handle))
     return {**job.result(access, handle), "adopted": False}

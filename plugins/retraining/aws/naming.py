@@ -39,16 +39,17 @@ def slug(text: str) -> str:
 def job_name(model: str, step: str, request_digest: str, attempt: int = 1) -> str:
     """Return the name of a job: ``ENV-MODEL-STEP-DIGEST``, with ``-N`` from the second attempt on.
 
-    Long names get a shorter digest; that of the whole request is in a tag of the job.
+    What is too long loses the end of its digest first, then of its step: the digest of the whole request is in a tag of the job.
 
     Raises:
         ValueError: the name would be longer than the 63 characters that SageMaker allows.
 
     """
-    head = f"{slug(in_environment(model))}-{slug(step)}-"
-    room = JOB_NAME_LIMIT - ATTEMPT_LENGTH - len(head)
-    if room < SHORTEST_DIGEST:
+    owner = slug(in_environment(model))
+    room = JOB_NAME_LIMIT - ATTEMPT_LENGTH - len(owner) - 2
+    step = slug(step)[: room - SHORTEST_DIGEST].rstrip("-")
+    if room - SHORTEST_DIGEST < 1:
         raise ValueError(
-            f"job name '{head}DIGEST' is longer than the {JOB_NAME_LIMIT} characters that SageMaker allows: shorten the model's name"
+            f"job name '{owner}-STEP-DIGEST' is longer than the {JOB_NAME_LIMIT} characters that SageMaker allows: shorten the model's name"
         )
-    return f"{head}{request_digest[:room]}" + (f"-{attempt}" if attempt > 1 else "")
+    return f"{owner}-{step}-{request_digest[: room - len(step)]}" + (f"-{attempt}" if attempt > 1 else "")
