@@ -125,7 +125,7 @@ def fill_history(account: Account) -> None:
         own = {**container, "ModelDataUrl": data}
         registry.register(account.sagemaker, "abalone", own, registry.APPROVED, "s3://x/y.json", "better", lineage)
     account.sagemaker.create_endpoint(EndpointName="dev-abalone", EndpointConfigName="abalone")
-    account.endpoint_settled("abalone")
+    account.endpoint_settled("dev-abalone")
 
 
 def _version(number: int, run: str, rows: int, bad: int) -> Version:

@@ -1,9 +1,8 @@
 """What each actor calls against what its policy allows: nothing is missing, and nothing is allowed without being called or having a reason.
 
 The calls of the MWAA role are recorded while the retraining DAG's task bodies run against local_aws, where every job really executes,
-and are completed by the operations that the library's source names. The account enforces the policies: the bodies sign in the role of the
-DAGs, each job and function acts in its own. Jobs of SageMaker make no calls themselves: the service reads and writes, in their role,
-what the recorded requests name.
+and are completed by the operations that the library's source names. Jobs of SageMaker make no calls themselves: the service reads and
+writes, in their role, what the recorded requests name.
 """
 
 import copy
@@ -18,11 +17,9 @@ import cloudformation
 import pytest
 import yaml
 from access import allowed_actions, allows, faults, statements, written_calls
-from botocore.exceptions import ClientError
-from local_account import Account, wait_for
+from local_account import wait_for
 
 from deploy import artifacts, data_platform, environment
-from deploy.stacks import StackRequest, deploy_stack
 from glue_scripts.merge.manifest import SourceFile
 from glue_scripts.merge.storage import Storage
 from local_aws.shared.access import ACCOUNT, Call, calls
@@ -67,6 +64,8 @@ POLICIES = {
     )
 }
 POLICIES["mwaa"] = POLICIES.pop("data") + POLICIES.pop("model")
+#: What only a person's commands call, with that person's rights: see `python -m retraining.command.dataset`.
+BY_HAND = ("dataset/catalogue.py", "dataset/object_versions.py", "jobs/remerge/erase.py")
 CONTAINERS = ("train", "evaluate", "serve", "survey", "experiment")
 ACTORS = ("mwaa", "environment", "glue", "crawler", "container", "train", "evaluate", "serve", "survey", "lambda")
 
@@ -110,47 +109,6 @@ def run_job(kind, step, request):
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    """An account that refuses what policies do not allow."""
-    with Account(tmp_path_factory.mktemp("enforcing") / "data", "--enforce-policies") as account:
-        yield account
-
-
-def role_of_dags(session, name, policies):
-    """Make a role with inline policies, act in it, and return the temporary keys as environment variables."""
-    iam = session.client("iam")
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-    }
-    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    for title, document in policies.items():
-        iam.put_role_policy(RoleName=name, PolicyName=title, PolicyDocument=json.dumps(document))
-    keys = session.client("sts").assume_role(RoleArn=arn, RoleSessionName="dags")["Credentials"]
-    return {
-        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": keys["SessionToken"],
-    }
-
-
-def access_policies(session, bucket):
-    """Deploy what the DAGs may do, as `make deploy` does, and return the documents."""
-    value = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")["Parameter"]["Value"]
-    roles = ",".join(json.loads(value)[f"{purpose}_role_arn"] for purpose in environment.PURPOSES)
-    parameters = {"EnvironmentName": "dev", "ModelName": "abalone", "DataBucketName": bucket}
-    parameters |= {"EndpointName": "dev-abalone", "JobRoleArns": roles}
-    deploy_stack(session, StackRequest("access", environment.ACCESS_TEMPLATE.read_text(), parameters), print)
-    iam, documents = session.client("iam"), {}
-    for policy in iam.list_policies(Scope="Local")["Policies"]:
-        if policy["PolicyName"].startswith("access"):
-            version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
-            documents[policy["PolicyName"]] = version["PolicyVersion"]["Document"]
-    assert len(documents) == 2
-    return documents
-
-
-@pytest.fixture(scope="module")
 def recorded(session, recorder):
     """API calls of one run of the DAG, from landed file to published report: by actor where the actor can be told."""
     bucket = data_platform.deploy(session, "dev", "abalone", {"PollSeconds": "0.2", "SettleSeconds": "0"}, print)[1][
@@ -158,19 +116,7 @@ def recorded(session, recorder):
     ]
     data = (artifacts.ROOT / "data" / "abalone.csv").read_bytes()
     session.client("s3").put_object(Bucket=bucket, Key="abalone/new/abalone.csv", Body=data)
-    documents = access_policies(session, bucket)
     recorder.take()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in role_of_dags(session, "dags", documents).items():
-            patch.setenv(name, value)
-        aws_clients.client.cache_clear()
-        made = run_of_the_dag(recorder, bucket)
-    aws_clients.client.cache_clear()
-    return {**made, "documents": documents}
-
-
-def run_of_the_dag(recorder, bucket):
-    """Call the task bodies and run the jobs of one run, in the order of the DAG."""
     steps = RetrainingTasks(load_model_config(MODEL / "model.yaml"), MODEL)
     run = SimpleNamespace(dag_id="abalone_retraining", run_id="r1", clear_number=0)
     pushed = {}
@@ -336,7 +282,8 @@ def test_each_actor_may_do_what_it_does_and_nothing_else(made, actor):
 
 def test_every_operation_that_the_library_names_is_allowed_and_every_reason_is_about_one():
     library = artifacts.ROOT / "plugins" / "retraining"
-    written = written_calls(sorted(library.rglob("*.py")))
+    sources = (path for path in library.rglob("*.py") if path.relative_to(library).as_posix() not in BY_HAND)
+    written = written_calls(sorted(sources))
     allowed = allowed_actions(POLICIES["mwaa"])
     assert written - allowed == set()
     assert allowed - written == {"iam:PassRole"}  # asked by IAM for roles in other calls
@@ -408,38 +355,6 @@ def test_the_comparison_notices_any_action_that_is_removed(made, actor):
             continue  # another statement allows it for the service's own work
         found = faults(policy, made[actor], reasons(actor))
         assert any(name in fault for fault in found), title
-
-
-@pytest.mark.spark
-@pytest.mark.local_aws
-def test_the_account_refuses_each_call_of_a_dag_whose_action_was_taken_away(session, recorded):
-    """The message names role, action and resource. A call is refused before anything happens, so recorded ones can be made again."""
-    less = role_of_dags(session, "one-less", {})
-    acting = boto3.Session(*less.values(), region_name="us-east-1")
-    actions = {
-        name: (service, operation, params, call)
-        for service, operation, params in recorded["calls"]
-        for call in calls(service, operation, params)
-        for name in [call.action]
-    }
-    assert len(actions) > 30 and "iam:PassRole" in actions
-    for taken, (service, operation, params, call) in sorted(actions.items()):
-        for title, document in copy.deepcopy(recorded["documents"]).items():
-            for statement in document["Statement"]:
-                named = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-                statement["Action"] = [name for name in named if name != taken] or ["none:None"]
-            session.client("iam").put_role_policy(
-                RoleName="one-less", PolicyName=title, PolicyDocument=json.dumps(document)
-            )
-        body = {"Body": b"1"} if operation in ("PutObject", "InvokeEndpoint") else {}
-        with pytest.raises(ClientError) as refused:
-            getattr(acting.client(service), botocore.xform_name(operation))(**params, **body)
-        if operation.startswith("Head"):  # its answer has no body
-            assert refused.value.response["Error"]["Code"] == "403"
-            continue
-        message = str(refused.value)
-        assert "role/one-less is not authorized to perform" in message, (taken, message)
-        assert f"perform: {taken} on resource: {call.resource}" in message, message
 
 
 @pytest.mark.spark
