@@ -1,8 +1,9 @@
 """What each actor calls against what its policy allows: nothing is missing, and nothing is allowed without being called or having a reason.
 
 The calls of the MWAA role are recorded while the retraining DAG's task bodies run against local_aws, where every job really executes,
-and are completed by the operations that the library's source names. Jobs of SageMaker make no calls themselves: the service reads and
-writes, in their role, what the recorded requests name.
+and are completed by the operations that the library's source names. The account enforces the policies: the bodies sign in the role of the
+DAGs, each job and function acts in its own. Jobs of SageMaker make no calls themselves: the service reads and writes, in their role,
+what the recorded requests name.
 """
 
 import copy
@@ -17,9 +18,10 @@ import cloudformation
 import pytest
 import yaml
 from access import allowed_actions, allows, faults, statements, written_calls
-from local_account import wait_for
+from local_account import Account, wait_for
 
 from deploy import artifacts, data_platform, environment
+from deploy.stacks import StackRequest, deploy_stack
 from glue_scripts.merge.manifest import SourceFile
 from glue_scripts.merge.storage import Storage
 from local_aws.shared.access import ACCOUNT, Call, calls
@@ -109,6 +111,47 @@ def run_job(kind, step, request):
 
 
 @pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    """An account that refuses what policies do not allow."""
+    with Account(tmp_path_factory.mktemp("enforcing") / "data", "--enforce-policies") as account:
+        yield account
+
+
+def role_of_dags(session, name, policies):
+    """Make a role with inline policies, act in it, and return the temporary keys as environment variables."""
+    iam = session.client("iam")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    for title, document in policies.items():
+        iam.put_role_policy(RoleName=name, PolicyName=title, PolicyDocument=json.dumps(document))
+    keys = session.client("sts").assume_role(RoleArn=arn, RoleSessionName="dags")["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+    }
+
+
+def access_policies(session, bucket):
+    """Deploy what the DAGs may do, as `make deploy` does, and return the documents."""
+    value = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")["Parameter"]["Value"]
+    roles = ",".join(json.loads(value)[f"{purpose}_role_arn"] for purpose in environment.PURPOSES)
+    parameters = {"EnvironmentName": "dev", "ModelName": "abalone", "DataBucketName": bucket}
+    parameters |= {"EndpointName": "dev-abalone", "JobRoleArns": roles}
+    deploy_stack(session, StackRequest("access", environment.ACCESS_TEMPLATE.read_text(), parameters), print)
+    iam, documents = session.client("iam"), {}
+    for policy in iam.list_policies(Scope="Local")["Policies"]:
+        if policy["PolicyName"].startswith("access"):
+            version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
+            documents[policy["PolicyName"]] = version["PolicyVersion"]["Document"]
+    assert len(documents) == 2
+    return documents
+
+
+@pytest.fixture(scope="module")
 def recorded(session, recorder):
     """API calls of one run of the DAG, from landed file to published report: by actor where the actor can be told."""
     bucket = data_platform.deploy(session, "dev", "abalone", {"PollSeconds": "0.2", "SettleSeconds": "0"}, print)[1][
@@ -116,7 +159,19 @@ def recorded(session, recorder):
     ]
     data = (artifacts.ROOT / "data" / "abalone.csv").read_bytes()
     session.client("s3").put_object(Bucket=bucket, Key="abalone/new/abalone.csv", Body=data)
+    documents = access_policies(session, bucket)
     recorder.take()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in role_of_dags(session, "dags", documents).items():
+            patch.setenv(name, value)
+        aws_clients.client.cache_clear()
+        made = run_of_the_dag(recorder, bucket)
+    aws_clients.client.cache_clear()
+    return made
+
+
+def run_of_the_dag(recorder, bucket):
+    """Call the task bodies and run the jobs of one run, in the order of the DAG."""
     steps = RetrainingTasks(load_model_config(MODEL / "model.yaml"), MODEL)
     run = SimpleNamespace(dag_id="abalone_retraining", run_id="r1", clear_number=0)
     pushed = {}
