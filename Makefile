@@ -161,11 +161,6 @@ test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry 
 test-pages: setup-dev  ## every command of README.md and docs/, played as a reader would
 	$(DEV)/python -m pytest tests/pages -m pages
 
-.PHONY: test-page
-test-page: setup-dev  ## the page of the Airflow UI in Chromium, with axe: make test-page [SCREENSHOTS=folder]
-	@$(PYTHON) -m local_stack.bootstrap browser
-	$(DEV)/python -m pytest tests/browser -m browser $(ARGS)
-
 test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider $(ARGS)
 

@@ -147,7 +147,7 @@ class Stage:
             f"runs/{key}/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 3 * factor}
         )
         uri = f"s3://{self.bucket}/{artifact}"
-        return [{"name": f"train-{key}", "model_data": uri, "metrics": {"validation:rmse": 2.0}}]
+        return [{"name": f"train-{key}", "candidate": "one", "model_data": uri, "metrics": {"validation:rmse": 2.0}}]
 
     def put(self, key: str, document: Any) -> None:
         self.account.s3.put_object(Bucket=self.bucket, Key=f"{self.name}/{key}", Body=json.dumps(document))

@@ -131,7 +131,7 @@ function filesOf(version, rejected) {
 function judgements(data, rejected) {
   return section(
     "Batches that made no version",
-    table("newest first", [
+    table("batches, newest first", [
       { name: "Judged", cell: (batch) => moment(batch.created_at) },
       { name: "Files", cell: (batch) => batch.files.map((file) => name(file.key)).slice(0, 5).join(", "), wide: true },
       { name: "Why", cell: (batch) => (batch.files[0] || {}).reason, wide: true },
