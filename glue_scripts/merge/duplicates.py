@@ -14,13 +14,24 @@ BROADCAST_ROWS = 200_000  # row positions (8 bytes each) that are sent to every 
 
 
 def drop_repeated(rows: DataFrame, manifest: Manifest, found: Tally, tasks: int) -> DataFrame:
-    """Keep one row of each hash: a real row before a synthetic one, then the first by file and line."""
+    """Keep one row of each hash: a real row before a synthetic one, then the first by file and line.
+
+    With `duplicates: keep` all those stay that the file of this one holds beside it.
+    """
     suspects = rows.groupBy("key").agg(F.expr("count(1) AS n")).where("n > 1").select("key").persist()
     if not suspects.count():
         return rows
-    rank = "row_number() OVER (PARTITION BY row_hash ORDER BY synthetic, file, block, position)"
-    ranked = rows.join(suspects, "key", "left_semi").selectExpr("*", f"{rank} AS rank")
-    return without(rows, ranked.where("rank > 1"), manifest, found, "in_batch", tasks)
+    order = "OVER (PARTITION BY row_hash ORDER BY synthetic, file, block, position)"
+    rank = f"row_number() {order} > 1"
+    if manifest.contract.keep_duplicates:
+        rank = "dense_rank() OVER (PARTITION BY row_hash ORDER BY synthetic, file) > 1"
+    ranked = rows.join(suspects, "key", "left_semi").selectExpr(
+        "*", f"{rank} AS loses", f"file = first_value(file) {order} AS beside"
+    )
+    losers = ranked.where("loses")
+    for group in losers.where("beside").groupBy("file").agg(F.expr("count(1) AS n")).collect():
+        found.files[group.file]["repeated"] += group.n
+    return without(rows, losers, manifest, found, "in_batch", tasks)
 
 
 def drop_known(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally, tasks: int) -> DataFrame:

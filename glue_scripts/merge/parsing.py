@@ -68,13 +68,15 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
     rows = rows.selectExpr(
         *line, *texts, *numbers, *(f"{value_of(contract, column, n)} AS value_{n}" for n, column in columns)
     )
-    identity = ", ".join(form_of(contract.column(name), contract.position[name]) for name in contract.identity)
+    hashes = [f"{hash_of(contract, contract.identity)} AS hash"]
+    if contract.split_by:
+        hashes.append(f"{hash_of(contract, contract.split_by)} AS split_hash")
     rows = rows.selectExpr(
         *line,
         *texts,
         *values,
         f"{reasons_of(contract)} AS reasons",
-        f"substring(sha2(concat_ws({literal(SEPARATOR)}, {identity}), 256), 1, {HASH_DIGITS}) AS hash",
+        *hashes,
     )
     rows = rows.selectExpr("*", f"CASE WHEN reasons != '' THEN {headings_in('value')} END AS names")
     rows = rows.selectExpr("*", f"CASE WHEN reasons = '' THEN {ROW} ELSE {kind_of_bad(contract)} END AS kind")
@@ -89,9 +91,22 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
         f"(synthetic OR coalesce(row_source = '{SYNTHETIC}', FALSE)) AS synthetic",
         *(f"CASE WHEN kind = {ROW} THEN value_{n} END AS value_{n}" for n, _ in columns),
         f"CASE WHEN kind = {ROW} THEN hash END AS row_hash",
-        f"CASE WHEN kind = {ROW} THEN CAST(conv(substring(hash, 1, {KEY_DIGITS}), 16, 10) AS bigint) END AS key",
+        f"CASE WHEN kind = {ROW} THEN {key_of('hash')} END AS key",
+        *([f"CASE WHEN kind = {ROW} THEN {key_of('split_hash')} END AS split_key"] if contract.split_by else []),
     )
-    return rows.selectExpr("*", f"{split_of(split)} AS split")
+    rows = rows.selectExpr("*", f"{split_of(split, 'split_key' if contract.split_by else 'key')} AS split")
+    return rows.drop("split_key")
+
+
+def hash_of(contract: Contract, names: Sequence[str]) -> str:
+    """Hash the canonical forms of some columns."""
+    forms = ", ".join(form_of(contract.column(name), contract.position[name]) for name in names)
+    return f"substring(sha2(concat_ws({literal(SEPARATOR)}, {forms}), 256), 1, {HASH_DIGITS})"
+
+
+def key_of(digest: str) -> str:
+    """Return the first 60 bits of a hash as a number."""
+    return f"CAST(conv(substring({digest}, 1, {KEY_DIGITS}), 16, 10) AS bigint)"
 
 
 def careful_cells(line: str) -> str:
@@ -161,9 +176,9 @@ def headings_in(line: str) -> str:
     return f"CASE WHEN length({line}) <= {MAX_LINE} THEN {cells} END"
 
 
-def split_of(split: Sequence[tuple[str, int]]) -> str:
-    """Index of a row's split: its key mod 100 against the cumulated shares; synthetic rows only train."""
+def split_of(split: Sequence[tuple[str, int]], key: str) -> str:
+    """Index of a row's split: a key mod 100 against the cumulated shares; synthetic rows only train."""
     train = next(number for number, (name, _) in enumerate(split) if name == TRAIN)
     edges = [sum(share for _, share in split[: number + 1]) for number in range(len(split))]
-    cases = " ".join(f"WHEN key % 100 < {edge} THEN {number}" for number, edge in enumerate(edges))
-    return f"CASE WHEN key IS NULL THEN NULL WHEN synthetic THEN {train} {cases} END"
+    cases = " ".join(f"WHEN {key} % 100 < {edge} THEN {number}" for number, edge in enumerate(edges))
+    return f"CASE WHEN {key} IS NULL THEN NULL WHEN synthetic THEN {train} {cases} END"

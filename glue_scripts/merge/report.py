@@ -10,6 +10,7 @@ from typing import Any
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.tally import Tally
 from retraining.contract.plain_text import message
+from retraining.contract.policies import repeats_remark
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES
 from retraining.contract.verdict import IGNORED, MERGED, REFUSED
@@ -61,6 +62,7 @@ def report_of(
                 "reasons": dict(_most_common(found.reasons[number])),
                 "reason": message(refusal.reason) if refusal else ignored.get(number),
                 "remedy": message(refusal.remedy) if refusal else None,
+                "remark": repeats_remark(counts["repeated"], counts["accepted"] + duplicate, manifest.contract),
             }
         )
     in_batch, in_history = found.total("in_batch"), found.total("in_history")

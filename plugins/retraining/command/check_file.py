@@ -65,6 +65,8 @@ def table(verdict: Verdict) -> str:
     counts["quarantined"] = verdict.quarantined
     lines.append(f"  {verdict.outcome}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
     lines += [f"  {count:>9,}  {plain(reason)}" for reason, count in verdict.reasons.most_common()]
+    if verdict.remark:
+        lines.append(f"  remark: {verdict.remark}")
     if verdict.first:
         lines.append("  the first rejected lines:")
         lines.append(f"  {'line':>9}  {'column':<20} {'value':<24} reason")

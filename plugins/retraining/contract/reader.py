@@ -156,8 +156,8 @@ def judge(
     if reasons:
         return Line(number, text, cells, row.values, reasons)
     synthetic = SYNTHETIC in (source, said)
-    digest = contract.row_hash(row.values)
-    return Line(number, text, cells, row.values, (), digest, split_of(digest, split, synthetic), synthetic)
+    place = split_of(contract.split_hash(row.values), split, synthetic)
+    return Line(number, text, cells, row.values, (), contract.row_hash(row.values), place, synthetic)
 
 
 def is_skipped(text: str, number: int, layout: Layout, known: set[str]) -> bool:

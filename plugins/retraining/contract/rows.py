@@ -35,4 +35,4 @@ def row_hash(contract: Contract, cells: Sequence[str]) -> str:
 
 def row_split(contract: Contract, cells: Sequence[str], split: Mapping[str, int]) -> str:
     """Return the split of a good row that was measured."""
-    return split_of(row_hash(contract, cells), split)
+    return split_of(contract.split_hash(contract.judge(cells).values), split)

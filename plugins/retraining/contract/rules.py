@@ -149,6 +149,7 @@ class Contract:
     multiline: bool = False
     missing: tuple[str, ...] = ("",)
     keep_duplicates: bool = False
+    split_by: tuple[str, ...] = ()
     position: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -165,8 +166,14 @@ class Contract:
             Rule(rule["name"], tuple(rule["sum"]), rule["at_most"], float(rule.get("tolerance") or 1.0))
             for rule in document.get("rules") or ()
         )
-        identity = tuple(document.get("identity") or names)
-        used = [document["target"], *identity, *(name for rule in rules for name in (*rule.sum, rule.at_most))]
+        identity = document.get("identity") or names
+        split_by = tuple(document.get("split_by") or ())
+        used = [
+            document["target"],
+            *identity,
+            *split_by,
+            *(name for rule in rules for name in (*rule.sum, rule.at_most)),
+        ]
         if unknown := sorted(set(used) - set(names)):
             raise ContractError(
                 f"contract names {', '.join(unknown)}, which are not among its columns {', '.join(names)}"
@@ -180,7 +187,7 @@ class Contract:
             columns=columns,
             target=document["target"],
             rules=rules,
-            identity=identity,
+            identity=tuple(name for name in names if name in identity),  # a row is the same however they are listed
             max_share=float((document.get("bad_rows") or {}).get("max_share", 0.05)),
             ignore=tuple(str(name) for name in document.get("ignore") or ()),
             header_required=document.get("header") == "required",
@@ -190,6 +197,7 @@ class Contract:
             multiline=bool(csv.get("multiline")),
             missing=tuple(dict.fromkeys(("", *(str(word) for word in document.get("missing") or ())))),
             keep_duplicates=document.get("duplicates") == "keep",
+            split_by=tuple(name for name in names if name in split_by),
             position={name: number for number, name in enumerate(names)},
         )
         contract._headings_differ()
@@ -202,14 +210,16 @@ class Contract:
                 other = seen.setdefault(heading(name), column.name)
                 if other != column.name:
                     raise ContractError(f"columns {other} and {column.name} answer to the same heading {name!r}")
+        if self.target in self.ignore:
+            raise ContractError(f"ignore names {self.target!r}, the target")
         for name in self.ignore:
-            if heading(name) in seen:
+            if heading(name) in seen and name not in self.position:
                 raise ContractError(f"ignore names {name!r}, which is a heading of the column {seen[heading(name)]}")
 
     @property
     def ignored_headings(self) -> frozenset[str]:
-        """Compared forms of the headings that are passed over."""
-        return frozenset(heading(name) for name in self.ignore)
+        """Compared forms of the headings that are passed over; a column of the contract that is ignored is stored all the same."""
+        return frozenset(heading(name) for name in self.ignore if name not in self.position)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -228,8 +238,8 @@ class Contract:
 
     @property
     def training_columns(self) -> tuple[str, ...]:
-        """Columns of the training files: the target first, the others in file order."""
-        return (self.target, *(name for name in self.names if name != self.target))
+        """Columns of the training files: the target first, the others in file order without those that are ignored."""
+        return (self.target, *(name for name in self.names if name != self.target and name not in self.ignore))
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -314,11 +324,9 @@ class Contract:
             cells: text, number, truth value or None per feature; a column that is left out counts as missing.
 
         """
-        values: dict[str, Value | None] = {self.target: None}
+        values: dict[str, Value | None] = dict.fromkeys(self.names)
         found = []
-        for column in self.columns:
-            if column.name == self.target:
-                continue
+        for column in map(self.column, self.feature_columns):
             given = cells.get(column.name)
             text = "" if given is None else str(given).lower() if isinstance(given, bool) else str(given)
             text = text.strip(BLANKS)
@@ -330,15 +338,22 @@ class Contract:
 
     def row_hash(self, values: Sequence[Value | None]) -> str:
         """Return the identity of a good row: 32 hex digits of the SHA-256 of its canonical forms."""
-        text = SEPARATOR.join(form(values[self.position[name]]) for name in self.identity)
+        return self._hash(self.identity, values)
+
+    def split_hash(self, values: Sequence[Value | None]) -> str:
+        """Return what the split of a good row goes by: the hash of the columns that stay together, by default of its identity."""
+        return self._hash(self.split_by or self.identity, values)
+
+    def _hash(self, names: Sequence[str], values: Sequence[Value | None]) -> str:
+        text = SEPARATOR.join(form(values[self.position[name]]) for name in names)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
-def split_of(row_hash: str, split: Mapping[str, int], synthetic: bool = False) -> str:
-    """Return the split that a row belongs to: its key mod 100 against the cumulated shares; synthetic rows only train."""
+def split_of(split_hash: str, split: Mapping[str, int], synthetic: bool = False) -> str:
+    """Return the split that a row belongs to: the key of its `split_hash` mod 100 against the shares; synthetic rows only train."""
     if synthetic:
         return TRAIN
-    place, edge = int(row_hash[:KEY_DIGITS], 16) % 100, 0
+    place, edge = int(split_hash[:KEY_DIGITS], 16) % 100, 0
     for name, share in split.items():
         edge += share
         if place < edge:

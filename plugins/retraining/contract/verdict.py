@@ -11,6 +11,7 @@ from typing import Any
 from retraining.contract.layout import inspect
 from retraining.contract.names import ignored_reason
 from retraining.contract.plain_text import message, plain_name
+from retraining.contract.policies import repeats_remark
 from retraining.contract.reader import Line, read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import KEY_DIGITS, SOURCES, Column, Contract
@@ -39,6 +40,7 @@ class Verdict:
         columns: contract name to heading, or to position from 1.
         reason: why the file is refused or ignored.
         remedy: what to do.
+        remark: what is worth a thought though the file is merged.
 
     """
 
@@ -53,6 +55,7 @@ class Verdict:
     columns: dict[str, str | int] = field(default_factory=dict)
     reason: str | None = None
     remedy: str | None = None
+    remark: str | None = None
 
     def refuse(self, reason: str, remedy: str) -> Verdict:
         """Refuse the file: nothing of it is merged."""
@@ -75,6 +78,7 @@ class Verdict:
             "columns": self.columns,
             "reason": self.reason,
             "remedy": self.remedy,
+            "remark": self.remark,
         }
 
 
@@ -134,6 +138,7 @@ def judge_file(
     verdict.quarantined = bad
     if not beyond_budget and (said := over_budget(bad, verdict.rows, contract, verdict.reasons)):
         return verdict.refuse(said, mending(contract, guess))
+    verdict.remark = repeats_remark(verdict.duplicate, verdict.rows - bad, contract)
     return verdict
 
 

@@ -15,7 +15,7 @@ from retraining.dataset.records import ContractRecord, Version
 
 Keys = Mapping[str, Any]
 
-FREE = frozenset({"bad_rows", "header", "csv", "missing", "ignore", "overwrite"})
+FREE = frozenset({"bad_rows", "header", "csv", "missing", "overwrite"})
 """Keys of the contract that say how files are read from now on; what is stored does not change with them."""
 FREE_OF_A_COLUMN = frozenset({"description", "unit", "aliases"})
 LIMITS = frozenset({"nullable", "allowed", "min", "max", "exclusive_min", "exclusive_max"})
@@ -51,7 +51,8 @@ def contract_changes(then: Keys, now: Keys, *, by_name: bool) -> list[Change]:
 
     """
     changes = [*_columns(then, now, by_name), *_rules(then, now), *_identity(then, now, by_name), *_split(then, now)]
-    special = {"columns", "rules", "identity", "split"}
+    changes += _ignored(then, now, by_name)
+    special = {"columns", "rules", "identity", "split", "ignore"}
     for key in sorted((set(then) | set(now)) - special):
         if then.get(key) != now.get(key):
             changes.append(Change(f"{key}: {_shown(then.get(key))} became {_shown(now.get(key))}", key in FREE))
@@ -135,9 +136,18 @@ def _identity(then: Keys, now: Keys, by_name: bool) -> Iterator[Change]:
         list(keys.get("identity", ())) == [column["name"] for column in keys["columns"]] for keys in (then, now)
     )
     old, new = list(then.get("identity", ())), list(now.get("identity", ()))
-    if default or old == new:
+    if default or sorted(old) == sorted(new):  # the order in which they are listed means nothing
         return
-    yield Change(f"identity: {_shown(old)} became {_shown(new)}", compatible=by_name and sorted(old) == sorted(new))
+    yield Change(f"identity: {_shown(old)} became {_shown(new)}", compatible=False)
+
+
+def _ignored(then: Keys, now: Keys, by_name: bool) -> Iterator[Change]:
+    """Compare what is ignored. Other headings are passed over from now on; a stored column leaves or joins what the model is fed."""
+    old, new = set(then.get("ignore") or ()), set(now.get("ignore") or ())
+    for name in sorted(old ^ new):
+        words = f"{name or 'a column without a name'} is {'ignored' if name in new else 'no longer ignored'}"
+        stored = name in {column["name"] for keys in (then, now) for column in keys["columns"]}
+        yield Change(words, compatible=by_name or not stored)
 
 
 def _split(then: Keys, now: Keys) -> Iterator[Change]:

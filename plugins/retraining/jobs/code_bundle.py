@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retraining.aws.naming import canonical_json, digest, file_digest
+from retraining.contract.policies import fed
 from retraining.jobs.plan import RunPlan
 from retraining.settings.model_config import Candidate, ModelConfig
 from retraining.settings.trainers import complete
@@ -130,7 +131,7 @@ def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
         "task": config.task,
         **({"threshold": config.costs.threshold} if config.costs else {}),
         "dataset_version": plan.version,
-        "contract": config.contract.model_dump(mode="json"),
+        "contract": fed(config.contract.model_dump(mode="json")),
         "csv_columns": list(config.contract.training_columns),
         "group": config.evaluation.group,
     }

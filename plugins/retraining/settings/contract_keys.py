@@ -95,7 +95,12 @@ class Contract(Strict):
     identity: tuple[str, ...] = ()
     bad_rows: BadRows = BadRows()
     ignore: tuple[str, ...] = ()
-    """Headings of columns that are passed over; an empty one stands for a column without a name."""
+    """Headings of columns that are passed over; an empty one stands for a column without a name. A column of the contract is stored all the
+    same, but not fed to the model."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Whether equal rows of one file are one or all of them. A row that another file delivered is always dropped."""
+    split_by: tuple[str, ...] = ()
+    """Columns whose values stay together in one split, such as an animal or a site; by default each row goes by itself."""
     header: Literal["optional", "required"] = "optional"
     csv: Csv = Csv()
     missing: tuple[str, ...] = ()
@@ -113,9 +118,10 @@ class Contract(Strict):
             for name in (*rule.sum, rule.at_most):
                 if name not in numeric:
                     raise ValueError(f"rule {rule.name!r} uses {name!r}, which is not a numeric column of the contract")
-        for name in self.identity:
-            if name not in names:
-                raise ValueError(f"identity names {name!r}, which is not a column of the contract")
+        for key, listed in (("identity", self.identity), ("split_by", self.split_by)):
+            for name in listed:
+                if name not in names:
+                    raise ValueError(f"{key} names {name!r}, which is not a column of the contract")
         Rules.of(self.model_dump())
         if not self.identity:
             object.__setattr__(self, "identity", tuple(names))
@@ -141,8 +147,9 @@ class Contract(Strict):
 
     @property
     def training_columns(self) -> tuple[str, ...]:
-        """Columns of the training CSV: the target first, the others in contract order."""
-        return (self.target, *(column.name for column in self.columns if column.name != self.target))
+        """Columns of the training CSV: the target first, the others in contract order without those that are ignored."""
+        others = (column.name for column in self.columns if column.name not in (self.target, *self.ignore))
+        return (self.target, *others)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:

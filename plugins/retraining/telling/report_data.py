@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retraining.telling.gate_table import number
@@ -59,6 +59,7 @@ def data_section(merge: Mapping[str, Any] | None, summary: Mapping[str, Any]) ->
         f'<div class="pair"><div>{table_of("<th>Split</th><th>Added</th><th>Now</th>", by_split)}</div><div>{rejected}</div></div>'
         + table_of("<th>File</th><th>Rows</th><th>Accepted</th><th>Duplicate</th><th>Quarantined</th>", by_file)
         + more(files)
+        + _remarks(files)
         + _crawl(summary.get("crawl") or {}),
     )
 
@@ -68,6 +69,13 @@ def _refusal(item: Mapping[str, Any]) -> str:
     if item.get("outcome", "refused") != "refused":
         return ""
     return " ".join(str(part) for part in (item.get("reason") or item.get("refused"), item.get("remedy")) if part)
+
+
+def _remarks(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is worth a thought about files that were merged."""
+    said = [f"{as_text(item['key'])}: {as_text(item['remark'])}" for item in files if item.get("remark")]
+    items = "".join(f"<li>{line}</li>" for line in said[:LISTED])
+    return f"<ul class='note'>{items}</ul>{more(said)}" if said else ""
 
 
 def _crawl(crawl: Mapping[str, Any]) -> str:
