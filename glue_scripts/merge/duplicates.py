@@ -7,27 +7,31 @@ from pyspark.sql import functions as F
 
 from glue_scripts.merge import session
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.session import literal
+from glue_scripts.merge.session import literal, local_table
 from glue_scripts.merge.tally import Tally, target_sum
 
 BROADCAST_ROWS = 200_000  # row positions (8 bytes each) that are sent to every worker
 
 
-def drop_repeated(rows: DataFrame, manifest: Manifest, found: Tally, tasks: int) -> DataFrame:
+def drop_repeated(spark: SparkSession, rows: DataFrame, manifest: Manifest, found: Tally, tasks: int) -> DataFrame:
     """Keep one row of each hash: a real row before a synthetic one, then the first by file and line.
 
-    With `duplicates: keep` all those stay that the file of this one holds beside it.
+    With `duplicates: keep` all those stay that the file of this one holds beside it. With a `key` the newest stays instead of the first.
     """
     suspects = rows.groupBy("key").agg(F.expr("count(1) AS n")).where("n > 1").select("key").persist()
     if not suspects.count():
         return rows
+    repeated = rows.join(suspects, "key", "left_semi")
     order = "OVER (PARTITION BY row_hash ORDER BY synthetic, file, block, position)"
     rank = f"row_number() {order} > 1"
-    if manifest.contract.keep_duplicates:
+    if manifest.contract.key:
+        ages = [(number, age) for age, number in enumerate(manifest.newest_first)]
+        repeated = repeated.join(F.broadcast(local_table(spark, "file int, age int", ages)), "file")
+        order = "OVER (PARTITION BY row_hash ORDER BY synthetic, age, block DESC, position DESC)"
+        rank = f"row_number() {order} > 1"
+    elif manifest.contract.keep_duplicates:
         rank = "dense_rank() OVER (PARTITION BY row_hash ORDER BY synthetic, file) > 1"
-    ranked = rows.join(suspects, "key", "left_semi").selectExpr(
-        "*", f"{rank} AS loses", f"file = first_value(file) {order} AS beside"
-    )
+    ranked = repeated.selectExpr("*", f"{rank} AS loses", f"file = first_value(file) {order} AS beside")
     losers = ranked.where("loses")
     for group in losers.where("beside").groupBy("file").agg(F.expr("count(1) AS n")).collect():
         found.files[group.file]["repeated"] += group.n

@@ -47,15 +47,23 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
         rows = parse(lines, manifest.contract, manifest.split).persist(StorageLevel.MEMORY_AND_DISK)
         found, good = tally(rows, manifest.contract)
         files = {number: manifest.files[number] for number in inspected.layouts}
-        by_rows = judge_files(
-            found, good, files, manifest.contract, lambda number: _mending(number, manifest, inspected, storage)
+        by_rows, gone = judge_files(
+            found,
+            good,
+            files,
+            manifest.contract,
+            lambda number: _mending(number, manifest, inspected, storage),
+            manifest.replacements,
         )
-        refused = {**inspected.refused, **by_rows}
+        refused = {number: why for number, why in {**inspected.refused, **by_rows}.items() if number not in gone}
+        ignored = {**inspected.ignored, **dict.fromkeys(gone, "a newer upload of this key takes its place")}
+        if gone:
+            rows = rows.where(f"file NOT IN ({', '.join(map(str, sorted(gone)))})")
         clock.lap("parse")
         kept = rows.where(f"kind = {ROW}")
         if by_rows:
             kept = kept.where(f"file NOT IN ({', '.join(map(str, by_rows))})")
-        kept = drop_repeated(kept, manifest, found, tasks)
+        kept = drop_repeated(spark, kept, manifest, found, tasks)
         clock.lap("deduplicate")
         kept = drop_known(spark, kept, manifest, found, tasks)
         clock.lap("history")
@@ -70,7 +78,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     clock.lap("confirm")
     spark.catalog.clearCache()
     return {
-        **report_of(manifest, found, refused, inspected.ignored),
+        **report_of(manifest, found, refused, ignored),
         "outputs": outputs,
         "bytes_written": bytes_written,
         "spark_version": spark.version,

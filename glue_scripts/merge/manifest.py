@@ -25,6 +25,13 @@ class SourceFile:
     source: str
     beyond_budget: bool = False
     """Released by a person: its good rows are taken however many are bad."""
+    landed_at: str = ""
+    known: bool = False
+    """Whether the data set has it already."""
+    origin: str = ""
+    """Key under which it landed; a copy of an earlier version is read from another."""
+    replaced_by: str | None = None
+    """Key of a new file that takes its place, if that one is merged."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,22 @@ class Manifest:
     output: str
     quarantine: str
     report: str
+
+    @property
+    def newest_first(self) -> list[int]:
+        """Numbers of the files, the one that landed last first."""
+        numbers = range(len(self.files))
+        return sorted(numbers, key=lambda n: (self.files[n].landed_at, self.files[n].key), reverse=True)
+
+    @property
+    def replacements(self) -> dict[int, int]:
+        """Files of the data set by number, and the new file that each gives way to."""
+        fresh = {file.origin: number for number, file in enumerate(self.files) if not file.known}
+        return {
+            number: fresh[file.replaced_by]
+            for number, file in enumerate(self.files)
+            if file.replaced_by is not None and file.replaced_by in fresh
+        }
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Manifest:
@@ -58,6 +81,10 @@ class Manifest:
                 entry.get("etag"),
                 entry.get("source") or SOURCES[0],
                 bool(entry.get("beyond_budget")),
+                entry.get("landed_at") or "",
+                bool(entry.get("known")),
+                entry.get("origin") or entry["key"],
+                entry.get("replaced_by"),
             )
             for entry in sorted(spec["files"], key=lambda entry: entry["key"])
         )

@@ -10,10 +10,9 @@ from typing import Any
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.tally import Tally
 from retraining.contract.plain_text import message
-from retraining.contract.policies import repeats_remark
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES
-from retraining.contract.verdict import IGNORED, MERGED, REFUSED
+from retraining.contract.verdict import IGNORED, MERGED, REFUSED, repeats_remark
 
 
 class Clock:

@@ -89,8 +89,9 @@ def judge_files(
     files: Mapping[int, SourceFile],
     contract: Contract,
     mending: Callable[[int], str],
-) -> dict[int, FileRefused]:
-    """Count the good rows of the files that are merged; returns the files that their rows refuse.
+    replacements: Mapping[int, int],
+) -> tuple[dict[int, FileRefused], set[int]]:
+    """Count the good rows of the files that are merged; returns the files that their rows refuse, and those that give way to a new one.
 
     Args:
         found: counts of bad rows; the good ones are added.
@@ -98,6 +99,7 @@ def judge_files(
         files: the files that were read, by number.
         contract: its budget holds per file.
         mending: what to do about a file over its budget.
+        replacements: files that give way to another if that one is merged.
 
     """
     rows: Counter[int] = Counter()
@@ -118,10 +120,15 @@ def judge_files(
         elif not file.beyond_budget and (said := over_budget(bad, bad + rows[number], contract, found.reasons[number])):
             refused[number] = FileRefused(said, mending(number))
             found.files[number]["withheld"] = rows[number]
+    gone = {number for number, by in replacements.items() if by in files and by not in refused}
+    for number in gone:
+        refused.pop(number, None)
+        found.files[number].clear()
+        found.reasons[number].clear()
     for group in good:
-        if group.file not in refused:
+        if group.file not in refused and group.file not in gone:
             found.move(group, None, "accepted")
-    return refused
+    return refused, gone
 
 
 def target_sum(contract: Contract) -> Column:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model import HEADER, MODEL, ROW, abalone, judged, small
 
-from retraining.contract.policies import fed
 from retraining.contract.rules import Contract, split_of
+from retraining.contract.source import fed
 
 SPLIT = {"train": 60, "validation": 20, "test": 20}
 SITES = st.text("abcdef", max_size=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Bucket:
         synthetic: Sequence[str] = (),
         history: Sequence[str] = (),
         beyond_budget: Sequence[str] = (),
+        more: Mapping[str, Mapping[str, Any]] | None = None,
         **contract: Any,
     ) -> dict[str, Any]:
         return {
@@ -59,6 +60,7 @@ class Bucket:
                     "version_id": None,
                     "source": "synthetic" if key in synthetic else "survey",
                     **({"beyond_budget": True} if key in beyond_budget else {}),
+                    **(more or {}).get(key, {}),
                 }
                 for key in (*files, *synthetic)
             ],

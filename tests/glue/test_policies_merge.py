@@ -73,3 +73,61 @@ def test_groups_stay_together_and_ignored_columns_are_stored_only(bucket: Bucket
     cells = [row for body in training.values() for row in csv.reader(io.StringIO(body.decode()))]
     assert {len(row) for row in cells} == {len(NAMES)}
     assert len(cells) == 400
+
+
+def test_of_the_rows_of_a_key_the_newest_stays(bucket: Bucket) -> None:
+    columns = [{"name": "animal", "type": "string"}, *COLUMNS]
+    header = ",".join(["animal", *NAMES])
+    dice = random.Random(4)
+    landed = {"c.csv": "2026-01-01", "a.csv": "2026-01-02", "d.csv": "2026-01-03", "b.csv": "2026-01-03"}
+    bodies = {name: [(f"a{dice.randrange(30)}", dice.randrange(10_000)) for _ in range(40)] for name in landed}
+    newest: dict[str, int] = {}
+    for name in sorted(landed, key=lambda name: (landed[name], name)):
+        newest |= dict(bodies[name])
+    keys = [
+        bucket.put(
+            f"abalone/new/{name}", "\n".join([header, *(f"{animal},{line_of(number)}" for animal, number in rows)])
+        )
+        for name, rows in bodies.items()
+    ]
+    more = {f"abalone/new/{name}": {"landed_at": day} for name, day in landed.items()}
+    report = bucket.merge("b1", keys, more=more, columns=columns, key=["animal"], ignore=["animal"])
+    found = {row["animal"]: tuple(row[name] for name in NAMES) for rows in bucket.data("b1").values() for row in rows}
+    assert {animal: cells[4] for animal, cells in found.items()} == {
+        animal: float(line_of(number).split(",")[4]) for animal, number in newest.items()
+    }
+    assert (report["rows_accepted"], report["rows_duplicate"]) == (len(newest), 160 - len(newest))
+
+
+def test_a_file_gives_way_to_its_newer_upload_if_that_is_merged(bucket: Bucket) -> None:
+    def lines(*numbers: int) -> str:
+        return "\n".join([",".join(NAMES), *map(line_of, numbers)])
+
+    broken = lines(*range(70, 80)).replace("M,", "X,").replace("F,", "X,").replace("I,", "X,")
+    keys = [
+        bucket.put("abalone/batches/landed/v1/abalone/new/a.csv", lines(*range(10)) + "\nbroken"),
+        bucket.put("abalone/batches/landed/v1/abalone/new/b.csv", lines(*range(20, 30))),
+        bucket.put("abalone/new/a.csv", lines(*range(5, 15))),
+        bucket.put("abalone/new/b.csv", broken),
+        bucket.put("abalone/new/c.csv", lines(*range(40, 50))),
+    ]
+    known = {"known": True, "beyond_budget": True}
+    more = {
+        keys[0]: {**known, "origin": keys[2], "replaced_by": keys[2]},
+        keys[1]: {**known, "origin": keys[3], "replaced_by": keys[3]},
+        keys[4]: {**known, "replaced_by": None},
+    }
+    report = bucket.merge("b1", keys, more=more)
+    outcomes = {file["key"]: (file["outcome"], file["accepted"]) for file in report["files"]}
+    assert outcomes == dict(
+        zip(keys, [("ignored", 0), ("merged", 10), ("merged", 10), ("refused", 0), ("merged", 10)], strict=True)
+    )
+    assert rows_of(bucket, "b1") == rows_from(range(20, 30), range(5, 15), range(40, 50))
+    assert {record["file"] for record in bucket.quarantine("b1")} == {keys[3]}
+
+
+def rows_from(*numbers: range) -> Counter[tuple[Any, ...]]:
+    found: Counter[tuple[Any, ...]] = Counter()
+    for cells in (line_of(number).split(",") for some in numbers for number in some):
+        found[(cells[0], *map(float, cells[1:8]), int(cells[8]))] += 1
+    return found

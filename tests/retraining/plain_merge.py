@@ -10,7 +10,7 @@ from typing import Any
 from retraining.contract.layout import inspect
 from retraining.contract.reader import read
 from retraining.contract.rules import Contract
-from retraining.contract.verdict import MERGED, judge_file
+from retraining.contract.verdict import IGNORED, MERGED, judge_file
 
 SPLITS = ("train", "validation", "test")
 
@@ -19,8 +19,8 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
     """Merge a manifest's files; row hashes of earlier batches are read from where this function left them."""
     bucket, contract, split = manifest["bucket"], Contract.of(manifest["contract"]), manifest["split"]
     root = manifest["output"].removeprefix(f"s3://{bucket}/")
-    seen = {row for batch in manifest["history"] for row in _hashes(s3, bucket, root, batch)}
-    files, lines, hashes = [], {name: [] for name in split}, []
+    history = {row for batch in manifest["history"] for row in _hashes(s3, bucket, root, batch)}
+    files, rows_of = [], {}
     for entry in sorted(manifest["files"], key=lambda item: item["key"]):
         found = s3.get_object(Bucket=bucket, Key=entry["key"])
         assert found["ETag"].strip('"') == entry["etag"], entry["key"]
@@ -32,20 +32,33 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
         verdict = judge_file(
             opened, entry["key"], len(body), contract, split, beyond_budget=entry.get("beyond_budget", False)
         )
-        told = {"key": entry["key"], "etag": entry["etag"], **verdict.as_json(), "accepted": 0, "duplicate": 0}
+        files.append({"key": entry["key"], "etag": entry["etag"], **verdict.as_json(), "accepted": 0, "duplicate": 0})
         if verdict.outcome == MERGED:
             layout = inspect(opened, entry["key"], contract)
             rows = [] if layout.empty else read(opened, entry["key"], contract, layout, split)
-            for line in (line for line in rows if not line.reasons):
-                if line.row_hash in seen:
-                    told["duplicate"] += 1
-                    continue
-                seen.add(line.row_hash)
-                hashes.append(line.row_hash)
-                told["accepted"] += 1
-                cells = dict(zip(contract.names, line.cells, strict=True))
-                lines[line.split].append(",".join(cells[name] for name in contract.training_columns))
-        files.append(told)
+            rows_of[entry["key"]] = [line for line in rows if not line.reasons]
+    entries = {entry["key"]: entry for entry in manifest["files"]}
+    merged = {entry.get("origin") or key for key, entry in entries.items() if key in rows_of and not entry.get("known")}
+    for told in files:
+        if entries[told["key"]].get("replaced_by") in merged:
+            rows_of.pop(told["key"], None)
+            told |= {"outcome": IGNORED, "rows": 0, "quarantined": 0, "reasons": {}, "reason": "replaced"}
+    keys = sorted(rows_of)
+    if contract.key:
+        keys.sort(key=lambda key: entries[key]["landed_at"], reverse=True)
+    owner, lines, hashes = {}, {name: [] for name in split}, []
+    for key in keys:
+        told = next(told for told in files if told["key"] == key)
+        for line in reversed(rows_of[key]) if contract.key else rows_of[key]:
+            again = line.row_hash in owner and (owner[line.row_hash] != key or not contract.keep_duplicates)
+            if line.row_hash in history or again:
+                told["duplicate"] += 1
+                continue
+            owner[line.row_hash] = key
+            hashes.append(line.row_hash)
+            told["accepted"] += 1
+            cells = dict(zip(contract.names, line.cells, strict=True))
+            lines[line.split].append(",".join(cells[name] for name in contract.training_columns))
     here = f"batch={manifest['batch']}"
     for name, rows in lines.items():
         if rows:

@@ -67,6 +67,8 @@ TABLE = [
     ("ignore", {**BASE, "ignore": ["site"]}, BY_NAME),
     ("duplicates", {**BASE, "duplicates": "keep"}, NEVER),
     ("split_by", {**BASE, "split_by": ["site"]}, NEVER),
+    ("key", {**BASE, "key": ["site"]}, NEVER),
+    ("overwrite", {**BASE, "overwrite": "replace"}, ALWAYS),
     ("header", {**BASE, "header": "required"}, ALWAYS),
     ("csv", {**BASE, "csv": {"decimal": ","}}, ALWAYS),
     ("missing", {**BASE, "missing": ["NA"]}, ALWAYS),

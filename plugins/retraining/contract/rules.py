@@ -149,6 +149,7 @@ class Contract:
     multiline: bool = False
     missing: tuple[str, ...] = ("",)
     keep_duplicates: bool = False
+    key: tuple[str, ...] = ()
     split_by: tuple[str, ...] = ()
     position: Mapping[str, int] = field(default_factory=dict, compare=False)
 
@@ -166,12 +167,14 @@ class Contract:
             Rule(rule["name"], tuple(rule["sum"]), rule["at_most"], float(rule.get("tolerance") or 1.0))
             for rule in document.get("rules") or ()
         )
-        identity = document.get("identity") or names
+        key = tuple(document.get("key") or ())
+        identity = key or document.get("identity") or names
         split_by = tuple(document.get("split_by") or ())
         used = [
             document["target"],
             *identity,
             *split_by,
+            *(document.get("identity") or ()),
             *(name for rule in rules for name in (*rule.sum, rule.at_most)),
         ]
         if unknown := sorted(set(used) - set(names)):
@@ -182,6 +185,10 @@ class Contract:
             raise ContractError(f"contract column {document['target']} is the target and cannot be nullable")
         if taken := sorted(set(RESERVED) & set(names)):
             raise ContractError(f"contract column {', '.join(taken)}: the dataset has a column of that name already")
+        if key and set(document.get("identity") or key) != set(key):
+            raise ContractError(
+                "a contract has an identity or a key: the columns of the key are the identity of its rows"
+            )
         csv = document.get("csv") or {}
         contract = cls(
             columns=columns,
@@ -197,6 +204,7 @@ class Contract:
             multiline=bool(csv.get("multiline")),
             missing=tuple(dict.fromkeys(("", *(str(word) for word in document.get("missing") or ())))),
             keep_duplicates=document.get("duplicates") == "keep",
+            key=tuple(name for name in names if name in key),
             split_by=tuple(name for name in names if name in split_by),
             position={name: number for number, name in enumerate(names)},
         )

@@ -11,7 +11,6 @@ from typing import Any
 from retraining.contract.layout import inspect
 from retraining.contract.names import ignored_reason
 from retraining.contract.plain_text import message, plain_name
-from retraining.contract.policies import repeats_remark
 from retraining.contract.reader import Line, read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import KEY_DIGITS, SOURCES, Column, Contract
@@ -22,6 +21,7 @@ FIRST_LINES = 10
 _REMEMBERED = 2_000_000  # rows whose repetition inside the file is noticed
 _FACTORS = (200.0, 1000.0, 100.0, 10.0, 25.4, 2.54, 453.6, 0.001, 0.01, 0.1)
 _SAMPLE = 500
+_OFTEN = 0.05  # share of a file's rows that repeat others of it
 
 
 @dataclass
@@ -151,6 +151,23 @@ def over_budget(bad: int, rows: int, contract: Contract, reasons: Mapping[str, i
     return (
         f"{bad:,} of {rows:,} rows ({bad / rows:.1%}) break the contract, the budget of a file is {contract.max_share:.1%}; "
         f"most frequent: {listed}"
+    )
+
+
+def repeats_remark(repeated: int, rows: int, contract: Contract) -> str | None:
+    """Say that the rows of a file repeat so often that it matters whether they are kept, None when they do not.
+
+    Args:
+        repeated: good rows that are equal to an earlier one of the file.
+        rows: good rows.
+        contract: what it says about them.
+
+    """
+    if contract.keep_duplicates or contract.key or not rows or repeated / rows < _OFTEN:
+        return None
+    return (
+        f"{repeated:,} of {rows:,} good rows ({repeated / rows:.1%}) are equal to others of the file and were dropped. "
+        "If each is a thing of its own, set `duplicates: keep` in the contract, or give it a column that tells them apart"
     )
 
 

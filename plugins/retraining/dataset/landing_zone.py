@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -39,7 +39,10 @@ def landed_files(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[La
 def to_record(item: dict[str, Any], prefix: str, landing: Landing) -> FileRecord:
     """Turn an entry of an S3 listing into a record; the prefix tells synthetic files from surveyed ones."""
     source = "synthetic" if item["Key"].startswith(prefix + landing.synthetic) else "survey"
-    return FileRecord(key=item["Key"], etag=item["ETag"].strip('"'), size=item["Size"], source=source)
+    landed_at = item["LastModified"].astimezone(UTC).isoformat(timespec="seconds")
+    return FileRecord(
+        key=item["Key"], etag=item["ETag"].strip('"'), size=item["Size"], source=source, landed_at=landed_at
+    )
 
 
 def unseen(landed: Iterable[LandedFile], state: LogState) -> tuple[list[LandedFile], list[FileVerdict]]:

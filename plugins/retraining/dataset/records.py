@@ -35,6 +35,8 @@ class FileRecord(Record):
     size: int
     version_id: str | None = None
     source: str = "survey"
+    landed_at: str = ""
+    """When S3 got it, by S3's clock."""
     attempt: int = 0
     """How often the file was released after a refusal."""
     beyond_budget: bool = False

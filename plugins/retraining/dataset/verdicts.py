@@ -22,7 +22,9 @@ def verdicts_of(
         manifest: what was to be merged; under ``ignored`` it has what was left out by name before.
 
     """
-    records = {str(entry["key"]): FileRecord.model_validate(entry) for entry in manifest["files"]}
+    records = {
+        str(entry["key"]): FileRecord.model_validate(entry.get("landed") or entry) for entry in manifest["files"]
+    }
     merged: list[FileRecord] = []
     left_out: list[FileVerdict] = []
     for entry in report["files"]:

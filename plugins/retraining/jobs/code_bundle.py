@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retraining.aws.naming import canonical_json, digest, file_digest
-from retraining.contract.policies import fed
+from retraining.contract.source import fed
 from retraining.jobs.plan import RunPlan
 from retraining.settings.model_config import Candidate, ModelConfig
 from retraining.settings.trainers import complete

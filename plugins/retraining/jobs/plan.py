@@ -90,6 +90,7 @@ def make_plan(
     settings: Mapping[str, Any],
     candidates: Sequence[str],
     champion: Champion | None,
+    anew: bool = False,
     version: int | None = None,
     reason: str = "",
     standing: str = "",
@@ -109,6 +110,7 @@ def make_plan(
         settings: configuration and parameters that change what is trained or evaluated.
         candidates: names of the candidates to train.
         champion: the approved model, if any.
+        anew: whether the data set begins again with the batch.
         version: pin to this existing dataset version.
         reason: why the run works.
         standing: what endpoint and registry say when they disagree about the champion.
@@ -120,7 +122,7 @@ def make_plan(
     """
     if version is not None:
         state, batch, files = state.readable_at(version), None, 0
-    batches = [*state.batches, *([batch] if batch else [])]
+    batches = [*(() if anew and batch else state.batches), *([batch] if batch else [])]
     number = state.latest + (1 if batch else 0)
     if not batches:
         raise LookupError(
@@ -158,6 +160,7 @@ def batch_manifest(
     contract: Mapping[str, Any],
     split: Mapping[str, int],
     history: Sequence[str],
+    starts_anew: bool = False,
 ) -> dict[str, Any]:
     """Return the document that tells the Glue script what to merge and where to write.
 
@@ -175,6 +178,7 @@ def batch_manifest(
         "contract": dict(contract),
         "split": dict(split),
         "history": list(history),
+        "starts_anew": starts_anew,
         "output": f"{root}dataset/",
         "quarantine": f"{root}quarantine/",
         "report": f"{root}batches/{batch}/etl_report.json",

@@ -15,6 +15,7 @@ from retraining.aws.naming import digest
 from retraining.contract.layout import refuse_key
 from retraining.contract.names import ignored_reason
 from retraining.contract.refusal import FileRefused
+from retraining.contract.source import fed
 from retraining.jobs.code_bundle import JOB_PROGRAM
 from retraining.jobs.requests import PROCESSING, processing_input
 from retraining.serving import champion
@@ -170,7 +171,7 @@ def job_document(config: ModelConfig, scorer: Scorer, files: Sequence[BatchFile]
         "step": "batch",
         "model": config.name,
         "task": config.task,
-        "contract": config.contract.model_dump(mode="json"),
+        "contract": fed(config.contract.model_dump(mode="json")),
         "version": scorer.version,
         "files": [
             {"name": numbered(number), "key": f"{config.name}/{IN}{file.path}", "etag": file.etag}

@@ -99,6 +99,10 @@ class Contract(Strict):
     same, but not fed to the model."""
     duplicates: Literal["drop", "keep"] = "drop"
     """Whether equal rows of one file are one or all of them. A row that another file delivered is always dropped."""
+    key: tuple[str, ...] = ()
+    """Columns that name a thing, such as an id: of several rows of one thing the newest counts. Each merge then reads all files again."""
+    overwrite: Literal["add", "replace"] = "add"
+    """Whether a file that is uploaded again under its key, changed, adds rows or takes the place of those it had."""
     split_by: tuple[str, ...] = ()
     """Columns whose values stay together in one split, such as an animal or a site; by default each row goes by itself."""
     header: Literal["optional", "required"] = "optional"
@@ -118,13 +122,13 @@ class Contract(Strict):
             for name in (*rule.sum, rule.at_most):
                 if name not in numeric:
                     raise ValueError(f"rule {rule.name!r} uses {name!r}, which is not a numeric column of the contract")
-        for key, listed in (("identity", self.identity), ("split_by", self.split_by)):
+        for key, listed in (("identity", self.identity), ("key", self.key), ("split_by", self.split_by)):
             for name in listed:
                 if name not in names:
                     raise ValueError(f"{key} names {name!r}, which is not a column of the contract")
         Rules.of(self.model_dump())
         if not self.identity:
-            object.__setattr__(self, "identity", tuple(names))
+            object.__setattr__(self, "identity", self.key or tuple(names))
         return self
 
     def _check_target(self) -> None:

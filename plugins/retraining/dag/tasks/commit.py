@@ -14,7 +14,7 @@ from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.contract_change import contract_record
 from retraining.dataset.log import VersionConflictError
 from retraining.dataset.outputs import SPLITS, batch_outputs
-from retraining.dataset.records import FileRecord, FileVerdict, Judgement, Version
+from retraining.dataset.records import MERGED, FileRecord, FileVerdict, Judgement, Version
 from retraining.dataset.state import manifest_entries
 from retraining.dataset.verdicts import refusal_lines, refusals, release_command, verdicts_of
 from retraining.jobs.plan import RunPlan
@@ -57,7 +57,8 @@ class CommitTasks(TaskBodies):
             refused = refusals(left_out)
             for line in refusal_lines(refused):
                 log.warning("refused: %s", line)
-            if not merged:
+            known = {entry["key"] for entry in manifest["files"] if entry.get("known")}
+            if all(told["key"] in known for told in report["files"] if told["outcome"] == MERGED):
                 self._judge(run, left_out, rows)
             try:
                 self._dataset.commit(self._version(run, manifest, report, merged, left_out, rows))
@@ -138,4 +139,5 @@ class CommitTasks(TaskBodies):
             **batch_outputs(self._s3, self.platform.bucket, f"{run.prefix}dataset/", str(run.batch)),
             run_key=run.run_key,
             contract=contract_record(manifest["contract"], manifest["split"]),
+            starts_anew=bool(manifest.get("starts_anew")),
         )

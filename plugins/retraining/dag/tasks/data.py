@@ -18,6 +18,9 @@ from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
 from retraining.jobs.plan import RunPlan, batch_manifest, make_plan, work_digest
+from retraining.jobs.remerge.again import current_files
+from retraining.jobs.remerge.corrections import begins_anew, entries_beside
+from retraining.jobs.remerge.merge_again import MergeAgainError
 from retraining.serving import champion
 from retraining.telling.page_settings import leave_settings
 
@@ -70,12 +73,13 @@ class DataTasks(TaskBodies):
         """Fix what this run does: files, code, dataset version, champion. Uploads the code and the merge's manifest.
 
         Raises:
-            AirflowFailException: there is no data, or no such dataset version: another try would say the same.
+            AirflowFailException: there is no data, no such dataset version, or a file that has to be merged again is gone: another try
+                would say the same.
 
         """
         try:
             return self._claim(params)
-        except LookupError as error:
+        except (LookupError, MergeAgainError) as error:
             raise AirflowFailException(str(error)) from error
 
     def _claim(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +91,11 @@ class DataTasks(TaskBodies):
         self._require_same_contract(state, params.get("dataset_version"))
         files = with_versions(self._s3, bucket, new_files(settled, state))
         contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
-        batch = batch_digest(files, contract, split, state.batches) if files else None
+        anew = begins_anew(config.contract, files, state)
+        history = () if anew else state.batches
+        batch = (
+            batch_digest([*(current_files(state) if anew else ()), *files], contract, split, history) if files else None
+        )
         code = code_files(self.folder, config)
         now = champion.standing(self._sagemaker, config.name, config.endpoint)
         if now.disagreement:
@@ -97,6 +105,7 @@ class DataTasks(TaskBodies):
             state=state,
             batch=batch,
             files=len(files),
+            anew=anew,
             code_digest=code_digest(code),
             settings=self._settings(params),
             candidates=self._selected(params),
@@ -111,15 +120,17 @@ class DataTasks(TaskBodies):
             put_bytes_once(self._s3, plan.code_uri(bucket) + name, content, "text/x-python")
         put_bytes_once(self._s3, plan.source_uri(bucket), source_archive(code), "application/gzip")
         if plan.batch:
+            there = entries_beside(self._s3, bucket, plan.prefix, config.contract, files, state) if anew else []
             manifest = batch_manifest(
                 model=config.name,
                 batch=plan.batch,
                 bucket=bucket,
-                files=[record.model_dump(mode="json") for record in files],
+                files=[*there, *(record.model_dump(mode="json") for record in files)],
                 ignored=ignored,
                 contract=contract,
                 split=split,
-                history=state.batches,
+                history=history,
+                starts_anew=anew,
             )
             put_json_once(self._s3, plan.manifest_uri(bucket), manifest)
         log.info(
@@ -136,7 +147,9 @@ class DataTasks(TaskBodies):
         if not plan["batch"]:
             return None
         manifest = get_json(self._s3, RunPlan.model_validate(plan).manifest_uri(self.platform.bucket))
-        return job_requests.crawl_request(self.platform, [entry["key"] for entry in manifest["files"]])
+        return job_requests.crawl_request(
+            self.platform, [entry["key"] for entry in manifest["files"] if not entry.get("known")]
+        )
 
     def crawl_note(self, result: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Return what the crawler saw against the contract: ``{"tables": their names, "notes": a line per odd file}``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from retraining.dataset.records import FileRecord
@@ -11,6 +12,8 @@ from retraining.jobs.glue_job_run import GlueJobRun
 from retraining.jobs.job import Handle
 from retraining.settings.access import AwsAccess
 from retraining.settings.platform import Platform
+
+READERS = 16  # parallel HEADs of landed files
 
 
 class MergeAgainError(RuntimeError):
@@ -30,26 +33,32 @@ def as_landed(s3: Any, bucket: str, files: Sequence[Mapping[str, Any]], copies: 
         MergeAgainError: a file is gone and the log has no version of it.
 
     """
-    return [_as_landed(s3, bucket, FileRecord.model_validate(entry), copies) for entry in files]
+    if not files:
+        return []
+    with ThreadPoolExecutor(min(READERS, len(files))) as pool:
+        return list(pool.map(lambda entry: _as_landed(s3, bucket, entry, copies), files))
 
 
-def _as_landed(s3: Any, bucket: str, file: FileRecord, copies: str) -> dict[str, Any]:
-    entry = file.model_dump(mode="json")
+def _as_landed(s3: Any, bucket: str, given: Mapping[str, Any], copies: str) -> dict[str, Any]:
+    file = FileRecord.model_validate(given)
+    entry = {"origin": file.key, **given, **file.model_dump(mode="json")}
     if file.read_from is not None:
         if _etag(s3, bucket, file.read_from) != file.read_etag:
             raise MergeAgainError(f"s3://{bucket}/{file.read_from} is not the copy without forgotten rows; restore it")
         return {**entry, "key": file.read_from, "etag": file.read_etag, "size": file.read_size, "version_id": None}
     if _etag(s3, bucket, file.key) == file.etag:
         return entry
+    copy = f"{copies}{file.version_id}/{file.key}"
+    if file.version_id and (tag := _etag(s3, bucket, copy)):  # made before; S3 may have dropped the version since
+        return {**entry, "key": copy, "etag": tag, "version_id": None}
     if not file.version_id or _etag(s3, bucket, file.key, file.version_id) != file.etag:
         raise MergeAgainError(
             f"s3://{bucket}/{file.key} is not the file that was merged (entity tag {file.etag}), and S3 has no version of that file; "
             "upload it again under its key"
         )
-    copy = f"{copies}{file.version_id}/{file.key}"
     source = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
-    tag = s3.copy_object(Bucket=bucket, Key=copy, CopySource=source)["CopyObjectResult"]["ETag"].strip('"')
-    return {**entry, "key": copy, "etag": tag, "version_id": None}
+    copied = s3.copy_object(Bucket=bucket, Key=copy, CopySource=source)["CopyObjectResult"]["ETag"].strip('"')
+    return {**entry, "key": copy, "etag": copied, "version_id": None}
 
 
 def _etag(s3: Any, bucket: str, key: str, version_id: str | None = None) -> str | None:
