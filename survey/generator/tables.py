@@ -23,10 +23,14 @@ def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
         Typed rows with the contract's columns in file order.
 
     Raises:
-        ValueError: there are no rows, or a line has another number of cells.
+        ValueError: there are no rows, the contract has columns that a model is not fed, or a line has another number of cells.
 
     """
     order = contract.training_columns
+    if ignored := [name for name in contract.names if name not in order]:
+        raise ValueError(
+            f"the contract ignores {', '.join(ignored)}: training files do not have them, so no rows can be made up from these files"
+        )
     rows: list[list[str]] = []
     for path in sorted(folder.rglob("*.csv")):
         with path.open(newline="", encoding="utf-8") as lines:

@@ -1,10 +1,12 @@
 """Sensing, claim and commit over everything that lands: each file is judged alone, and mending it is enough."""
 
 import gzip
+import json
 import re
 import shlex
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,11 @@ def row(number: int) -> str:
 
 def survey(*numbers: int, header: str = HEADER) -> str:
     return "\n".join([header, *(row(number) for number in numbers)]) + "\n"
+
+
+def as_json_lines(numbers: Iterable[int]) -> str:
+    rows = [dict(zip(HEADER.split(","), row(number).split(","), strict=True)) for number in numbers]
+    return "".join(json.dumps(dict(reversed(cells.items()))) + "\n" for cells in rows)
 
 
 BROKEN = survey(*range(900, 910)).replace("M,0.455", "X,0.455")
@@ -337,6 +344,7 @@ def test_wider_limits_just_work(landing):
 
 FILES = st.one_of(
     st.tuples(st.just("good"), st.integers(0, 20)),
+    st.tuples(st.just("json"), st.integers(0, 20)),
     st.tuples(st.just("foreign"), st.sampled_from(sorted(FOREIGN))),
     st.tuples(st.just("marker"), st.sampled_from(sorted(MARKERS))),
 )
@@ -356,11 +364,15 @@ def test_good_rows_of_good_files_are_in_the_data_set_once_whatever_lands_beside_
                 numbers = range(what * 10, what * 10 + 10)
                 landing.put(f"{arrival}/{number}.csv", survey(*numbers))
                 good |= set(numbers)
+            elif kind == "json":
+                numbers = range(what * 10, what * 10 + 10)
+                landing.put(f"{arrival}/{number}.jsonl", as_json_lines(numbers))
+                good |= set(numbers)
             else:
                 landing.put(f"{arrival}-{number}/{what}", {**FOREIGN, **MARKERS}[what])
         kinds = {kind for kind, _ in files}
         ended = landing.run()
-        if "good" in kinds:
+        if kinds & {"good", "json"}:
             assert ended in ("merged", "skipped"), ended
         elif "foreign" in kinds:
             assert ended == "refused", ended
