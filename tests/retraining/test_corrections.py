@@ -117,6 +117,17 @@ def test_by_default_a_file_uploaded_again_adds_rows(landing):
     assert landing.rows() == expected(*range(50))
 
 
+def test_equal_rows_that_the_policy_keeps_are_no_mismatch(landing, capsys):
+    under(landing, duplicates="keep")
+    landing.put("a.csv", survey(*range(40), *range(10)))
+    landing.put("b.csv", survey(0, 50))
+    assert landing.run() == "merged"
+    landing.put("c.csv", survey(1, 1, 51, 51))
+    assert landing.run() == "merged"
+    assert landing.rows() == expected(*range(40), *range(10), 50, 51, 51)
+    assert "everything is as the log says" in landing.command(capsys, "verify", landing.stage.name)
+
+
 NAMES = ("a.csv", "b.csv", "c.csv")
 UPLOADS = st.tuples(
     st.sampled_from(NAMES), st.one_of(st.integers(0, 12), st.sampled_from(["headings.csv", "broken.csv"]))
