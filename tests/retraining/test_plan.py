@@ -89,6 +89,7 @@ def test_the_manifest_tells_the_merge_everything(config):
         "read_from": None,
         "read_etag": "",
         "read_size": 0,
+        "landed_at": "",
     }
     assert [record["key"] for record in manifest["ignored"]] == ["abalone/new/_SUCCESS"]
     assert manifest["output"] == "s3://b/abalone/dataset/"
