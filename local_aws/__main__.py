@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from local_aws.shared.running.processes import NOT_ISOLATED, can_isolate
 from local_aws.shared.settings import Settings
 
 _EXIT_USAGE = 2
+_THREADS = 64
 
 
 def parse_arguments(arguments: list[str] | None = None) -> Settings:
@@ -144,6 +146,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        # An operation may ask the account itself: those that wait must not take the threads of those that answer.
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="request"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
 

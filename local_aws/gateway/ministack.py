@@ -136,6 +136,10 @@ class Backend:
         account, _, assumed = arn.removeprefix("arn:aws:sts::").partition(":assumed-role/")
         return f"arn:aws:iam::{account}:role/{assumed.rpartition('/')[0]}" if assumed else None
 
+    def is_unprepared(self, service: str) -> bool:
+        """Return whether `prepare` has something to do."""
+        return corrections.is_pending(service)
+
     def prepare(self, service: str) -> None:
         """Load what a service needs before its first request."""
         corrections.apply(service)

@@ -34,7 +34,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 _OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
 
 
@@ -122,9 +122,16 @@ class Gateway:
             message = "MiniStack's own controls are closed; stop local_aws and remove its data folder to start anew."
             await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": message})
             return
+        service, region = _signing_service(headers), _signing_region(headers)
+        if service in ("sagemaker", "glue") and region != self._settings.region:
+            message = (
+                f"Credential should be scoped to a valid region. local_aws has one for {service}, {self._settings.region}, "
+                f"and this request is for {region}: set AWS_DEFAULT_REGION, or start it with --region {region}."
+            )
+            await _refuse(send, headers, ServiceError("InvalidSignatureException", message, status=403))
+            return
         if await self._own(scope, path, headers, receive, send):
             return
-        service = _signing_service(headers)
         if service and service not in SERVICES:
             operation = headers.get("x-amz-target", "").rpartition(".")[2]
             await _refuse(send, headers, unavailable(service, operation))
@@ -242,7 +249,7 @@ class Gateway:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         service = self._backend.service_of(scope["method"], path, headers, query)
         key = _access_key(headers, query)
-        if service in ("cloudformation", "glue", "s3"):
+        if self._backend.is_unprepared(service):
             await asyncio.to_thread(self._backend.prepare, service)
         if service == "s3" and self._glue.is_job_key(key):
             await self._glue.before_s3(key)
@@ -273,6 +280,11 @@ class Gateway:
 
 
 def _signing_service(headers: dict[str, str]) -> str | None:
+    match = _CREDENTIAL.search(headers.get("authorization", ""))
+    return match.group(3) if match else None
+
+
+def _signing_region(headers: dict[str, str]) -> str | None:
     match = _CREDENTIAL.search(headers.get("authorization", ""))
     return match.group(2) if match else None
 

@@ -31,7 +31,8 @@ OWN: dict[str, dict[str, Support]] = {
             CreateTrainingJob DescribeTrainingJob ListTrainingJobs StopTrainingJob
             CreateProcessingJob DescribeProcessingJob ListProcessingJobs StopProcessingJob
             CreateTransformJob DescribeTransformJob ListTransformJobs StopTransformJob
-            CreateEndpoint UpdateEndpoint DescribeEndpoint ListEndpoints DeleteEndpoint
+            CreateEndpoint UpdateEndpoint DescribeEndpoint ListEndpoints DeleteEndpoint UpdateEndpointWeightsAndCapacities
+            Search
         """,
         recorded="""
             CreateModel DescribeModel ListModels DeleteModel
@@ -45,9 +46,9 @@ OWN: dict[str, dict[str, Support]] = {
     "glue": _table(
         real="""
             StartCrawler StopCrawler GetCrawler GetCrawlers GetCrawlerMetrics
-            StartJobRun GetJobRun GetJobRuns BatchStopJobRun
+            StartJobRun GetJobRun GetJobRuns BatchStopJobRun GetJobBookmark ResetJobBookmark
         """,
-        recorded="ListCrawlers UpdateCrawler DeleteCrawler ListJobs",
+        recorded="ListCrawlers UpdateCrawler DeleteCrawler ListJobs DeleteJob UpdatePartition BatchDeletePartition",
     ),
 }
 
@@ -65,7 +66,7 @@ MINISTACK: dict[str, dict[str, Support]] = {
             CreateDatabase GetDatabases DeleteDatabase
             CreateTable GetTable GetTables UpdateTable DeleteTable
             BatchCreatePartition GetPartitions
-            CreateJob GetJob GetJobs DeleteJob CreateCrawler
+            CreateJob GetJob GetJobs CreateCrawler
         """,
     ),
     "iam": _table(recorded="SimulatePrincipalPolicy"),

@@ -11,23 +11,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_aws.glue.spark import spark_environment
+from local_aws.glue.bookmarks import STATE_VARIABLE, JobBookmarks
+from local_aws.glue.script import Script
 from local_aws.glue.staging import Staging
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
 from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import page_of
 from local_aws.shared.logs import LogShipper, exception_line
-from local_aws.shared.running.processes import ManagedProcess, Outcome, job_environment, view_of_job
-from local_aws.shared.sandbox import S3Files, parse_s3_uri, safe_join
+from local_aws.shared.running.processes import ManagedProcess, Outcome, view_of_job
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 
 _LOG = logging.getLogger(__name__)
 
 _ACTIVE = ("STARTING", "RUNNING", "STOPPING")
-_BUCKET = re.compile(r"s3[an]?://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?=/|$|[^a-z0-9.-])")
-_GLUE_LIBRARIES = Path(__file__).with_name("libraries")
 
 Document = dict[str, Any]
 
@@ -80,6 +78,7 @@ class JobRuns:
         self._settings = settings
         self._store = store
         self._clients = clients
+        self.bookmarks = JobBookmarks(store)
         self._active: dict[str, ActiveRun] = {}
         self._by_key: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
@@ -99,46 +98,49 @@ class JobRuns:
             raise ServiceError(
                 "InvalidInputException", "Please do not set Max Capacity if using Worker Type and Number of Workers."
             )
+        if "JobRunId" in params and (self._store.get("glue-run", params["JobRunId"]) or {}).get("JobName") != name:
+            raise ServiceError("EntityNotFoundException", f"Job run {params['JobRunId']} not found")
+        run = _new_run(job, params) | {key: params[key] for key in _RECORDED if key in params}
+        if "JobRunId" in params:
+            run["PreviousRunId"] = params["JobRunId"]
         limit = job.get("ExecutionProperty", {}).get("MaxConcurrentRuns", 1)
-        now = time.time()
-        run_id = "jr_" + secrets.token_hex(32)
-        workers = params.get("NumberOfWorkers") or job.get("NumberOfWorkers") or 2
-        run = {
-            "Id": run_id,
-            "Attempt": 0,
-            "JobName": name,
-            "JobMode": "SCRIPT",
-            "StartedOn": now,
-            "LastModifiedOn": now,
-            "JobRunState": "STARTING",
-            "Arguments": params.get("Arguments", {}),
-            "PredecessorRuns": [],
-            "AllocatedCapacity": workers,
-            "ExecutionTime": 0,
-            "Timeout": params.get("Timeout") or job.get("Timeout") or 2880,
-            "MaxCapacity": float(workers),
-            "WorkerType": params.get("WorkerType") or job.get("WorkerType") or "G.1X",
-            "NumberOfWorkers": workers,
-            "LogGroupName": "/aws-glue/jobs",
-            "GlueVersion": job.get("GlueVersion", "6.0"),
-        }
-        run |= {name: params[name] for name in _RECORDED if name in params}
         with self._store.locked():
             running = sum(1 for other in self._runs_of(name) if other["JobRunState"] in _ACTIVE)
             if running >= limit:
                 raise ServiceError(
                     "ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}: at most {limit} at a time"
                 )
-            self._store.put("glue-run", run_id, run)
+            self._store.put("glue-run", run["Id"], run)
+        self._begin(job, run)
+        return {"JobRunId": run["Id"]}
+
+    def _begin(self, job: Document, run: Document) -> None:
         active = ActiveRun(self._clients.job_keys.issue("glue", job.get("Role")))
         with self._lock:
-            self._active[run_id] = active
+            self._active[run["Id"]] = active
             self._by_key[active.key.access_key] = active
         active.thread = threading.Thread(
-            target=self._execute, args=(job, run, active), name=f"glue-{run_id[:12]}", daemon=True
+            target=self._execute, args=(job, run, active), name=f"glue-{run['Id'][:12]}", daemon=True
         )
         active.thread.start()
-        return {"JobRunId": run_id}
+
+    def _retry(self, job: Document, run: Document) -> None:
+        """Begin the next attempt of a run that failed, as long as MaxRetries allows: a run of its own, with an id of its own."""
+        attempt = run["Attempt"] + 1
+        if attempt > int(job.get("MaxRetries") or 0):
+            return
+        now = time.time()
+        again = {
+            **run,
+            "Id": f"{run['Id'].partition('_attempt_')[0]}_attempt_{attempt}",
+            "Attempt": attempt,
+            "PreviousRunId": run["Id"],
+            "StartedOn": now,
+            "LastModifiedOn": now,
+            "JobRunState": "STARTING",
+        }
+        self._store.put("glue-run", again["Id"], again)
+        self._begin(job, again)
 
     def get(self, params: Document) -> Document:
         """Return one run."""
@@ -156,10 +158,11 @@ class JobRuns:
             self._clients.catalog.get_job(JobName=name)
         return page_of(runs, params, "JobRuns", default_size=200)
 
-    def list_jobs(self, params: Document) -> Document:
-        """Return a page of the names of jobs."""
-        names = [job["Name"] for job in self._clients.catalog.get_jobs()["Jobs"]]
-        return page_of(names, params, "JobNames", default_size=100)
+    def delete_job(self, params: Document) -> Document:
+        """Remove a job's definition and its bookmark; its runs stay to be looked at."""
+        self.bookmarks.forget(params["JobName"])
+        self._clients.catalog.delete_job(JobName=params["JobName"])
+        return {"JobName": params["JobName"]}
 
     def stop(self, params: Document) -> Document:
         """Ask runs to end."""
@@ -248,7 +251,7 @@ class JobRuns:
         for file in (output, error_log):
             file.touch()
         shippers = [
-            LogShipper(self._clients.logs, file, f"/aws-glue/jobs/{name}", run_id).start()
+            LogShipper(self._clients.logs, file, f"{run['LogGroupName']}/{name}", run_id).start()
             for name, file in (("output", output), ("error", error_log))
         ]
         try:
@@ -261,9 +264,11 @@ class JobRuns:
         if message:
             with error_log.open("a") as file:
                 file.write(f"{state}: {message}\n")
-        # Who sees the end of the run finds its log complete.
+        # Who sees the end of the run finds its log complete, and its next attempt begun.
         for shipper in shippers:
             shipper.close()
+        if state == "FAILED" and not active.stop_requested:
+            self._retry(job, run)
         self._finish(run_id, state, message)
         with self._lock:
             self._active.pop(run_id, None)
@@ -276,42 +281,11 @@ class JobRuns:
         self, job: Document, run: Document, active: ActiveRun, work: Path, output: Path, error_log: Path
     ) -> tuple[str, str]:
         """Return the final state and the error message."""
-        arguments = job.get("DefaultArguments", {}) | run["Arguments"] | job.get("NonOverridableArguments", {})
-        location = job["Command"].get("ScriptLocation", "")
-        python = self._settings.python("jobs")
-        if not python.exists():
-            raise JobError(f"the virtual environment 'jobs' is missing below {self._settings.environments}")
-        if job["Command"]["Name"] not in ("glueetl", "pythonshell"):
-            raise JobError(f"the command {job['Command']['Name']} is not available in local_aws (glueetl, pythonshell)")
-        client = self._clients.s3_as(job.get("Role"))
-        files = S3Files(client)
-        script = _file_of(location, work / "script")
-        files.download_uri(location, script)
-        extra_path = self._extra_files(files, arguments.get("--extra-py-files", ""), work / "script")
-        spark = job["Command"]["Name"] == "glueetl"
-        env = job_environment(self._settings, python, work, active.key, {})
-        env["PYTHONPATH"] = ":".join([str(_GLUE_LIBRARIES), *extra_path])
-        if spark:
-            buckets = _buckets([location, *arguments.values()])
-            staging = Staging(self._settings, self._clients.s3, client, work / "s3", buckets)
-            staging.refresh()
-            active.staging = staging
-            env |= spark_environment(
-                self._settings,
-                work,
-                {bucket.bucket: bucket.folder for bucket in staging.buckets},
-                arguments.get("--conf", ""),
-            )
-        argv = [str(python), str(script)]
-        for name, value in {
-            "--JOB_NAME": job["Name"],
-            "--JOB_RUN_ID": run["Id"],
-            "--JOB_ID": f"j_{run['Id'][3:]}",
-            **arguments,
-        }.items():
-            argv += [name, *([str(value)] if value != "" else [])]
-        now = time.time()
-        self._change_to_running(run["Id"], now)
+        script = Script(self._settings, self._clients, job, run, work)
+        active.staging = script.staging
+        bookmark = self.bookmarks.hand_out(job["Name"], work)
+        argv, env = script.command(active.key, {STATE_VARIABLE: str(bookmark)})
+        self._change_to_running(run["Id"], time.time())
         view = view_of_job(self._settings, work, work / "tmp", str(work))
         process = ManagedProcess(argv, env, work, output, error_log, grace_seconds=5.0, view=view)
         outcome = active.run(process, run["Timeout"] * 60)
@@ -319,6 +293,7 @@ class JobRuns:
             return "FAILED", INTERRUPTED
         if active.staging:
             active.staging.publish()
+        self.bookmarks.take_back(run, bookmark)
         if outcome.stopped:
             return "STOPPED", ""
         if outcome.timed_out:
@@ -335,31 +310,43 @@ class JobRuns:
 
         self._store.update("glue-run", run_id, apply)
 
-    def _extra_files(self, files: S3Files, listed: str, folder: Path) -> list[str]:
-        paths = []
-        for uri in filter(None, (part.strip() for part in listed.split(","))):
-            target = _file_of(uri, folder)
-            files.download_uri(uri, target)
-            paths.append(str(target if target.suffix == ".zip" else target.parent))
-        return paths
+
+def _new_run(job: Document, params: Document) -> Document:
+    """Return the document of a run that is about to begin."""
+    now = time.time()
+    shell = job["Command"]["Name"] == "pythonshell"
+    run = {
+        "Id": "jr_" + secrets.token_hex(32),
+        "Attempt": 0,
+        "JobName": job["Name"],
+        "JobMode": "SCRIPT",
+        "StartedOn": now,
+        "LastModifiedOn": now,
+        "JobRunState": "STARTING",
+        "Arguments": params.get("Arguments", {}),
+        "PredecessorRuns": [],
+        "ExecutionTime": 0,
+        "Timeout": params.get("Timeout") or job.get("Timeout") or 2880,
+        "LogGroupName": "/aws-glue/python-jobs" if shell else "/aws-glue/jobs",
+        "GlueVersion": job.get("GlueVersion", "5.1"),
+    }
+    if shell:
+        return run | {
+            "AllocatedCapacity": 0,
+            "MaxCapacity": params.get("MaxCapacity") or job.get("MaxCapacity") or 0.0625,
+        }
+    workers = params.get("NumberOfWorkers") or job.get("NumberOfWorkers") or 2
+    return run | {
+        "AllocatedCapacity": workers,
+        "MaxCapacity": float(workers),
+        "WorkerType": params.get("WorkerType") or job.get("WorkerType") or "G.1X",
+        "NumberOfWorkers": workers,
+    }
 
 
 def _folder_name(job: str) -> str:
     """Return a folder name for a job, whose own name may hold any character."""
     return re.sub(r"[^A-Za-z0-9_-]|^(?=[.])", "_", job)[:200]
-
-
-def _file_of(uri: str, folder: Path) -> Path:
-    """Return where a script lies in the job's folder; JobError when its URI names no file."""
-    name = parse_s3_uri(uri)[1].rpartition("/")[2]
-    if not name:
-        raise JobError(f"{uri} names no file")
-    return safe_join(folder, name)
-
-
-def _buckets(values: list[str]) -> list[str]:
-    """Return the buckets that are named by s3:// paths in the values, each once."""
-    return list(dict.fromkeys(bucket for value in values for bucket in _BUCKET.findall(str(value))))
 
 
 def _shown(run: Document) -> Document:

@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_aws.glue.crawler import Crawlers
+from local_aws.glue.catalog import Catalog
+from local_aws.glue.crawling.crawler import Crawlers
 from local_aws.glue.job_runs import JobRuns
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import ServiceError
@@ -25,7 +26,8 @@ class Glue:
 
     def __init__(self, settings: Settings, store: Store, clients: Clients) -> None:
         self.runs = JobRuns(settings, store, clients)
-        self.crawlers = Crawlers(settings, store, clients)
+        self.catalog = Catalog(settings, clients)
+        self.crawlers = Crawlers(settings, store, clients, self.catalog)
         self._operations: dict[str, Callable[[Document], Document]] = {
             "StartCrawler": self.crawlers.start,
             "StopCrawler": self.crawlers.stop,
@@ -35,11 +37,16 @@ class Glue:
             "UpdateCrawler": self.crawlers.update,
             "DeleteCrawler": self.crawlers.delete,
             "GetCrawlerMetrics": self.crawlers.metrics,
-            "ListJobs": self.runs.list_jobs,
+            "ListJobs": self.catalog.list_jobs,
+            "UpdatePartition": self.catalog.update_partition,
+            "BatchDeletePartition": self.catalog.delete_partitions,
             "StartJobRun": self.runs.start,
             "GetJobRun": self.runs.get,
             "GetJobRuns": self.runs.list_runs,
             "BatchStopJobRun": self.runs.stop,
+            "GetJobBookmark": self.runs.bookmarks.get,
+            "ResetJobBookmark": self.runs.bookmarks.reset,
+            "DeleteJob": self.runs.delete_job,
         }
 
     @property

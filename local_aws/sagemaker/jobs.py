@@ -95,6 +95,8 @@ class JobService(ABC):
     log_group: ClassVar[str]
     summary_fields: ClassVar[Sequence[str]]
     default_limit_seconds: ClassVar[int] = 86_400
+    default_order: ClassVar[str] = "Descending"
+    status_after_page: ClassVar[bool] = False
 
     def __init__(self, settings: Settings, store: Store, clients: Clients) -> None:
         self.settings = settings
@@ -149,6 +151,8 @@ class JobService(ABC):
             fields=self.summary_fields,
             name_field=f"{self.prefix}Name",
             status_field=self._status,
+            default_order=self.default_order,
+            status_after_page=self.status_after_page,
         )
 
     def stop(self, params: Document) -> Document:

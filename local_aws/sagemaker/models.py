@@ -6,8 +6,10 @@ import re
 import time
 from typing import Any
 
+from local_aws.shared.clients import Clients
 from local_aws.shared.errors import ServiceError, validation_error
 from local_aws.shared.listing import list_page, page_of
+from local_aws.shared.sandbox import S3Files
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 
@@ -131,8 +133,9 @@ class NamedResources:
 class Models(NamedResources):
     """SageMaker models."""
 
-    def __init__(self, settings: Settings, store: Store, tags: Tags) -> None:
+    def __init__(self, settings: Settings, store: Store, tags: Tags, clients: Clients) -> None:
         super().__init__(settings, store, tags, kind="model", title="model", prefix="Model", result="Models")
+        self._clients = clients
 
     def create(self, params: Document) -> Document:
         """Record the model; it needs exactly one container."""
@@ -140,6 +143,12 @@ class Models(NamedResources):
             raise validation_error("Give one of PrimaryContainer and Containers.")
         if len(params.get("Containers", [])) > 1:
             raise validation_error("Inference pipelines (more than one container) are not available in local_aws.")
+        container = params.get("PrimaryContainer") or params["Containers"][0]
+        data = container.get("ModelDataUrl") or container.get("ModelDataSource", {}).get("S3DataSource", {}).get(
+            "S3Uri"
+        )
+        if data and not S3Files(self._clients.s3).exists(data):
+            raise validation_error(f"Could not find model data at {data}.")
         return super().create(params)
 
 
@@ -199,6 +208,9 @@ class ModelRegistry:
     def _group(self, name_or_arn: str) -> Document:
         name = name_or_arn.rsplit("/", 1)[-1]
         document = self._store.get("model-package-group", name)
+        if document is None and name_or_arn.startswith("arn:"):  # which is in lower case, whatever the name is
+            groups = self._store.all("model-package-group")
+            document = next((group for group in groups if group["ModelPackageGroupArn"] == name_or_arn), None)
         if document is None:
             raise validation_error(f"ModelPackageGroup {self._group_arn(name)} does not exist.")
         return document
@@ -237,6 +249,7 @@ class ModelRegistry:
                 "ModelPackageGroupStatus",
             ),
             name_field="ModelPackageGroupName",
+            default_order="Ascending",
         )
 
     def delete_group(self, params: Document) -> Document:
@@ -317,19 +330,16 @@ class ModelRegistry:
 
     def describe_package(self, params: Document) -> Document:
         """Return a package's document."""
-        document = self.find_package(params["ModelPackageName"])
-        return {"ModelPackageName": document["ModelPackageArn"].rsplit(":model-package/", 1)[-1]} | document
+        return self.find_package(params["ModelPackageName"])
 
     def list_packages(self, params: Document) -> Document:
         """Return a page of packages: the versions of one group, or those without a group."""
         group = params.get("ModelPackageGroupName")
         kind = params.get("ModelPackageType", "Versioned" if group else "Unversioned")
-        name = group.rsplit("/", 1)[-1] if group else None
-        if group:
-            self._group(group)
+        name = self._group(group)["ModelPackageGroupName"] if group else None
         status = params.get("ModelApprovalStatus")
         chosen = [
-            package | {"ModelPackageName": package.get("ModelPackageName", package["ModelPackageArn"])}
+            package
             for package in self._packages()
             if (name is None or package.get("ModelPackageGroupName") == name)
             and (kind == "Both" or ("ModelPackageVersion" in package) == (kind == "Versioned"))
@@ -340,7 +350,8 @@ class ModelRegistry:
             params,
             result="ModelPackageSummaryList",
             fields=_PACKAGE_SUMMARY,
-            name_field="ModelPackageName",
+            name_field="ModelPackageArn",
+            default_order="Ascending",
         )
 
     def update_package(self, params: Document) -> Document:

@@ -40,6 +40,7 @@ class ProcessingJobs(JobService):
     title = "Processing job"
     prefix = "ProcessingJob"
     log_group = "/aws/sagemaker/ProcessingJobs"
+    default_order = "Ascending"
     summary_fields = (
         "ProcessingJobName",
         "ProcessingJobArn",

@@ -9,6 +9,7 @@ from local_aws.sagemaker.hosting.deployments import container_of
 from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.sagemaker.processing import ProcessingJobs
+from local_aws.sagemaker.search import Search
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.transform import TransformJobs
 from local_aws.shared.clients import Clients
@@ -25,7 +26,7 @@ class SageMaker:
 
     def __init__(self, settings: Settings, store: Store, clients: Clients) -> None:
         self.tags = Tags(store)
-        self.models = Models(settings, store, self.tags)
+        self.models = Models(settings, store, self.tags, clients)
         self.configs = EndpointConfigs(settings, store, self.tags, self.models)
         self.registry = ModelRegistry(settings, store, self.tags)
         self.endpoints = Endpoints(settings, store, clients, self.tags, self.models, self.configs, self.registry)
@@ -34,6 +35,7 @@ class SageMaker:
         self.transform = TransformJobs(settings, store, clients)
         self.transform.container_by_model = lambda name: container_of(self.models.find(name), self.registry)
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
+        self.search = Search(store)
         self._jobs = (self.training, self.processing, self.transform)
         self._operations = self._table()
 
@@ -58,6 +60,8 @@ class SageMaker:
             "DeleteEndpointConfig": self.configs.delete,
             "CreateEndpoint": self.endpoints.create,
             "UpdateEndpoint": self.endpoints.update,
+            "UpdateEndpointWeightsAndCapacities": self.endpoints.weigh,
+            "Search": self.search.search,
             "DescribeEndpoint": self.endpoints.describe,
             "ListEndpoints": self.endpoints.list_endpoints,
             "DeleteEndpoint": self.endpoints.delete,

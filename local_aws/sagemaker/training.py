@@ -40,6 +40,7 @@ class TrainingJobs(JobService):
     title = "Training job"
     prefix = "TrainingJob"
     log_group = "/aws/sagemaker/TrainingJobs"
+    status_after_page = True
     summary_fields = (
         "TrainingJobName",
         "TrainingJobArn",
@@ -55,6 +56,7 @@ class TrainingJobs(JobService):
         if "TrainingImage" not in document["AlgorithmSpecification"]:
             raise validation_error("local_aws trains with AlgorithmSpecification.TrainingImage only.")
         one_instance(document.get("ResourceConfig", {}), "ResourceConfig")
+        self._check_channels(document)
         base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         # Required in the answer, so it is there before there is an artifact.
         uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
@@ -63,6 +65,17 @@ class TrainingJobs(JobService):
         document["SecondaryStatusTransitions"] = [
             {"Status": "Starting", "StartTime": document["CreationTime"], "StatusMessage": "Starting the training job"}
         ]
+
+    def _check_channels(self, document: Document) -> None:
+        """Refuse a channel below whose prefix nothing lies."""
+        for channel in document.get("InputDataConfig", []):
+            source = channel["DataSource"].get("S3DataSource", {})
+            if source.get("S3DataType") == "S3Prefix" and not self.files(document).exists(source["S3Uri"]):
+                raise validation_error(
+                    f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure '
+                    f"that the bucket exists in the selected region ({self.settings.region}), that objects exist under that S3 prefix, "
+                    f'and that the role "{document["RoleArn"]}" has "s3:ListBucket" permissions on the bucket.'
+                )
 
     def on_finish(self, document: Document, now: float) -> None:
         """Close the transitions and the clock."""

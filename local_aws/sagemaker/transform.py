@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from local_aws.sagemaker.hosting.model_server import ModelServer
 from local_aws.sagemaker.jobs import ActiveJob, Document, JobService
-from local_aws.shared.errors import JobError
+from local_aws.sagemaker.record_paths import Processing
+from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key
 
@@ -41,8 +42,11 @@ class TransformJobs(JobService):
         return self.role_by_model(document["ModelName"])
 
     def on_create(self, document: Document) -> None:
-        """Refuse a model that does not exist."""
+        """Refuse a model that does not exist, and filters that are none."""
         self.container_by_model(document["ModelName"])
+        processing = _processing(document)
+        if processing and (problem := processing.problem()):
+            raise validation_error(problem)
 
     def on_finish(self, document: Document, now: float) -> None:
         """Stop the clock."""
@@ -78,24 +82,48 @@ class TransformJobs(JobService):
         if not items:
             raise JobError(f"no S3 objects found under {source['S3Uri']}")
         target_bucket, target_prefix = parse_s3_uri(output["S3OutputPath"])
-        headers = {"Content-Type": data.get("ContentType", "text/csv"), "Accept": output.get("Accept", "*/*")}
+        accept = output.get("Accept") or (data.get("ContentType", "*/*") if "DataProcessing" in document else "*/*")
+        headers = {"Content-Type": data.get("ContentType", "text/csv"), "Accept": accept}
         limit = document.get("MaxPayloadInMB", 6) * 1024 * 1024
         single = document.get("BatchStrategy", "MultiRecord") == "SingleRecord"
         joint = b"\n" if output.get("AssembleWith") == "Line" else b""
+        processing = _processing(document)
         for item in items:
             local = sandbox.root / "input"
             self.files(document).download(bucket, item["Key"], local)
             answers = []
             for payload in _payloads(local.read_bytes(), data.get("SplitType", "None"), limit, single):
                 job.check()
-                status, _, answer = server.invoke(payload, headers)
+                status, _, answer = server.invoke(self._sent(payload, processing, item["Key"]), headers)
                 if status >= 400:
                     text = answer.decode("utf-8", "replace")[:500]
                     raise JobError(f"s3://{bucket}/{item['Key']}: the model answered {status}: {text}")
+                if processing:
+                    answer = self._kept(payload, answer, processing, item["Key"])
                 answers.append(answer.rstrip(b"\n") + joint if joint else answer)
             local.write_bytes(b"".join(answers))
             key = "/".join(part for part in (target_prefix.strip("/"), relative_key(item["Key"], prefix)) if part)
             self.files(document).upload(local, target_bucket, f"{key}.out")
+
+    def _sent(self, payload: bytes, processing: Processing | None, key: str) -> bytes:
+        try:
+            return processing.request(payload) if processing else payload
+        except ValueError as error:
+            raise JobError(f"{key}: InputFilter: {error}") from error
+
+    def _kept(self, payload: bytes, answer: bytes, processing: Processing, key: str) -> bytes:
+        try:
+            return processing.result(payload, answer)
+        except ValueError as error:
+            raise JobError(f"{key}: OutputFilter: {error}") from error
+
+
+def _processing(document: Document) -> Processing | None:
+    options = document.get("DataProcessing")
+    if not options:
+        return None
+    data, output = document["TransformInput"], document["TransformOutput"]
+    return Processing(options, data.get("ContentType", ""), output.get("Accept", ""))
 
 
 def _payloads(body: bytes, split: str, limit: int, single: bool) -> Iterator[bytes]:

@@ -21,13 +21,16 @@ def list_page(
     name_field: str,
     status_field: str | None = None,
     default_order: str = "Descending",
+    status_after_page: bool = False,
 ) -> Document:
     """Return one page of summaries: ``{result: [...], "NextToken": ...}``.
 
     Understands NameContains, StatusEquals, CreationTimeAfter/Before, LastModifiedTimeAfter/Before, SortBy, SortOrder,
-    MaxResults and NextToken, with SageMaker's defaults (newest first, pages of 10).
+    MaxResults and NextToken, with SageMaker's defaults (newest first, pages of 10). `status_after_page` cuts the page first and then leaves
+    out what has another status, as ListTrainingJobs does: pages may be short, or empty.
     """
-    chosen = [document for document in documents if _matches(document, params, name_field, status_field)]
+    early_status = None if status_after_page else status_field
+    chosen = [document for document in documents if _matches(document, params, name_field, early_status)]
     sort_by = params.get("SortBy", "CreationTime")
     key = {"Name": name_field, "Status": status_field or name_field, "LastModifiedTime": "LastModifiedTime"}.get(
         sort_by, "CreationTime"
@@ -36,8 +39,10 @@ def list_page(
     order = sorted(enumerate(chosen), key=lambda pair: (pair[1].get(key) or 0, pair[0]))
     if params.get("SortOrder", default_order) == "Descending":
         order.reverse()
-    summaries = [{name: document[name] for name in fields if name in document} for _, document in order]
-    return page_of(summaries, params, result, default_size=10)
+    page = page_of([document for _, document in order], params, result, default_size=10)
+    wanted = params.get("StatusEquals") if status_after_page and status_field else None
+    kept = [document for document in page[result] if wanted is None or document.get(status_field or "") == wanted]
+    return page | {result: [{name: document[name] for name in fields if name in document} for document in kept]}
 
 
 def page_of(items: list[Any], params: Document, result: str, default_size: int) -> Document:

@@ -23,7 +23,7 @@ ONE_MACHINE = "all jobs run on this machine"
 NO_KMS = "nothing is encrypted at rest"
 NO_BILL = "there is no bill, and nothing to wait for"
 NO_DEBUGGER = "Debugger's hook is a part of AWS's images, which do not run here"
-NO_SCALING = "nothing scales or weighs a variant between two configs: each runs one server"
+ONE_SERVER = "one server answers for all instances"
 AT_ONCE = "traffic goes to the new servers at once when all are healthy; alarms are not looked at"
 
 #: Operation -> paths of members that have their effect (or are the resource's own name and tags).
@@ -44,7 +44,7 @@ ACTS: dict[str, str] = {
         ProcessingResources.ClusterConfig.InstanceCount StoppingCondition""",
     "CreateTransformJob": """Tags TransformJobName ModelName MaxPayloadInMB BatchStrategy Environment
         TransformInput.DataSource TransformInput.ContentType TransformInput.SplitType
-        TransformOutput.S3OutputPath TransformOutput.Accept TransformOutput.AssembleWith""",
+        TransformOutput.S3OutputPath TransformOutput.Accept TransformOutput.AssembleWith DataProcessing""",
     "CreateModel": "ExecutionRoleArn Tags ModelName EnableNetworkIsolation "
     + " ".join(
         f"{container}.{member}"
@@ -65,22 +65,30 @@ ACTS: dict[str, str] = {
         ProductionVariants.VariantName ProductionVariants.ModelName ProductionVariants.InitialVariantWeight
         ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds""",
     "CreateEndpoint": "EndpointName EndpointConfigName Tags",
-    "UpdateEndpoint": "EndpointName EndpointConfigName",
+    "UpdateEndpoint": "EndpointName EndpointConfigName RetainAllVariantProperties ExcludeRetainedVariantProperties",
+    "UpdateEndpointWeightsAndCapacities": """EndpointName DesiredWeightsAndCapacities.VariantName
+        DesiredWeightsAndCapacities.DesiredWeight""",
+    "Search": "Resource SearchExpression SortBy SortOrder NextToken MaxResults",
     "UpdateModelPackage": """ModelPackageArn ModelApprovalStatus ApprovalDescription CustomerMetadataProperties
         CustomerMetadataPropertiesToRemove AdditionalInferenceSpecificationsToAdd InferenceSpecification SourceUri""",
     "AddTags": "ResourceArn Tags",
     "ListTags": "ResourceArn NextToken MaxResults",
     "DeleteTags": "ResourceArn TagKeys",
     "ListModelPackages": f"{_LISTING} ModelApprovalStatus ModelPackageGroupName ModelPackageType",
-    "StartJobRun": "JobName Arguments Timeout WorkerType NumberOfWorkers MaxCapacity AllocatedCapacity",
+    "StartJobRun": "JobName JobRunId Arguments Timeout WorkerType NumberOfWorkers MaxCapacity AllocatedCapacity",
+    "DeleteJob": "JobName",
+    "GetJobBookmark": "JobName",
+    "ResetJobBookmark": "JobName RunId",
     "StartCrawler": "Name",
     "StopCrawler": "Name",
     "GetCrawler": "Name",
     "DeleteCrawler": "Name",
     "GetCrawlers": "MaxResults NextToken",
-    "ListCrawlers": "MaxResults NextToken",
+    "ListCrawlers": "MaxResults NextToken Tags",
     "GetCrawlerMetrics": "CrawlerNameList MaxResults NextToken",
-    "ListJobs": "MaxResults NextToken",
+    "ListJobs": "MaxResults NextToken Tags",
+    "UpdatePartition": "DatabaseName TableName PartitionValueList PartitionInput",
+    "BatchDeletePartition": "DatabaseName TableName PartitionsToDelete",
     "GetJobRun": "JobName RunId",
     "GetJobRuns": "JobName MaxResults NextToken",
     "BatchStopJobRun": "JobName JobRunIds",
@@ -137,25 +145,23 @@ KEPT: dict[str, dict[str, str]] = {
         "KmsKeyId": NO_KMS,
         "DataCaptureConfig.KmsKeyId": NO_KMS,
         "MetricsConfig": "there are no metrics",
-        "ProductionVariants.InitialInstanceCount": "one server answers for all instances",
+        "ProductionVariants.InitialInstanceCount": ONE_SERVER,
         "ProductionVariants.InstanceType": ONE_MACHINE,
         "ProductionVariants.ServerlessConfig": "it is served like an instance",
         "ProductionVariants.VolumeSizeInGB": ONE_MACHINE,
         "ProductionVariants.ModelDataDownloadTimeoutInSeconds": ONE_MACHINE,
-        "ProductionVariants.RoutingConfig": "one server answers for all instances",
+        "ProductionVariants.RoutingConfig": ONE_SERVER,
         "ProductionVariants.InferenceAmiVersion": ONE_MACHINE,
     },
     "CreateEndpoint": {"DeploymentConfig": AT_ONCE},
-    "UpdateEndpoint": {
-        "DeploymentConfig": AT_ONCE,
-        "RetainAllVariantProperties": NO_SCALING,
-        "ExcludeRetainedVariantProperties": NO_SCALING,
-    },
+    "UpdateEndpoint": {"DeploymentConfig": AT_ONCE},
+    "UpdateEndpointWeightsAndCapacities": {"DesiredWeightsAndCapacities.DesiredInstanceCount": ONE_SERVER},
     "StartJobRun": {
         "SecurityConfiguration": NO_KMS,
         "NotificationProperty": "nothing is notified of a late run",
         "ExecutionClass": NO_BILL,
     },
+    "GetJobBookmark": {"RunId": "a job has one bookmark, its newest"},
     "GetJobRun": {"PredecessorsIncluded": "runs have no predecessors: triggers are absent"},
 }
 #: Operations whose whole request is a record that is given back: a model package is what somebody wrote down about a model, and what a

@@ -138,6 +138,14 @@ class S3Files:
             raise JobError(f"cannot list s3://{bucket}/{prefix}: {_reason(error)}") from error
         return objects
 
+    def exists(self, uri: str) -> bool:
+        """Return whether any object lies at or below an S3 URI."""
+        try:
+            bucket, prefix = parse_s3_uri(uri)
+            return bool(self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount"))
+        except (ClientError, JobError):
+            return False
+
     def download(self, bucket: str, key: str, target: Path) -> None:
         """Copy one object to a file."""
         try:

@@ -45,6 +45,8 @@ class Settings:
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource of this account, e.g. ``arn("sagemaker", "model/m")``."""
+        # SageMaker's are in lower case, whatever the name is.
+        resource = resource.lower() if service == "sagemaker" else resource
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
     def python(self, environment: str) -> Path:

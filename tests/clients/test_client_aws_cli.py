@@ -239,7 +239,7 @@ def test_a_glue_job_runs_and_its_log_can_be_read(aws, platform):
     assert wait_for(lambda: {"STARTING": "", "RUNNING": ""}.get(now := aws(*state), now)) == "SUCCEEDED"
     assert aws("s3", "cp", f"s3://{DATA}/copied.csv", "-") == ROWS
     assert f"copied {len(ROWS)} bytes" in str(
-        aws("logs", "filter-log-events", "--log-group-name", "/aws-glue/jobs/output")
+        aws("logs", "filter-log-events", "--log-group-name", "/aws-glue/python-jobs/output")
     )
     assert [item["Id"] for item in aws("glue", "get-job-runs", "--job-name", "copy")["JobRuns"]] == [run]
     assert set(aws("glue", "list-jobs")["JobNames"]) == {"copy", JOB}

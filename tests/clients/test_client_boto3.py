@@ -173,7 +173,7 @@ def test_packages_are_listed_in_pages(client):
     found, number = pages(
         client, "sagemaker", "list_model_packages", "ModelPackageSummaryList", 2, ModelPackageGroupName="first"
     )
-    assert ([package["ModelPackageVersion"] for package in found], number) == ([3, 2, 1], 2)
+    assert ([package["ModelPackageVersion"] for package in found], number) == ([1, 2, 3], 2)
     group = sagemaker.describe_model_package_group(ModelPackageGroupName="first")
     assert group["ModelPackageGroupStatus"] == "Completed"
 

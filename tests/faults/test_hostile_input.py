@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from local_aws.gateway.corrections import wanted_values
 from local_aws.gateway.signatures import Signed, refusal
 from local_aws.gateway.support import OWN
-from local_aws.glue.schema import MAX_COLUMNS, decompress, infer_csv
+from local_aws.glue.crawling.schema import MAX_COLUMNS, decompress, infer_csv
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.members import check_members, paths_of

@@ -32,8 +32,10 @@ def test_an_endpoint_predicts_reports_its_errors_and_goes_away(account: Account)
 
     with pytest.raises(account.sagemaker_runtime.exceptions.ModelError) as caught:
         account.invoke("life", " ")
-    assert caught.value.response["OriginalStatusCode"] == 400
-    assert caught.value.response["OriginalMessage"] == "the body is empty"
+    # As in SageMaker's scikit-learn container: why it failed is in the log alone.
+    assert caught.value.response["OriginalStatusCode"] == 500
+    assert "Internal Server Error" in caught.value.response["OriginalMessage"]
+    wait_for(lambda: "the body is empty" in account.log("/aws/sagemaker/Endpoints/life", "AllTraffic"))
     described = account.sagemaker.describe_endpoint(EndpointName="life")
     assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
@@ -48,6 +50,39 @@ def test_an_endpoint_predicts_reports_its_errors_and_goes_away(account: Account)
         client.describe_endpoint(EndpointName="life")
     with pytest.raises(ClientError, match=r"ValidationError.*Endpoint life of account 000000000000 not found"):
         account.invoke("life", "1")
+
+
+ECHO = """
+from sagemaker_containers.beta.framework import worker
+
+class Teapot(ValueError):
+    status_code = 418
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    if body == b"refuse":
+        return worker.Response(response="why not", status=422, mimetype="text/plain")
+    if body == b"raise":
+        raise Teapot("lost")
+    return f"{content_type} {accept}", accept
+"""
+
+
+def test_what_a_request_leaves_out_and_what_an_exception_becomes_are_those_of_the_container(account: Account) -> None:
+    deploy(account, "echo", inference=ECHO.replace("{", "{{").replace("}", "}}"))
+    runtime = account.sagemaker_runtime
+    answer = runtime.invoke_endpoint(EndpointName="echo", ContentType="text/csv", Body=b"1")
+    assert (answer["Body"].read(), answer["ContentType"]) == (b"text/csv application/json", "application/json")
+    answer = runtime.invoke_endpoint(EndpointName="echo", ContentType="text/csv", Accept="text/csv", Body=b"1")
+    assert answer["Body"].read() == b"text/csv text/csv"
+    for body, status, message in ((b"refuse", 422, "why not"), (b"raise", 500, "Internal Server Error")):
+        with pytest.raises(runtime.exceptions.ModelError) as caught:
+            runtime.invoke_endpoint(EndpointName="echo", ContentType="text/csv", Body=body)
+        assert caught.value.response["OriginalStatusCode"] == status
+        assert message in caught.value.response["OriginalMessage"]
+    account.sagemaker.delete_endpoint(EndpointName="echo")
 
 
 def test_an_update_under_load_fails_no_request(account: Account) -> None:

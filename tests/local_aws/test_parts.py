@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from local_account import wait_for
 
-from local_aws.glue.schema import (
+from local_aws.glue.crawling.schema import (
     MAX_COLUMNS,
     Column,
     CsvClassifier,

@@ -122,9 +122,8 @@ sys.exit(3)
 
 def test_missing_input_and_unknown_image_fail_with_the_cause(account: Account) -> None:
     config = [channel("train", f"s3://{BUCKET}/nothing/here/")]
-    job = account.train("train-no-input", WRITE_MODEL, InputDataConfig=config)
-    assert job["TrainingJobStatus"] == "Failed"
-    assert f"no S3 objects found under s3://{BUCKET}/nothing/here/" in job["FailureReason"]
+    with pytest.raises(ClientError, match=f'No S3 objects found under S3 URL "s3://{BUCKET}/nothing/here/"'):
+        account.train("train-no-input", WRITE_MODEL, InputDataConfig=config)
 
     image = {"TrainingImage": "1.dkr.ecr.us-east-1.amazonaws.com/magic:1", "TrainingInputMode": "File"}
     job = account.train("train-no-image", WRITE_MODEL, AlgorithmSpecification=image)

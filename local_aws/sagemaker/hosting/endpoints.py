@@ -20,6 +20,25 @@ _LOG = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
+#: Members of a variant that change without another configuration, and where they stand in a configuration.
+_CHANGEABLE = {"DesiredWeight": "InitialVariantWeight", "DesiredInstanceCount": "InitialInstanceCount"}
+
+
+def retained(config: Document, active: Document, excluded: set[str]) -> Document:
+    """Return a configuration with what its variants have of the one in service: weights, counts, and the capture of data."""
+    before = {variant["VariantName"]: variant for variant in active["ProductionVariants"]}
+    variants = []
+    for variant in config["ProductionVariants"]:
+        old = before.get(variant["VariantName"], {})
+        kept = {name: old[name] for member, name in _CHANGEABLE.items() if member not in excluded and name in old}
+        variants.append(variant | kept)
+    result = config | {"ProductionVariants": variants}
+    if "DataCaptureConfig" not in excluded:
+        result.pop("DataCaptureConfig", None)
+        if "DataCaptureConfig" in active:
+            result["DataCaptureConfig"] = active["DataCaptureConfig"]
+    return result
+
 
 class Endpoints:
     """CreateEndpoint, UpdateEndpoint and their kin, and InvokeEndpoint."""
@@ -89,12 +108,37 @@ class Endpoints:
                 raise validation_error(f'Cannot update failed endpoint "{self._arn(name)}"; delete it instead.')
             if status != "InService":
                 raise validation_error(f'Cannot update in-progress endpoint "{self._arn(name)}".')
+            if params.get("RetainAllVariantProperties"):
+                excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", [])}
+                config = retained(config, document["ActiveConfig"], excluded)
             document |= {"EndpointStatus": "Updating", "LastModifiedTime": time.time(), "PendingConfig": config}
             document.pop("FailureReason", None)
             if "DeploymentConfig" in params:
                 document["LastDeploymentConfig"] = params["DeploymentConfig"]
             self._store.put("endpoint", name, document)
         self._start(self._update, name)
+        return {"EndpointArn": self._arn(name)}
+
+    def weigh(self, params: Document) -> Document:
+        """Change the weights of variants, at once and without new servers."""
+        name = params["EndpointName"]
+        wanted = {item["VariantName"]: item for item in params["DesiredWeightsAndCapacities"]}
+        with self._store.locked():
+            document = self._find(name)
+            if document["EndpointStatus"] != "InService":
+                raise validation_error(f'Cannot update in-progress endpoint "{self._arn(name)}".')
+            config = document["ActiveConfig"]
+            variants = {variant["VariantName"]: variant for variant in config["ProductionVariants"]}
+            if unknown := wanted.keys() - variants.keys():
+                raise validation_error(f'Variant(s) "{", ".join(sorted(unknown))}" not found in endpoint "{name}".')
+            for variant_name, item in wanted.items():
+                for member, kept in _CHANGEABLE.items():
+                    if member in item:
+                        variants[variant_name][kept] = item[member]
+            self._write(name, ActiveConfig=config)
+        runtime = self._runtime(name)
+        for variant in runtime.current.variants if runtime.current else []:
+            variant.weight = variants[variant.name].get("InitialVariantWeight", 1.0)
         return {"EndpointArn": self._arn(name)}
 
     def describe(self, params: Document) -> Document:

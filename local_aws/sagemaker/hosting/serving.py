@@ -6,8 +6,8 @@ contract of the SageMaker scikit-learn container: the program may define ``model
 last three, ``transform_fn(model, body, content_type, accept)``. ``GET /ping`` answers 200 when the model is loaded,
 ``POST /invocations`` predicts. It listens on a free port of the loopback and writes the port to FILE.
 
-An error of the request answers 400 (``ValueError`` from ``input_fn``), 415 or 406 (unsupported content type), or the
-``status_code`` that the exception carries; any other exception answers 500 and its traceback goes to the log.
+Any exception of these functions answers 500 with a page that does not tell why; its traceback goes to the log. A function that wants to
+answer otherwise returns a ``sagemaker_containers.beta.framework.worker.Response``, as in that container.
 
 This file stands alone: it is run outside of the package, with nothing but the standard library (NumPy for the
 default functions).
@@ -30,12 +30,47 @@ from typing import Any
 _MAX_BODY_BYTES = 25 * 1024 * 1024
 
 
-class RequestError(Exception):
-    """A request that cannot be answered, with its HTTP status."""
+#: What the container's web server answers when a function raises.
+_ERROR_PAGE = (
+    b"<!doctype html>\n<html lang=en>\n<title>500 Internal Server Error</title>\n<h1>Internal Server Error</h1>\n"
+    b"<p>The server encountered an internal error and was unable to complete your request. Either the server is overloaded or there is an "
+    b"error in the application.</p>\n"
+)
+_JSON = "application/json"
 
-    def __init__(self, status_code: int, message: str) -> None:
-        super().__init__(message)
-        self.status_code = status_code
+
+class Response:
+    """An answer with a status of its own: ``Response(response="...", status=400, mimetype="text/plain")``."""
+
+    def __init__(
+        self,
+        response: Any = b"",
+        accept: str | None = None,
+        status: int = 200,
+        headers: Any = None,
+        mimetype: Any = None,
+    ) -> None:
+        self.body = response.encode("utf-8") if isinstance(response, str) else bytes(response or b"")
+        self.status = int(status)
+        self.content_type = mimetype or accept or dict(headers or {}).get("Content-Type", "text/html; charset=utf-8")
+
+
+def _offer_framework() -> None:
+    """Let ``from sagemaker_containers.beta.framework import worker`` find `Response`, where the container's package is not installed."""
+    if importlib.util.find_spec("sagemaker_containers") is not None:
+        return
+    parent = None
+    for name in ("sagemaker_containers", "sagemaker_containers.beta", "sagemaker_containers.beta.framework"):
+        module = ModuleType(name)
+        module.__path__ = []
+        sys.modules[name] = module
+        if parent is not None:
+            setattr(parent, name.rsplit(".", 1)[-1], module)
+        parent = module
+    worker = ModuleType("sagemaker_containers.beta.framework.worker")
+    worker.Response = Response  # type: ignore[attr-defined]
+    sys.modules[worker.__name__] = worker
+    parent.worker = worker  # type: ignore[union-attr]
 
 
 def default_input_fn(body: Any, content_type: str) -> Any:
@@ -49,7 +84,7 @@ def default_input_fn(body: Any, content_type: str) -> Any:
         return numpy.array(json.loads(body))
     if content_type == "application/x-npy":
         return numpy.load(io.BytesIO(body), allow_pickle=False)
-    raise RequestError(415, f"Content type {content_type} is not supported by this model.")
+    raise ValueError(f"Content type {content_type} is not supported by this model.")
 
 
 def default_predict_fn(data: Any, model: Any) -> Any:
@@ -71,7 +106,7 @@ def default_output_fn(prediction: Any, accept: str) -> tuple[Any, str]:
         buffer = io.BytesIO()
         numpy.save(buffer, array, allow_pickle=False)
         return buffer.getvalue(), accept
-    raise RequestError(406, f"Accept type {accept} is not supported by this model.")
+    raise ValueError(f"Accept type {accept} is not supported by this model.")
 
 
 class Model:
@@ -87,31 +122,27 @@ class Model:
         self._transform_fn = getattr(module, "transform_fn", None)
         self._model = module.model_fn(str(model_dir))
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
-        """Return (body, content type) of the answer."""
+    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[int, bytes, str]:
+        """Return status, body and content type of the answer."""
         if self._transform_fn is not None:
-            return _body_and_type(self._transform_fn(self._model, body, content_type, accept), accept)
-        try:
-            data = self._input_fn(_decoded(body, content_type), content_type)
-        except (ValueError, KeyError) as error:
-            raise RequestError(getattr(error, "status_code", 400), str(error)) from error
+            return _answer_of(self._transform_fn(self._model, body, content_type, accept), accept)
+        data = self._input_fn(_decoded(body, content_type), content_type)
         prediction = self._predict_fn(data, self._model)
-        return _body_and_type(self._output_fn(prediction, accept), accept)
+        return _answer_of(self._output_fn(prediction, accept), accept)
 
 
 def _decoded(body: bytes, content_type: str) -> str | bytes:
     # As the inference toolkit does: CSV and JSON reach input_fn as str, everything else as bytes.
     if content_type not in ("text/csv", "application/json"):
         return body
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the body is not UTF-8: {error}") from error
+    return body.decode("utf-8")
 
 
-def _body_and_type(result: Any, accept: str) -> tuple[bytes, str]:
+def _answer_of(result: Any, accept: str) -> tuple[int, bytes, str]:
+    if isinstance(result, Response):
+        return result.status, result.body, result.content_type
     body, content_type = result if isinstance(result, tuple) else (result, accept)
-    return bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
+    return 200, bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
 
 
 def _import_program(program: Path) -> ModuleType:
@@ -160,21 +191,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/invocations":
             self._answer(404, b"", "text/plain")
             return
-        content_type = (self.headers.get("Content-Type") or "text/csv").split(";")[0].strip()
+        content_type = (self.headers.get("Content-Type") or _JSON).split(";")[0].strip()
         accept = (self.headers.get("Accept") or "").split(",")[0].split(";")[0].strip()
         if accept in ("", "*/*"):
-            accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", content_type)
+            accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _JSON)
         try:
-            answer, answer_type = self.model.invoke(body, content_type, accept)
-        except Exception as error:
-            status = getattr(error, "status_code", 500)
-            if not isinstance(status, int) or not 400 <= status < 600:
-                status = 500
-            if status >= 500:
-                traceback.print_exc()
-            self._answer(status, f"{error}".encode(), "text/plain")
+            status, answer, answer_type = self.model.invoke(body, content_type, accept)
+        except Exception:
+            traceback.print_exc()
+            self._answer(500, _ERROR_PAGE, "text/html; charset=utf-8")
             return
-        self._answer(200, answer, answer_type)
+        self._answer(status, answer, answer_type)
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
@@ -210,6 +237,7 @@ def main() -> None:
     parser.add_argument("--code", type=Path, required=True)
     parser.add_argument("--port-file", type=Path, required=True)
     arguments = parser.parse_args()
+    _offer_framework()
     Handler.model = Model(arguments.model_dir, arguments.code / arguments.program)
     server = Server(("127.0.0.1", 0), Handler)
     partial = arguments.port_file.with_suffix(".partial")

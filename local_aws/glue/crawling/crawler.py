@@ -10,7 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_aws.glue.crawl import Crawl, CrawlStopped
+from local_aws.glue.catalog import Catalog
+from local_aws.glue.crawling.crawl import Crawl, CrawlStopped
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
 from local_aws.shared.listing import page_of
@@ -27,7 +28,8 @@ Document = dict[str, Any]
 class Crawlers:
     """StartCrawler, StopCrawler and the Get operations; definitions are MiniStack's."""
 
-    def __init__(self, settings: Settings, store: Store, clients: Clients) -> None:
+    def __init__(self, settings: Settings, store: Store, clients: Clients, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._settings = settings
         self._store = store
         self._clients = clients
@@ -77,7 +79,7 @@ class Crawlers:
     def list_names(self, params: Document) -> Document:
         """Return a page of crawler names."""
         names = [crawler["Name"] for crawler in self._clients.catalog.get_crawlers()["Crawlers"]]
-        return page_of(names, params, "CrawlerNames", default_size=100)
+        return page_of(self._catalog.tagged("crawler", names, params), params, "CrawlerNames", default_size=100)
 
     def update(self, params: Document) -> Document:
         """Change the definition of a crawler that does not run."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
-from local_aws.glue.schema import FileSchema, group_by_similarity, merge_schemas, table_name
+from local_aws.glue.crawling.schema import FileSchema, group_by_similarity, merge_schemas, table_name
 from local_aws.shared.sandbox import parse_s3_uri
 
 Document = dict[str, Any]
@@ -82,6 +83,15 @@ def table_input(
                 "Parameters": {"field.delim": first.delimiter},
             },
         }
+    elif first.classification == "json":
+        formats = {
+            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+            "SerdeInfo": {
+                "SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe",
+                "Parameters": {"paths": ",".join(sorted(column.name for column in merge_schemas(schemas)))},
+            },
+        }
     else:
         formats = {
             "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
@@ -121,3 +131,16 @@ def _partition_keys(prefix: str, keys: Sequence[str]) -> list[str]:
         folders = key[len(prefix) :].strip("/").split("/")[:-1]
         per_file.append([folder.partition("=")[0].lower() for folder in folders if "=" in folder])
     return per_file[0] if per_file and all(names == per_file[0] for names in per_file) else []
+
+
+def partitions_of(uri: str, keys: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """Return the location of each partition by its values, from the ``name=value`` folders between a target and its objects."""
+    bucket, prefix = parse_s3_uri(uri)
+    found: dict[tuple[str, ...], str] = {}
+    for key in keys:
+        folders = key[len(prefix) :].strip("/").split("/")[:-1]
+        last = max((place for place, folder in enumerate(folders) if "=" in folder), default=-1)
+        values = tuple(unquote(folder.partition("=")[2]) for folder in folders if "=" in folder)
+        base = f"s3://{bucket}/{prefix.rstrip('/')}".rstrip("/")
+        found[values] = "/".join([base, *folders[: last + 1]]) + "/"
+    return found

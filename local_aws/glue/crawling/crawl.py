@@ -15,8 +15,17 @@ import pyarrow
 import pyarrow.parquet
 from botocore.exceptions import ClientError
 
-from local_aws.glue.crawl_tables import TABLE_INPUT, columns_of, is_below, name_of_namesake, table_input, tables_of
-from local_aws.glue.schema import SAMPLE_BYTES, Column, CsvClassifier, FileSchema, decompress, infer_csv
+from local_aws.glue.crawling.crawl_tables import (
+    TABLE_INPUT,
+    columns_of,
+    is_below,
+    name_of_namesake,
+    partitions_of,
+    table_input,
+    tables_of,
+)
+from local_aws.glue.crawling.json_schema import infer_json
+from local_aws.glue.crawling.schema import SAMPLE_BYTES, Column, CsvClassifier, FileSchema, decompress, infer_csv
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
 from local_aws.shared.sandbox import S3Files, parse_s3_uri
@@ -64,14 +73,15 @@ class Crawl:
             raise JobError("the crawler names no database")
         with contextlib.suppress(self._clients.catalog.exceptions.AlreadyExistsException):
             self._clients.catalog.create_database(DatabaseInput={"Name": database})
-        classifier = self._classifier(crawler.get("Classifiers", []))
+        classifier, elements = self._classifiers(crawler.get("Classifiers", []))
         counts = {"TablesCreated": 0, "TablesUpdated": 0}
         written: set[str] = set()
         uris = [target["Path"] if "://" in target["Path"] else f"s3://{target['Path']}" for target in targets]
         for uri, target in zip(uris, targets, strict=True):
-            files = self._sample(uri, target.get("Exclusions", []), classifier, stop)
+            files = self._sample(uri, target.get("Exclusions", []), classifier, elements, stop)
             for name, members, is_only in tables_of(uri, files):
                 full_name, action = self._write_table(crawler, database, uri, name, members, is_only)
+                self._write_partitions(crawler, database, full_name, uri, members)
                 written.add(full_name)
                 if action:
                     counts[action] += 1
@@ -83,7 +93,8 @@ class Crawl:
         if behaviour == "LOG":
             return 0
         deleted = 0
-        for table in self._clients.catalog.get_tables(DatabaseName=database)["TableList"]:
+        pages = self._clients.catalog.get_paginator("get_tables").paginate(DatabaseName=database)
+        for table in [table for page in pages for table in page["TableList"]]:
             parameters = table.get("Parameters", {})
             location = table["StorageDescriptor"].get("Location", "")
             mine = parameters.get("UPDATED_BY_CRAWLER") == crawler["Name"] and table["Name"] not in written
@@ -98,27 +109,42 @@ class Crawl:
                 self._clients.catalog.update_table(DatabaseName=database, TableInput=marked)
         return deleted
 
-    def _classifier(self, names: Sequence[str]) -> CsvClassifier | None:
+    def _classifiers(self, names: Sequence[str]) -> tuple[CsvClassifier | None, bool]:
+        """Return the crawler's CSV classifier, if any, and whether a JSON classifier asks for the elements of arrays."""
+        csv, elements = None, False
         for name in names:
-            found = self._clients.catalog.get_classifier(Name=name)["Classifier"].get("CsvClassifier")
-            if found:
-                return CsvClassifier(
-                    delimiter=found.get("Delimiter"),
-                    quote=found.get("QuoteSymbol", '"'),
-                    contains_header=found.get("ContainsHeader", "UNKNOWN"),
-                    header=tuple(found.get("Header", ())),
+            found = self._clients.catalog.get_classifier(Name=name)["Classifier"]
+            if "JsonClassifier" in found:
+                path = found["JsonClassifier"].get("JsonPath", "$")
+                if path not in ("$", "$[*]"):
+                    raise JobError(f"classifier {name}: local_aws knows the JsonPath $[*], not {path}")
+                elements = elements or path == "$[*]"
+            elif "CsvClassifier" in found:
+                classifier = found["CsvClassifier"]
+                csv = csv or CsvClassifier(
+                    delimiter=classifier.get("Delimiter"),
+                    quote=classifier.get("QuoteSymbol", '"'),
+                    contains_header=classifier.get("ContainsHeader", "UNKNOWN"),
+                    header=tuple(classifier.get("Header", ())),
                 )
-        return None
+            else:
+                raise JobError(f"classifier {name}: local_aws knows CSV and JSON classifiers, no {next(iter(found))}")
+        return csv, elements
 
     def _sample(
-        self, uri: str, exclusions: Sequence[str], classifier: CsvClassifier | None, stop: threading.Event
+        self,
+        uri: str,
+        exclusions: Sequence[str],
+        classifier: CsvClassifier | None,
+        elements: bool,
+        stop: threading.Event,
     ) -> list[tuple[Document, FileSchema]]:
         bucket, prefix = parse_s3_uri(uri)
         result = []
         for item in self._sampled_objects(bucket, prefix, exclusions):
             if stop.is_set():
                 raise CrawlStopped
-            schema = self._schema(bucket, item, classifier)
+            schema = self._schema(bucket, item, classifier, elements)
             if schema:
                 result.append((item, schema))
         return result
@@ -137,18 +163,21 @@ class Crawl:
         chosen.sort(key=lambda item: item["LastModified"])
         return chosen[-_MAX_FILES:]
 
-    def _schema(self, bucket: str, item: Document, classifier: CsvClassifier | None) -> FileSchema | None:
+    def _schema(
+        self, bucket: str, item: Document, classifier: CsvClassifier | None, elements: bool
+    ) -> FileSchema | None:
         key = item["Key"]
-        if key.endswith(".parquet"):
+        head = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
+        if key.endswith(".parquet") or head[:4] == b"PAR1":
             body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             return _parquet_schema(body, key)
-        head = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SAMPLE_BYTES - 1}")["Body"].read()
         try:
             data, compression = decompress(head, key)
         except OSError as error:
             raise JobError(f"s3://{bucket}/{key}: {error}") from error
         truncated = item["Size"] > len(head) or (compression == "gzip" and len(data) >= SAMPLE_BYTES)
-        schema = infer_csv(data, truncated=truncated, classifier=classifier)
+        schema = infer_json(data, truncated=truncated, elements=elements)
+        schema = schema or infer_csv(data, truncated=truncated, classifier=classifier)
         if schema is None:
             _LOG.info("crawler: s3://%s/%s is of no known format", bucket, key)
             return None
@@ -183,6 +212,29 @@ class Crawl:
         changed = columns_of(existing) != columns_of(table) or existing.get("PartitionKeys") != table["PartitionKeys"]
         catalog.update_table(DatabaseName=database, TableInput=table)
         return full_name, "TablesUpdated" if changed else None
+
+    def _write_partitions(
+        self, crawler: Document, database: str, name: str, uri: str, members: list[tuple[Document, FileSchema]]
+    ) -> None:
+        """Register the partitions of a table, and remove those whose files are gone if the crawler deletes."""
+        table = self._table(database, name)
+        if table is None or not table.get("PartitionKeys"):
+            return
+        catalog = self._clients.catalog
+        found = partitions_of(uri, [item["Key"] for item, _ in members])
+        pages = catalog.get_paginator("get_partitions").paginate(DatabaseName=database, TableName=name)
+        known = {tuple(part["Values"]) for page in pages for part in page["Partitions"]}
+        inputs = [
+            {"Values": list(values), "StorageDescriptor": table["StorageDescriptor"] | {"Location": location}}
+            for values, location in found.items()
+            if values not in known
+        ]
+        for start in range(0, len(inputs), 100):
+            chosen = inputs[start : start + 100]
+            catalog.batch_create_partition(DatabaseName=database, TableName=name, PartitionInputList=chosen)
+        if crawler.get("SchemaChangePolicy", {}).get("DeleteBehavior") == "DELETE_FROM_DATABASE":
+            for values in known - found.keys():
+                catalog.delete_partition(DatabaseName=database, TableName=name, PartitionValues=list(values))
 
     def _table(self, database: str, name: str) -> Document | None:
         try:

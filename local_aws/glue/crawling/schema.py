@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 import io
 import re
@@ -10,6 +11,8 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from local_aws.glue.crawling.type_names import merged, parse, written
 
 #: How much of a file is looked at.
 SAMPLE_BYTES = 1 << 20
@@ -155,11 +158,7 @@ def _column_type(cells: Sequence[str]) -> str:
 
 def merge_types(kinds: set[str]) -> str:
     """Return the narrowest Glue type that holds all of `kinds`; string when nothing is known."""
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    if kinds and kinds <= {"bigint", "int", "double", "float"}:
-        return "double"
-    return "string"
+    return written(functools.reduce(merged, map(parse, sorted(kinds)), None))
 
 
 def _column_names(names: Sequence[str], width: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Crawlers: from the bytes of files to tables of the catalog."""

@@ -1,0 +1,88 @@
+"""What the amazon provider's own examples do with Glue's catalog, and which of its operators are refused."""
+
+import asyncio
+
+import pytest
+from airflow.providers.amazon.aws.hooks.glue_catalog import GlueCatalogHook
+from airflow.providers.amazon.aws.operators.athena import AthenaOperator
+from airflow.providers.amazon.aws.operators.glue import GlueDataQualityOperator
+from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerCreateOperator, GlueCrawlerRunOperator
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerAutoMLOperator,
+    SageMakerCreateNotebookOperator,
+    SageMakerStartPipelineOperator,
+    SageMakerTuningOperator,
+)
+from airflow.providers.amazon.aws.operators.step_function import StepFunctionStartExecutionOperator
+from airflow.providers.amazon.aws.sensors.glue_catalog_partition import GlueCatalogPartitionSensor
+from airflow.providers.amazon.aws.triggers.glue import GlueCatalogPartitionTrigger
+from botocore.exceptions import ClientError
+from local_account import BUCKET, ROLE, Account
+
+pytestmark = [pytest.mark.local_aws, pytest.mark.usefixtures("environment")]
+
+CRAWLER = {
+    "Name": "provider",
+    "Role": ROLE,
+    "DatabaseName": "made_by_provider",
+    "Targets": {"S3Targets": [{"Path": f"s3://{BUCKET}/provider/data/"}]},
+}
+
+
+def run(operator, **arguments):
+    task = operator(task_id="task", aws_conn_id=None, **arguments)
+    return task.execute({"ti": None, "task": task})
+
+
+def test_a_crawler_makes_its_database_and_the_sensor_sees_its_partitions(account: Account) -> None:
+    account.put("provider/data/category=mixed/a.csv", "apple,0.5\nmilk,2.5\n")
+    run(GlueCrawlerCreateOperator, config=CRAWLER)
+    run(GlueCrawlerRunOperator, crawler_name="provider", poll_interval=1, wait_for_completion=True)
+    table = {"database_name": "made_by_provider", "table_name": "data"}
+    run(GlueCatalogPartitionSensor, **table, expression="category='mixed'", poke_interval=0.2, timeout=10)
+    sensor = GlueCatalogPartitionSensor(task_id="t", aws_conn_id=None, **table, expression="category='other'")
+    assert not sensor.poke({})
+    trigger = GlueCatalogPartitionTrigger(**table, expression="category='mixed'", aws_conn_id=None, waiter_delay=1)
+
+    async def first_event() -> dict:
+        events = trigger.run()
+        try:
+            return (await asyncio.wait_for(anext(events), 30)).payload
+        finally:
+            await events.aclose()
+
+    assert asyncio.run(first_event())["status"] == "success"
+    hook = GlueCatalogHook(aws_conn_id=None)
+    assert hook.get_partitions("made_by_provider", "data") == {("mixed",)}
+    client = hook.get_conn()
+    client.batch_delete_partition(
+        DatabaseName="made_by_provider", TableName="data", PartitionsToDelete=[{"Values": ["mixed"]}]
+    )
+    assert hook.get_partitions("made_by_provider", "data") == set()
+
+
+REFUSED = {
+    "tuning": (SageMakerTuningOperator, {"config": {"HyperParameterTuningJobName": "t", "HyperParameterTuningJobConfig": {
+        "Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "TrainingJobDefinition": {
+        "RoleArn": ROLE, "AlgorithmSpecification": {"TrainingInputMode": "File"}, "StoppingCondition": {},
+        "OutputDataConfig": {"S3OutputPath": "s3://b/o"}, "InputDataConfig": []}}}),
+    "automl": (SageMakerAutoMLOperator, {"job_name": "a", "s3_input": f"s3://{BUCKET}/a", "target_attribute": "y",
+                                         "s3_output": f"s3://{BUCKET}/o", "role_arn": ROLE}),
+    "pipeline": (SageMakerStartPipelineOperator, {"pipeline_name": "p"}),
+    "notebook": (SageMakerCreateNotebookOperator, {"instance_name": "n", "instance_type": "ml.t3.medium", "role_arn": ROLE}),
+    "data quality": (GlueDataQualityOperator, {"name": "q", "ruleset": "Rules = [ RowCount > 1 ]"}),
+    "athena": (AthenaOperator, {"query": "select 1", "database": "d", "output_location": f"s3://{BUCKET}/q"}),
+    "step functions": (StepFunctionStartExecutionOperator, {"state_machine_arn": "arn:aws:states:us-east-1:000000000000:stateMachine:s"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_an_operator_of_an_absent_service_fails_with_awss_words(account: Account, kind: str) -> None:
+    operator, arguments = REFUSED[kind]
+    with pytest.raises(Exception, match="not available in local_aws") as caught:
+        run(operator, **arguments)
+    found, seen = caught.value, []
+    while found is not None:
+        seen.append(found)
+        found = found.__cause__ or found.__context__
+    assert any(isinstance(one, ClientError) for one in seen) or "UnknownOperation" in str(caught.value)
