@@ -96,9 +96,9 @@ run:  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS
 yes = $(filter-out 0 no false,$(1))
 SURVEY := $(VENVS)/airflow/bin/python -m survey
 
-survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 ARGS="--drift rings+3"
+survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 PREDICT=1 ARGS="--drift rings+3"
 	@$(CHECK) call $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" && $(SETUP) && \
-	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(ARGS)
+	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(if $(call yes,$(PREDICT)),--predict) $(ARGS)
 
 EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
 	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose $(if $(filter force,$(PROPOSE)),--force)) $(if $(call yes,$(AWS)),--account environment) \
@@ -196,6 +196,10 @@ bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 
 
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
 	$(DEV)/python benchmarks/bench_survey.py $(ARGS)
+
+.PHONY: bench-monitor
+bench-monitor: setup-dev  ## false alarms and delays of the drift monitor in simulated years, beside rules that judge each batch alone
+	$(DEV)/python benchmarks/bench_monitor.py $(ARGS)
 
 bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, declarative and with the SageMaker SDK
 	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)

@@ -16,6 +16,6 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from retraining.dag.batch_dag import batch_dag
+from retraining.dag.service_dags import batch_dag
 
 dag: DAG = batch_dag(Path(__file__).parent / "models" / "abalone", doc_md=__doc__)

@@ -23,7 +23,7 @@ from retraining.aws.documents import put_bytes_under_free_name
 from retraining.settings.model_config import ModelConfig, load_model_config
 from retraining.survey import job as survey_job
 from retraining.survey.job import SurveyOptions
-from survey import current_data, model_cache
+from survey import current_data, model_cache, predictions
 from survey.environments import run_generator
 
 FOLDER = layout.LOCAL / "survey"
@@ -33,6 +33,7 @@ EPILOG = """examples:
   python -m survey --rows 100 --method ctgan --epochs 50 --upload
   python -m survey --rows 500 --method replay --upload
   python -m survey --rows 500 --drift 'rings+3' --drift 'sex=M:0.8,F:0.1,I:0.1' --upload
+  python -m survey --rows 400 --drift 'shell_weight*0.75' --predict
   python -m survey --rows 500 --dirt 0.02 --duplicates 0.1 --late-days 3 --upload
 """
 
@@ -89,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
         "--upload", action="store_true", help="put the file into the landing zone: this starts a retraining"
     )
     made.add_argument(
+        "--predict", action="store_true", help="ask the model's endpoint about each row, as those do who use it"
+    )
+    made.add_argument(
         "--account",
         choices=("local", "environment"),
         default="local",
@@ -126,7 +130,7 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
     seed = chosen.seed if chosen.seed is not None else int(now.timestamp() * 1000) % NEW_SEED
     given = {name: value for name, value in vars(chosen).items() if name in SurveyOptions.model_fields}
     options = SurveyOptions.model_validate({**given, "seed": seed})
-    if chosen.upload:
+    if chosen.upload or chosen.predict:
         current_data.reach(config)  # before minutes of fitting
     original = layout.ROOT / "data" / f"{config.name}.csv"
     data = current_data.find(config, original, options.method == "replay", FOLDER / "data", _say)
@@ -155,6 +159,14 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
         model_cache.store(client("s3", config.aws), data.platform.bucket, prefix, model)
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     _describe(report, output)
+    if chosen.predict:
+        with (output / "survey.csv").open(encoding="utf-8") as file:
+            bodies = predictions.requests_of(
+                file, [column.name for column in config.contract.columns], config.contract.target
+            )
+            endpoint = config.endpoint
+            answered, refused = predictions.ask(client("sagemaker-runtime", config.aws), endpoint, bodies)
+        _say(f"endpoint {endpoint} answered {answered:,} requests and refused {refused:,}")
     if not chosen.upload:
         return 0
     if not report["rows"] or data.platform is None:

@@ -84,6 +84,9 @@ def of_run(session: Any, api: AirflowApi, dag_id: str, run_id: str, model: str, 
     summary = result(api, dag_id, run_id, "publish_report")
     plan = result(api, dag_id, run_id, "claim_new_data") or {}
     merged = _merged(s3, bucket, model, plan.get("batch"))
+    if summary is None and dag_id.endswith("_monitor"):
+        judged = result(api, dag_id, run_id, "judge_requests")
+        return Ending(model, watched(judged) if judged else skip_reason(api, dag_id, run_id), "", service=serving)
     if summary is None:
         if not dag_id.endswith("_retraining"):
             return Ending(model, f"{dag_id} is done", "", service=serving if dag_id.endswith("_rollback") else "")
@@ -100,6 +103,16 @@ def of_run(session: Any, api: AirflowApi, dag_id: str, run_id: str, model: str, 
         service=serving,
         report=places.shown_object(summary["report"]) if summary.get("report") else "",
     )
+
+
+def watched(judged: Mapping[str, Any]) -> str:
+    """Return what a look of the monitor came to."""
+    rows = f"{judged['rows']:,} rows that model {judged['model']} was asked about"
+    page = f"page: {places.shown_object(judged['page'])}"
+    if judged["open"]:
+        changes = ", ".join(judged["changes"]) or "the evidence fades"
+        return f"incident {judged['incident']} is open: {changes} ({rows}; {page})"
+    return f"no incident: {rows}, evidence {judged['level']:.2g} of what opens one ({page})"
 
 
 def kind_of(summary: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from retraining.aws import clients as aws_clients
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
 from retraining.jobs.kinds import JOB_KINDS
-from retraining.serving import batch
+from retraining.serving import batch, monitoring
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import load_model_config
 from retraining.survey import job as survey_job
@@ -276,7 +276,7 @@ def lambda_calls(recorder, recorded):
 
 
 def sagemaker_calls(recorded):
-    """What SageMaker reads and writes for the requests of this run, of a survey and of a batch, by the role that it acts in."""
+    """What SageMaker reads and writes for the requests of this run, of a survey, of a batch and of a look, by the role that it acts in."""
     requests = [
         params
         for _, operation, params in recorded["calls"]
@@ -300,6 +300,8 @@ def sagemaker_calls(recorded):
     work = {"code": f"{root}code/d/", "job": f"{root}code/jobs/d/"}
     work |= {"files": f"{root}{batch.WORK}d/in/", "output": f"{root}{batch.WORK}d/out-d/"}
     requests.append(batch.batch_request(config, platform, scorer, work))
+    look = {**work, "captured": f"{root}{monitoring.WORK}d/manifest.json", "output": f"{root}{monitoring.WORK}d/out/"}
+    requests.append(monitoring.look_request(config, platform, scorer, look))
     purpose = {value: name.removesuffix("_role_arn") for name, value in platform if name.endswith("_role_arn")}
     assert len(purpose) == len(CONTAINERS)
     found = {name: set() for name in ("train", "evaluate", "serve", "survey")}
@@ -390,6 +392,16 @@ def test_the_batch_dag_may_read_what_is_to_be_scored_and_write_nothing_into_it()
     for actor in ("mwaa", *CONTAINERS):
         assert not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.IN}x.csv")))
         assert actor == "mwaa" or not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.OUT}x/scored.csv")))
+
+
+def test_the_monitor_may_keep_what_it_found_and_its_job_reads_what_was_captured():
+    for place in (monitoring.STATE, monitoring.INCIDENTS, monitoring.WORK):
+        assert allows(POLICIES["mwaa"], Call("s3:PutObject", key(f"{place}x.json")))
+    assert allows(POLICIES["mwaa"], Call("s3:PutObject", key(monitoring.PAGE)))
+    assert allows(POLICIES["evaluate"], Call("s3:GetObject", key("captured/abalone/AllTraffic/x.jsonl")))
+    for actor in CONTAINERS:
+        for place in (monitoring.STATE, monitoring.INCIDENTS):
+            assert not allows(POLICIES[actor], Call("s3:PutObject", key(f"{place}x.json")))
 
 
 def one_less(actor):

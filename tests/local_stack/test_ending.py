@@ -92,3 +92,20 @@ def test_the_first_bad_rows_are_shown_with_file_line_column_value_and_reason():
         "y.csv: file refused: empty",
         "x.csv:7 height '0': below 0",
     ]
+
+
+def test_a_look_of_the_monitor_says_what_it_found_and_where_the_page_lies():
+    judged = {
+        "model": "v2",
+        "rows": 400,
+        "level": 3e-5,
+        "open": False,
+        "incident": None,
+        "changes": [],
+        "page": "s3://b/p",
+    }
+    quiet = ending.watched(judged)
+    assert quiet.startswith("no incident: 400 rows that model v2 was asked about, evidence 3e-05")
+    found = ending.watched({**judged, "open": True, "incident": 3, "changes": ["length is larger"]})
+    assert found.startswith("incident 3 is open: length is larger (400 rows")
+    assert "s3://b/p" in found

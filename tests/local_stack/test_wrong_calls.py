@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD = "FILE=data/surveys/good/2025-03-02_north_bay.csv"
 MODELS, DAGS, DOWN = (
     "abalone",
-    "abalone_batch, abalone_retraining, abalone_rollback, abalone_survey",
+    "abalone_batch, abalone_monitor, abalone_retraining, abalone_rollback, abalone_survey",
     "'make up' starts the local stack",
 )
 CALLS = [

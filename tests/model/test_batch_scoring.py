@@ -4,120 +4,35 @@ import csv
 import gzip
 import io
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
-import boto3
 import numpy as np
 import pytest
-from abalone_artifacts import CONFIG, MODEL, pack
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from local_account import IMAGE, ROLE, Account, wait_for
+from local_account import Account
+from served_model import BUCKET, RUN, read, register, run_job, running, serve, tasks, told
 
 from retraining.dag.tasks.batch import BatchTasks
-from retraining.jobs.kinds import JOB_KINDS
-from retraining.serving import batch, registry
+from retraining.serving import batch
 from retraining.serving.batch import BatchFile, Standing
-from retraining.settings.access import AwsAccess
-from retraining.settings.platform import Platform
 
-BUCKET = "batch-bucket"
 HEADER = "sex,length,diameter,height,whole_weight,shucked_weight,viscera_weight,shell_weight"
-RUN = SimpleNamespace(dag_id="abalone_batch", run_id="r1", clear_number=0)
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory):
-    with Account(tmp_path_factory.mktemp("batch") / "data") as account, pytest.MonkeyPatch.context() as patch:
-        for name, value in account.variables.items():
-            patch.setenv(name, value)
-        account.s3.create_bucket(Bucket=BUCKET)
+    with running(tmp_path_factory.mktemp("batch") / "data") as account:
         yield account
 
 
 @pytest.fixture(scope="module")
 def steps(account):
-    topic = account.sns.create_topic(Name="retraining-dev-abalone-outcomes")["TopicArn"]
-    queue = account.sqs.create_queue(QueueName="told")["QueueUrl"]
-    arn = account.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    glue = account.glue
-    glue.create_job(Name="merge", Role=ROLE, Command={"Name": "glueetl", "ScriptLocation": f"s3://{BUCKET}/x.py"})
-    steps = BatchTasks(CONFIG, MODEL)
-    names = {name: name for name in Platform.model_fields if name not in ("poll_seconds", "settle_seconds")}
-    steps.platform = Platform(
-        **{
-            **names,
-            "account": "000000000000",
-            "region": "us-east-1",
-            "bucket": BUCKET,
-            "topic_arn": topic,
-            "queue_url": queue,
-            "train_role_arn": ROLE,
-            "evaluate_role_arn": ROLE,
-            "serve_role_arn": ROLE,
-            "survey_role_arn": ROLE,
-            "experiment_role_arn": ROLE,
-            "glue_job": "merge",
-        }
-    )
-    return steps
-
-
-def told(steps) -> list[str]:
-    sqs = boto3.client("sqs", region_name="us-east-1")
-    found = sqs.receive_message(QueueUrl=steps.platform.queue_url, MaxNumberOfMessages=10).get("Messages", [])
-    for message in found:
-        sqs.delete_message(QueueUrl=steps.platform.queue_url, ReceiptHandle=message["ReceiptHandle"])
-    return [json.loads(message["Body"])["Message"] for message in found]
+    return tasks(account, BatchTasks)
 
 
 def put(account: Account, path: str, body: str | bytes) -> None:
     body = body if isinstance(body, bytes) else body.encode()
     account.s3.put_object(Bucket=BUCKET, Key=f"abalone/batch/in/{path}", Body=body)
-
-
-def read(account: Account, uri: str) -> str:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return account.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
-
-
-def register(account: Account, artifact: Path, folder: Path, run: str) -> registry.Registered:
-    """Upload an artifact and register it as approved."""
-    key = f"abalone/models/{run}/model.tar.gz"
-    account.s3.upload_file(str(pack(artifact, folder / run) / "model.tar.gz"), BUCKET, key)
-    container = {
-        "Image": IMAGE,
-        "ModelDataUrl": f"s3://{BUCKET}/{key}",
-        "Environment": {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
-    }
-    lineage = {"run_key": f"v1-{run}"}
-    return registry.register(account.sagemaker, "abalone", container, registry.APPROVED, "s3://b/m", "good", lineage)
-
-
-def serve(account: Account, package: registry.Registered) -> None:
-    """Let an endpoint serve a package."""
-    described = account.sagemaker.describe_model_package(ModelPackageName=package.arn)
-    [container] = described["InferenceSpecification"]["Containers"]
-    wanted = {name: container[name] for name in ("Image", "ModelDataUrl", "Environment")}
-    account.sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=wanted)
-    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1}
-    account.sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-    account.sagemaker.create_endpoint(EndpointName="dev-abalone", EndpointConfigName="c")
-
-    def status():
-        return account.sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointStatus"]
-
-    assert wait_for(lambda: (now := status()) != "Creating" and now, 120) == "InService"
-
-
-def run_job(steps: BatchTasks, plan: dict, seconds: float = 180) -> bool:
-    """Do what the operator and its trigger do; return whether the job was adopted."""
-    job, access = JOB_KINDS["processing"], AwsAccess()
-    submitted = job.submit(access, "abalone", "batch", steps.score_request(plan))
-    status = wait_for(lambda: (s := job.poll(access, submitted.handle)).outcome != "running" and s, seconds)
-    assert status.outcome == "succeeded", (status, job.log_tail(access, submitted.handle))
-    return submitted.adopted
 
 
 @pytest.mark.local_aws
@@ -143,8 +58,8 @@ def test_files_are_scored_once_as_an_endpoint_would_and_what_is_killed_is_repeat
         "2026/north bay.csv", "other.csv", "south.csv.gz", "south.csv.gz/odd.csv",
     ]  # fmt: skip
     put(account, "other.csv", f"{HEADER}\n{rows[1]}\n")  # mended after it was claimed
-    assert not run_job(steps, plan)
-    assert run_job(steps, plan), "a cleared task pays for no second job"
+    assert not run_job(steps.score_request(plan))
+    assert run_job(steps.score_request(plan)), "a cleared task pays for no second job"
 
     copied = []
 
@@ -188,7 +103,7 @@ def test_files_are_scored_once_as_an_endpoint_would_and_what_is_killed_is_repeat
 
     again = steps.claim_files({})  # the mended file is another one
     assert [file["path"] for file in again["files"]] == ["other.csv"]
-    run_job(steps, again)
+    run_job(steps.score_request(again))
     assert steps.publish_scores(again, SimpleNamespace(**{**RUN.__dict__, "run_id": "r2"}))["rows"] == 1
     with pytest.raises(AirflowSkipException, match="all 4 file"):
         steps.claim_files({})

@@ -1,10 +1,12 @@
 """The processing job's request, names and marks of the files; the parts of the command that need no stack."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from pydantic import ValidationError
 
@@ -17,7 +19,7 @@ from retraining.settings.platform import Platform
 from retraining.survey import job as survey_job
 from retraining.survey.job import SurveyMachines, SurveyOptions
 from survey import __main__ as command
-from survey import current_data
+from survey import current_data, predictions
 from survey.generator import generate, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,3 +159,20 @@ def test_the_lock_has_no_cuda_packages():
     lock = bootstrap.lock_file("survey").read_text()
     assert "\ntorch==2.13.0\n" in lock
     assert not any(word in lock for word in ("nvidia", "cuda", "triton"))
+
+
+def test_each_row_of_a_file_is_a_request_without_its_target():
+    lines = ["M,1,7,2\n", "F,3,8,4\n", "half,a\n"]
+    assert list(predictions.requests_of(lines, ["sex", "a", "rings", "b"], "rings")) == ["M,1,2", "F,3,4"]
+
+
+def test_a_request_that_the_model_refuses_is_counted_and_one_that_nobody_answers_is_an_error():
+    class Runtime:
+        def invoke_endpoint(self, EndpointName, ContentType, Body):
+            if Body != b"good":
+                raise ClientError({"Error": {"Code": "ModelError" if Body == b"bad" else "ValidationError"}}, "x")
+            return {"Body": io.BytesIO(b"1")}
+
+    assert predictions.ask(Runtime(), "abalone", ["good", "bad", "good"]) == (2, 1)
+    with pytest.raises(ClientError):
+        predictions.ask(Runtime(), "abalone", ["lost"])

@@ -23,7 +23,7 @@ class Job:
     """One job: what to do with which columns."""
 
     step: str
-    """``training``, ``evaluation`` or ``batch``."""
+    """``training``, ``evaluation``, ``batch`` or ``look``."""
     model: str
     contract: Contract
     """What a row must be; its columns are the target and the inputs of the model."""
@@ -51,6 +51,9 @@ class Job:
     """Of a batch: the files to score, ``name`` below the input and ``key`` in S3."""
     version: str = ""
     """Of a batch: what the model is called in its results."""
+
+    left_out: tuple[str, ...] = ()
+    """Of a look at captured requests: beginnings of inference ids that do not count."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -141,4 +144,5 @@ def as_job(document: Mapping[str, Any]) -> Job:
         serving=document.get("serving"),
         files=tuple(document.get("files") or ()),
         version=document.get("version") or "",
+        left_out=tuple(document.get("left_out") or ()),
     )

@@ -1,4 +1,4 @@
-"""What ``job.py``, the file that a job starts, does: read ``job.json`` and train, evaluate or score files.
+"""What ``job.py``, the file that a job starts, does: read ``job.json`` and train, evaluate, score files or look at requests.
 
 A training finds its folders in the ``SM_*`` variables; a processing job is told ``--inputs`` and ``--output``. Other arguments, which some
 containers add, are left alone.
@@ -37,6 +37,10 @@ def main(code: Path, arguments: Sequence[str] | None = None, variables: Mapping[
         from retraining.inside import training
 
         return training.run(job, variables, code)
+    if job.step == "look":
+        from retraining.inside.watching import look
+
+        return look.run(job, chosen.inputs, chosen.output)
     if job.step == "batch":
         from retraining.inside.watching import batch
 

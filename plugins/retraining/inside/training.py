@@ -30,6 +30,7 @@ from retraining.inside.artifact import write_artifact
 from retraining.inside.frames import read_frame
 from retraining.inside.groups import group_names
 from retraining.inside.job_file import Job
+from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, reference_profile
 
 PRINTED = {
     "regression": ("loss", "rmse", "mae", "bias"),
@@ -63,9 +64,10 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     model = fit_model(fit, job, training, validation)
     seconds = time.perf_counter() - started
     metrics = {"train": score(model, training, job), "validation": score(model, validation, job)}
-    write_artifact(
-        _folder(variables, "SM_MODEL_DIR"), model, card(job, model, training, validation, metrics), code, job.serving
-    )
+    folder = _folder(variables, "SM_MODEL_DIR")
+    frozen = json.dumps(frozen_profile(model, training, validation, job), allow_nan=False)
+    (folder / PROFILE_FILE).write_text(frozen + "\n", encoding="utf-8")
+    write_artifact(folder, model, card(job, model, training, validation, metrics), code, job.serving)
     for split, values in metrics.items():
         print("".join(f"{split}:{name}={values[name]:.6f}; " for name in PRINTED[job.task]))
     print(f"train:seconds={seconds:.3f};")
@@ -113,6 +115,15 @@ def score(model: Any, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
     if job.group and job.task == "regression":
         figures["groups"] = losses.group_statistics(truth, found.values, group_names(frame[job.group], len(frame)))
     return figures
+
+
+def frozen_profile(model: Any, training: pd.DataFrame, validation: pd.DataFrame, job: Job) -> Profile:
+    """Return what later requests are compared with: the training rows, and the model's answers on rows that it was not fitted to."""
+    inputs = [column.name for column in job.inputs]
+    answers = model_answers(model, validation[inputs], job.classes)
+    shown = [job.classes[place] for place in answers.argmax(axis=1)] if job.classes else answers.astype(float)
+    predictions = pd.DataFrame({PREDICTION: pd.Series(shown, dtype=object if job.classes else float)})
+    return {**reference_profile(training[inputs]), **reference_profile(predictions)}
 
 
 def card(

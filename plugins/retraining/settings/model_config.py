@@ -10,12 +10,13 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from retraining.settings.access import AwsAccess
-from retraining.settings.batch import Batch
 from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
 from retraining.settings.cron import check_cron
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
+from retraining.settings.in_service.batch import Batch
+from retraining.settings.in_service.monitor import Monitor
 from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.present.section import Present
 from retraining.settings.problems import problems
@@ -285,6 +286,7 @@ class ModelConfig(Strict):
     deployment: Deployment
     present: Present | None = None
     batch: Batch = Batch()
+    monitor: Monitor = Monitor()
     aws: AwsAccess = AwsAccess()
 
     @field_validator("name")

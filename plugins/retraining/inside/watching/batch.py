@@ -13,10 +13,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tarfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from retraining.inside.artifact import CARD_FILE
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess, ArtifactRefusal
 from retraining.inside.frames import iso
 from retraining.inside.job_file import Job
+from retraining.inside.watching.look import artifact_documents
 from retraining.inside.watching.unscored import inspect_unscored
 
 CHUNK_CELLS = 20_000
@@ -115,12 +115,8 @@ def run(job: Job, inputs: Path, output: Path) -> int:
 
 def artifact_contract(archive: Path) -> Contract | None:
     """Return the contract of an artifact's card; None when it has no card, as that of a training script of one's own."""
-    with suppress(KeyError, OSError, ValueError), tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            if member.name.removeprefix("./") == CARD_FILE:
-                card = tar.extractfile(member)
-                return Contract.of(json.loads(card.read())["contract"]) if card else None
-    return None
+    card = artifact_documents(archive, (CARD_FILE,)).get(CARD_FILE, {})
+    return Contract.of(card["contract"]) if "contract" in card else None
 
 
 def score_file(

@@ -1,0 +1,270 @@
+"""Task bodies of the watch over a model in service: find new requests, judge them, open and close incidents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from retraining.aws.documents import get_json, put_bytes_once, put_json, put_json_once, utc_now
+from retraining.aws.naming import digest
+from retraining.dag.asking import environment_name, run_is_over
+from retraining.dag.tasks.base import TaskBodies
+from retraining.dataset.landing_zone import landed_files, unseen
+from retraining.jobs import leftovers
+from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
+from retraining.jobs.job import Asker
+from retraining.judging.drift import Detectors, Finding, counted
+from retraining.serving import batch, monitoring
+from retraining.serving.batch import Scorer
+from retraining.telling.drift_page import drift_page
+from retraining.telling.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+CALM = 0.02
+"""Share of the alarm below which the requests look like the training rows again."""
+
+
+class MonitorTasks(TaskBodies):
+    """Task bodies of one model's monitor."""
+
+    @property
+    def _root(self) -> str:
+        return f"s3://{self.platform.bucket}/{self.config.name}/"
+
+    def find_requests(self, dag_run: Any) -> dict[str, Any]:
+        """Fix what this look reads: the captures since the last one. An incident of a model that serves no more is closed.
+
+        Raises:
+            AirflowSkipException: no model serves, or nobody asked it anything.
+
+        """
+        config = self.config
+        deployed = self._deployed_at()
+        scorer = batch.scorer(self._sagemaker, config.name, config.endpoint) if deployed else None
+        if deployed is None or scorer is None:
+            raise AirflowSkipException(f"endpoint {config.endpoint} serves nothing that could be watched")
+        self._close_superseded(scorer.version, dag_run)
+        state = self._state(scorer.version)
+        at = datetime.now(UTC)
+        captures, left = monitoring.new_captures(self._captures(state, deployed), state, deployed)
+        if not captures:
+            raise AirflowSkipException(f"no request was captured at endpoint {config.endpoint} since the last look")
+        log.info("model %s: %d new capture file(s); %d wait for the next look", scorer.version, len(captures), left)
+        return self._plan(scorer, captures, deployed, at)
+
+    def _plan(self, scorer: Scorer, captures: Sequence[str], deployed: datetime, at: datetime) -> dict[str, Any]:
+        prefix = f"{self.config.name}/{monitoring.captured_prefix(self.config)}"
+        code = code_files(self.folder, self.config)
+        document = monitoring.job_document(self.config, captures)
+        look = digest({"captures": list(captures), "model": scorer.version})
+        work = f"{self._root}{monitoring.WORK}{look}/"
+        manifest = [
+            {"prefix": f"s3://{self.platform.bucket}/{prefix}"},
+            *(key.removeprefix(prefix) for key in captures),
+        ]
+        places = {
+            "code": f"{self._root}code/{code_digest(code)}/",
+            "job": f"{self._root}code/jobs/{digest(document)}/",
+            "captured": put_json(self._s3, f"{work}manifest.json", manifest),
+            "output": f"{work}out/",
+        }
+        for name, content in code.items():
+            put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
+        put_bytes_once(self._s3, f"{places['job']}job.json", document_bytes(document), "application/json")
+        return {
+            "look": look,
+            "scorer": scorer.model_dump(),
+            "places": places,
+            "deployed_at": deployed.isoformat(),
+            "at": at.isoformat(timespec="seconds"),
+        }
+
+    def read_request(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Build the request of the job that reads the captures."""
+        scorer = Scorer.model_validate(plan["scorer"])
+        return monitoring.look_request(self.config, self.platform, scorer, plan["places"])
+
+    def judge_requests(self, plan: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Take what the job counted into the drift detectors, open or close the incident, publish messages and write the page."""
+        version, at = plan["scorer"]["version"], plan["at"]
+        look = get_json(self._s3, f"{plan['places']['output']}look.json")
+        state = self._judged(plan, look)
+        detectors = Detectors(self.config.monitor.alarm, self.config.monitor.tolerance, state["detectors"])
+        level, findings = detectors.level, detectors.findings()
+        incidents = self._incidents()
+        newest = incidents[-1] if incidents else None
+        if newest and not newest["closed_at"] and level < CALM:
+            self._close(newest, "the requests look like the training rows again", dag_run)
+        elif level >= 1 and (newest is None or newest["closed_at"]):
+            newest = self._open(incidents, version, at, findings, look["reference"], dag_run)
+        if newest:
+            self._tell(newest, dag_run)
+        self._write_page(version, state, look, findings)
+        wakes = bool(newest and not newest["closed_at"] and newest.get("woke_at"))
+        return {
+            "model": version,
+            "rows": look["tally"]["rows"],
+            "level": round(level, 6),
+            "open": bool(newest and not newest["closed_at"]),
+            "incident": newest["number"] if newest else None,
+            "changes": [finding.words() for finding in findings] if level >= 1 else [],
+            "wakes": f"incident__{newest['number']:06d}" if newest and wakes else None,
+            "page": f"{self._root}{monitoring.PAGE}",
+        }
+
+    def needs_retraining(self, judged: Mapping[str, Any]) -> bool:
+        """Tell whether the open incident has data for the retraining that no model was judged on."""
+        return bool(judged["wakes"])
+
+    def stop_leftovers(self, dag_run: Any) -> list[str]:
+        """Stop the jobs of this run that are still in progress when it ends, and those of earlier runs that are over."""
+        asker = Asker(environment_name(), dag_run.dag_id, dag_run.run_id)
+        return leftovers.stop_leftovers(
+            self.access, self.config.name, self.platform.glue_job, asker, lambda run: run_is_over(dag_run.dag_id, run)
+        )
+
+    def _judged(self, plan: Mapping[str, Any], look: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state with this look in it; a repeated task finds it there already."""
+        version, at = plan["scorer"]["version"], plan["at"]
+        state = self._state(version) or {
+            "looked_at": None,
+            "detectors": {},
+            "seen": [],
+            "history": [],
+            "rows": 0,
+            "look": "",
+        }
+        if state["look"] == plan["look"]:
+            return state
+        deployed = datetime.fromisoformat(plan["deployed_at"])
+        now = datetime.fromisoformat(at)
+        detectors = Detectors(self.config.monitor.alarm, self.config.monitor.tolerance, state["detectors"])
+        seen = list(counted(look["reference"], look["rows"]))
+        detectors.see(seen, monitoring.days_between(state["looked_at"], deployed, now), at)
+        ranks = {item.column: round(item.total / item.rows, 4) for item in seen if item.kind == "level"}
+        captures = get_json(self._s3, plan["places"]["captured"])
+        keys = [captures[0]["prefix"].split("/", 3)[3] + name for name in captures[1:]]
+        since = monitoring.first_key(f"{self.config.name}/{monitoring.captured_prefix(self.config)}", now)
+        state |= {
+            "looked_at": at,
+            "look": plan["look"],
+            "detectors": detectors.state,
+            "rows": state["rows"] + look["tally"]["rows"],
+            "seen": [key for key in (*state["seen"], *keys) if key > since],
+            "history": [
+                *state["history"],
+                {"at": at, "rows": look["tally"]["rows"], "level": detectors.level, "ranks": ranks},
+            ][-monitoring.HISTORY :],
+        }
+        put_json(self._s3, self._state_uri(version), state)
+        return state
+
+    def _open(
+        self,
+        incidents: Sequence[Mapping[str, Any]],
+        version: str,
+        at: str,
+        findings: Sequence[Finding],
+        reference: Mapping[str, Any],
+        dag_run: Any,
+    ) -> dict[str, Any]:
+        number = incidents[-1]["number"] + 1 if incidents else 1
+        units = {column.name: column.unit or "" for column in self.config.contract.columns}
+        document = monitoring.incident(number, version, at, findings, reference, units)
+        now = datetime.fromisoformat(at)
+        if monitoring.wakes_retraining(self._has_unjudged(), incidents, now, self.config.monitor.cooldown_days):
+            document["woke_at"] = at
+        stands = put_json_once(self._s3, self._incident_uri(number), document)
+        log.warning("incident %d is open: %s", number, "; ".join(change["sentence"] for change in stands["changes"]))
+        return dict(stands)
+
+    def _close(self, incident: dict[str, Any], why: str, dag_run: Any) -> None:
+        incident |= {"closed_at": utc_now(), "why_closed": why}
+        put_json(self._s3, self._incident_uri(incident["number"]), incident)
+        self._tell(incident, dag_run)
+
+    def _close_superseded(self, version: str, dag_run: Any) -> None:
+        incidents = self._incidents()
+        if incidents and not incidents[-1]["closed_at"] and incidents[-1]["model_version"] != version:
+            self._close(incidents[-1], f"model {version} serves", dag_run)
+
+    def _tell(self, incident: dict[str, Any], dag_run: Any) -> None:
+        """Publish a message when an incident opened or closed, unless it was told."""
+        word = "incident closed" if incident["closed_at"] else "incident opened"
+        if word in incident["told"]:
+            return
+        retraining = f"{self.config.name.replace('-', '_')}_retraining"
+        changes = [(change["words"], change["sentence"]) for change in incident["changes"]]
+        if incident["closed_at"]:
+            sentence = f"Incident {incident['number']} is closed: {incident['why_closed']}."
+        else:
+            words = " and ".join(change["words"] for change in incident["changes"][:3])
+            todo = monitoring.what_to_do(bool(incident.get("woke_at")), retraining)
+            sentence = f"The requests have left the rows that model {incident['model_version']} was trained on: {words}. {todo}."
+        links = [("Page", f"{self._root}{monitoring.PAGE}")]
+        self.outcomes.tell(Outcome(word, sentence, changes, links), dag_run)
+        incident["told"] = [*incident["told"], word]
+        put_json(self._s3, self._incident_uri(incident["number"]), incident)
+
+    def _has_unjudged(self) -> bool:
+        state = self._dataset.read()
+        landed = landed_files(self._s3, self.platform.bucket, f"{self.config.name}/", self.config.landing)
+        return bool(state.untrained or unseen(landed, state)[0])
+
+    def _write_page(
+        self, version: str, state: Mapping[str, Any], look: Mapping[str, Any], findings: Sequence[Finding]
+    ) -> None:
+        units = {column.name: column.unit or "" for column in self.config.contract.columns}
+        page = drift_page(self.config.name, version, state, look, findings, self._incidents(), units)
+        self._s3.put_object(
+            Bucket=self.platform.bucket,
+            Key=f"{self.config.name}/{monitoring.PAGE}",
+            Body=page.encode(),
+            ContentType="text/html; charset=utf-8",
+        )
+
+    def _deployed_at(self) -> datetime | None:
+        """Return since when the endpoint serves what it serves; None when it serves nothing."""
+        from botocore.exceptions import ClientError
+
+        from retraining.aws.errors import is_not_found
+
+        try:
+            described = self._sagemaker.describe_endpoint(EndpointName=self.config.endpoint)
+        except ClientError as error:
+            if not is_not_found(error):
+                raise
+            return None
+        return described["LastModifiedTime"] if described["EndpointStatus"] == "InService" else None
+
+    def _captures(self, state: Mapping[str, Any] | None, deployed: datetime) -> Iterator[Mapping[str, Any]]:
+        prefix = f"{self.config.name}/{monitoring.captured_prefix(self.config)}"
+        since = datetime.fromisoformat(state["looked_at"]) if state else deployed.astimezone(UTC)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.platform.bucket, Prefix=prefix, StartAfter=monitoring.first_key(prefix, since)
+        )
+        return (item for page in pages for item in page.get("Contents", []))
+
+    def _incidents(self) -> list[dict[str, Any]]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.platform.bucket, Prefix=f"{self.config.name}/{monitoring.INCIDENTS}"
+        )
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return [get_json(self._s3, f"s3://{self.platform.bucket}/{key}") for key in keys[-20:]]
+
+    def _incident_uri(self, number: int) -> str:
+        return f"{self._root}{monitoring.INCIDENTS}{number:06d}.json"
+
+    def _state_uri(self, version: str) -> str:
+        return f"{self._root}{monitoring.STATE}{version}.json"
+
+    def _state(self, version: str) -> dict[str, Any] | None:
+        try:
+            return dict(get_json(self._s3, self._state_uri(version)))
+        except LookupError:
+            return None

@@ -1,0 +1,85 @@
+"""Looks at the captured requests of an endpoint, and writes their profile beside that of the rows that the model was trained on.
+
+Runs as a SageMaker processing job. Input: ``job`` (``job.json``), ``model`` (``model.tar.gz`` with ``profile.json``), ``captured``. Output:
+``look.json`` with ``reference`` and ``rows``, both profiles, and ``tally``.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retraining.contract.rules import Contract
+from retraining.inside.artifact import CARD_FILE
+from retraining.inside.job_file import Job, inputs_of
+from retraining.inside.watching.captured import Tally, frames
+from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, merged, profile
+
+
+def run(job: Job, inputs: Path, output: Path) -> int:
+    """Write ``look.json``.
+
+    Args:
+        job: what does not count as use of the model.
+        inputs: folders ``model`` and ``captured``.
+        output: where to.
+
+    Raises:
+        ValueError: the model has no profile.
+
+    """
+    found = artifact_documents(inputs / "model" / "model.tar.gz", (PROFILE_FILE, CARD_FILE))
+    if PROFILE_FILE not in found or "contract" not in found.get(CARD_FILE, {}):
+        raise ValueError(
+            f"the model has no {PROFILE_FILE}: it was trained by a script of its own, or before models had one. Train it again "
+            "with fit in train.py to have it watched"
+        )
+    reference, tally = found[PROFILE_FILE], Tally()
+    contract = Contract.of(found[CARD_FILE]["contract"])
+    paths = sorted(path for path in (inputs / "captured").rglob("*") if path.is_file())
+    rows = counted(paths, contract, reference, job.left_out, tally)
+    output.mkdir(parents=True, exist_ok=True)
+    document = {"reference": reference, "rows": rows, "tally": asdict(tally)}
+    (output / "look.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
+    print(
+        f"{tally.rows:,} rows of {tally.requests:,} requests, {tally.left_out:,} left out, {tally.unreadable:,} unreadable"
+    )
+    return 0
+
+
+def counted(
+    paths: Sequence[Path], contract: Contract, reference: Profile, left_out: Sequence[str], tally: Tally
+) -> Profile:
+    """Return the profile of the rows of capture files, and of the answers, in the bins of a reference."""
+    rows: Profile = {}
+    for frame, answers in frames(paths, inputs_of(contract), contract, left_out, tally):
+        if len(frame):
+            tally.rows += len(frame)
+            rows = merged(rows, profile(frame, reference))
+        if answers and PREDICTION in reference:
+            rows = merged(rows, profile(pd.DataFrame({PREDICTION: _column(answers, reference)}), reference))
+    return rows
+
+
+def _column(answers: Sequence[Any], reference: Profile) -> pd.Series:
+    if "edges" in reference[PREDICTION]:
+        return pd.to_numeric(pd.Series(answers, dtype=object), errors="coerce").astype(float)
+    return pd.Series([str(answer) for answer in answers], dtype=object)
+
+
+def artifact_documents(archive: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return JSON documents at the top of an artifact, by name, as far as it has them."""
+    found: dict[str, Any] = {}
+    with suppress(OSError, ValueError), tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            if name in names and (file := tar.extractfile(member)):
+                found[name] = json.loads(file.read())
+    return found

@@ -1,0 +1,38 @@
+"""The section ``monitor`` of ``model.yaml``: when the model in service is looked at, and what counts as drift."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from retraining.settings.cron import check_cron
+from retraining.settings.strict import Strict
+
+DAYS_OF_A_YEAR = 365.0
+
+
+class Monitor(Strict):
+    """The watch over the requests of the endpoint: when it looks, how seldom it may be wrong, and the machine of its job."""
+
+    cron: str = "50 4 * * *"
+    years_between_false_alarms: Annotated[float, Field(gt=0)] = 20.0
+    """An undrifted year has a false alarm with a probability of at most one in this many."""
+    tolerance: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
+    """Change of a column's mean rank among the training rows, or of a share, that is no drift."""
+    cooldown_days: Annotated[float, Field(ge=0)] = 7.0
+    """After an incident has woken the retraining, the next one leaves it alone for so long."""
+    instance_type: str = "ml.m5.large"
+    volume_gb: Annotated[int, Field(gt=0)] = 20
+    max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        check_cron(cron)
+        return cron
+
+    @property
+    def alarm(self) -> float:
+        """Value of the drift detectors that opens an incident."""
+        return DAYS_OF_A_YEAR * self.years_between_false_alarms

@@ -1,0 +1,139 @@
+"""The watch over a model by the task bodies of its DAG against a real local_aws: a real endpoint, its captures, real jobs."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from local_account import Account, wait_for
+from served_model import BUCKET, read, register, run_job, running, serve, tasks, told
+
+from retraining.dag.tasks.monitor import MonitorTasks
+from retraining.judging.drift import Finding
+from retraining.serving import monitoring
+
+DRIFTED = "shell_weight"
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("monitor") / "data") as account:
+        yield account
+
+
+@pytest.fixture(scope="module")
+def steps(account):
+    return tasks(account, MonitorTasks)
+
+
+def ask(account: Account, frame, **metadata) -> None:
+    """Send rows to the endpoint, and wait until they are captured."""
+    prefix = "abalone/captured/dev-abalone/AllTraffic/"
+
+    def captures() -> int:
+        return account.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("KeyCount", 0)
+
+    before = captures()
+    body = frame.drop(columns="rings").to_csv(header=False, index=False)
+    account.sagemaker_runtime.invoke_endpoint(EndpointName="dev-abalone", ContentType="text/csv", Body=body, **metadata)
+    wait_for(lambda: captures() > before, 30)
+
+
+def look(steps: MonitorTasks, name: str) -> dict:
+    """Let the DAG look once, and repeat its last task as a cleared one would be."""
+    run = SimpleNamespace(dag_id="abalone_monitor", run_id=name, clear_number=0)
+    plan = steps.find_requests(run)
+    run_job(steps.read_request(plan), "monitor")
+    judged = steps.judge_requests(plan, run)
+    assert steps.judge_requests(plan, run) == judged, "a look counts once"
+    return judged
+
+
+@pytest.mark.local_aws
+def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
+    account, steps, linear_artifact, abalone, tmp_path
+):
+    run = SimpleNamespace(dag_id="abalone_monitor", run_id="r0", clear_number=0)
+    with pytest.raises(AirflowSkipException, match="serves nothing"):
+        steps.find_requests(run)
+    serve(account, register(account, linear_artifact, tmp_path, "a"))
+    with pytest.raises(AirflowSkipException, match="no request was captured"):
+        steps.find_requests(run)
+
+    parts = abalone[["shucked_weight", "viscera_weight", "shell_weight"]].sum(axis=1)
+    good = abalone[(parts <= 1.05 * abalone["whole_weight"]) & (abalone["height"] > 0)]
+    rows = good.sample(1300, random_state=5)
+    ask(account, rows[:400])
+    quiet = look(steps, "r1")
+    assert (quiet["rows"], quiet["open"], quiet["changes"], quiet["wakes"]) == (400, False, [], None)
+    assert told(steps) == []
+
+    # An instrument that reads too small: no limit of the contract notices.
+    ask(account, rows[400:800].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
+    ask(account, rows[800:900].assign(**{DRIFTED: rows[DRIFTED] * 0.1}), InferenceId="ui-1")
+    drifted = look(steps, "r2")
+    assert drifted["level"] > 1
+    assert (drifted["rows"], drifted["open"], drifted["incident"]) == (400, True, 1)
+    assert f"{DRIFTED} given the others is smaller" in drifted["changes"]
+    [message] = told(steps)
+    assert f"{DRIFTED} given the others is smaller" in message
+    assert "label such rows" in message, "there are no data that no model was judged on"
+    assert drifted["wakes"] is None
+
+    ask(account, rows[900:1000].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
+    assert look(steps, "r3")["incident"] == 1
+    assert told(steps) == [], "an incident that is open is told once"
+    page = read(account, f"s3://{BUCKET}/abalone/monitor/page.html")
+    assert f"{DRIFTED} given the others is smaller" in page
+    assert "<script" not in page
+
+    register(account, linear_artifact, tmp_path, "b")
+    steps._close_superseded("v2", run)
+    [message] = told(steps)
+    assert "Incident 1 is closed: model v2 serves" in message
+    steps._close_superseded("v2", run)
+    assert told(steps) == []
+    assert steps._incidents()[0]["closed_at"]
+
+
+def item(key: str, minutes: float, now: datetime, size: int = 1) -> dict:
+    return {"Key": key, "LastModified": now + timedelta(minutes=minutes), "Size": size}
+
+
+def test_captures_are_read_once_and_those_of_an_earlier_model_never():
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    items = [item("a", -1, now), item("b", 1, now), item("c", 2, now), item("d", 3, now, size=0)]
+    assert monitoring.new_captures(items, None, now) == (["b", "c"], 0)
+    assert monitoring.new_captures(items, {"seen": ["b"]}, now) == (["c"], 0)
+
+
+def test_the_listing_begins_a_day_before_the_last_look():
+    moment = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
+    assert monitoring.first_key("p/", moment) == "p/2026/02/28/07/"
+
+
+def test_an_incident_wakes_the_retraining_only_for_unjudged_data_and_not_again_within_the_cooldown():
+    now = datetime(2026, 3, 10, tzinfo=UTC)
+    earlier = [{"woke_at": (now - timedelta(days=3)).isoformat()}]
+    assert not monitoring.wakes_retraining(False, [], now, 7)
+    assert monitoring.wakes_retraining(True, [], now, 7)
+    assert not monitoring.wakes_retraining(True, earlier, now, 7)
+    assert monitoring.wakes_retraining(True, earlier, now, 3)
+
+
+def test_a_change_is_told_in_the_unit_of_its_column():
+    column = {"n": 100, "missing": 0, "edges": [1.0, 2.0, 3.0, 4.0], "counts": [20] * 5, "sum": 250.0}
+    finding = Finding("weight", "level", "", 1, "monday", 1234, 0.2, 0.9, 80)
+    said = monitoring.sentence(finding, column, "g")
+    assert (
+        said
+        == "weight is larger: a middle value of about 3.5 g in 1,234 rows since monday, 2.5 among the training rows, +40.0%"
+    )
+    rest = {**column, "of": "weight", "weights": {}}
+    said = monitoring.sentence(Finding("weight given the others", "level", "", 1, "monday", 5, 0.2, 0.9, 80), rest, "g")
+    assert said == "weight given the others is larger, by about 1 g in 5 rows since monday"
+    text = {"n": 200, "missing": 20, "counts": {"M": 100, "F": 80}}
+    share = Finding("sex", "share", "M", -1, "monday", 50, -0.25, 0.9, 80)
+    assert monitoring.sentence(share, text, "") == (
+        "sex = M is less often: 25.0% in 50 rows since monday, 50.0% of the training rows"
+    )
