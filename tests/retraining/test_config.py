@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retraining.settings.cron import check_cron
+from retraining.settings.in_service.cron import check_cron
 from retraining.settings.model_config import ConfigError, load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]

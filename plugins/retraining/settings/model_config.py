@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
-from retraining.settings.cron import check_cron
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.in_service.batch import Batch
+from retraining.settings.in_service.cron import check_cron
 from retraining.settings.in_service.monitor import Monitor
 from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.present.section import Present

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from retraining.settings.cron import check_cron
+from retraining.settings.in_service.cron import check_cron
 from retraining.settings.strict import Strict
 
 
