@@ -59,7 +59,7 @@ class Stack:
         command = [VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
         environment = {**self.environment, **aws_environment()}
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
 
 
