@@ -10,6 +10,8 @@ import requests
 from local_stack import layout
 from local_stack.airflow_settings import ADMIN, stack_secrets
 
+READ_TRIES = 4
+
 
 class AirflowApi:
     """A client that logs in by password and renews its token."""
@@ -65,7 +67,14 @@ class AirflowApi:
 
     def _answer(self, method: str, path: str, **request: Any) -> requests.Response:
         self._log_in()
-        answer = self._session.request(method, f"{self._url}/api/v2/{path}", timeout=30, **request)
+        url = f"{self._url}/api/v2/{path}"
+        for tries_left in reversed(range(READ_TRIES if method == "GET" else 1)):
+            try:
+                answer = self._session.request(method, url, timeout=30, **request)
+                break
+            except requests.Timeout:  # a busy machine; what only reads is asked again
+                if not tries_left:
+                    raise
         if not answer.ok:
             raise RuntimeError(f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:300]}")
         return answer
