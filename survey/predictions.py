@@ -29,7 +29,7 @@ def ask(runtime: Any, endpoint: str, bodies: Iterable[str]) -> tuple[int, int]:
     """Send requests to an endpoint; return how many were answered and how many refused.
 
     Raises:
-        ClientError: the endpoint cannot be asked at all.
+        LookupError: the endpoint cannot be asked at all.
 
     """
 
@@ -40,7 +40,7 @@ def ask(runtime: Any, endpoint: str, bodies: Iterable[str]) -> tuple[int, int]:
             runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Body=body.encode())["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] != "ModelError":
-                raise
+                raise LookupError(f"endpoint {endpoint} cannot be asked, does it serve a model? {error}") from error
             return False
         return True
 

@@ -174,5 +174,5 @@ def test_a_request_that_the_model_refuses_is_counted_and_one_that_nobody_answers
             return {"Body": io.BytesIO(b"1")}
 
     assert predictions.ask(Runtime(), "abalone", ["good", "bad", "good"]) == (2, 1)
-    with pytest.raises(ClientError):
+    with pytest.raises(LookupError, match="endpoint abalone cannot be asked"):
         predictions.ask(Runtime(), "abalone", ["lost"])
