@@ -15,7 +15,7 @@ RECORD = ROOT / "tests" / "clients" / "operations.json"
 sys.path.insert(0, str(ROOT))
 
 from local_aws.gateway.support import MINISTACK, OWN, Support, support  # noqa: E402 - the root is not on the path of a script in docs/
-from local_aws.shared.members import KEPT  # noqa: E402
+from local_aws.shared.requests.members import KEPT  # noqa: E402
 
 HEAD = """# local_aws: operations
 

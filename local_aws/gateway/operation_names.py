@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from botocore.model import OperationModel
 
-from local_aws.shared.validation import service_model
+from local_aws.shared.requests.validation import service_model
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
 _ACTION = re.compile(r"(?:^|&)Action=([A-Za-z]+)")

@@ -23,8 +23,8 @@ from local_aws.glue.service import Glue
 from local_aws.sagemaker.service import SageMaker
 from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
 from local_aws.shared.errors import ServiceError, describe_exception
+from local_aws.shared.requests.validation import check_request, unavailable
 from local_aws.shared.settings import Settings
-from local_aws.shared.validation import check_request, unavailable
 
 _LOG = logging.getLogger(__name__)
 

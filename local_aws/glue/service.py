@@ -13,10 +13,10 @@ from local_aws.glue.crawling.crawler import Crawlers
 from local_aws.glue.job_runs import JobRuns
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import ServiceError
-from local_aws.shared.members import check_members
+from local_aws.shared.requests.members import check_members
+from local_aws.shared.requests.validation import check_request
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
-from local_aws.shared.validation import check_request
 
 Document = dict[str, Any]
 

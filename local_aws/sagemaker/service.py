@@ -13,10 +13,10 @@ from local_aws.sagemaker.search import Search
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.transform import TransformJobs
 from local_aws.shared.clients import Clients
-from local_aws.shared.members import check_members
+from local_aws.shared.requests.members import check_members
+from local_aws.shared.requests.validation import check_request, unsupported
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
-from local_aws.shared.validation import check_request, unsupported
 
 Document = dict[str, Any]
 

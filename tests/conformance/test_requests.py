@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from deploy import artifacts
-from local_aws.shared.java_patterns import compiled
-from local_aws.shared.validation import check_request, service_model
+from local_aws.shared.requests.java_patterns import compiled
+from local_aws.shared.requests.validation import check_request, service_model
 from retraining.aws.naming import job_name
 from retraining.jobs import requests as job_requests
 from retraining.jobs.plan import Champion, RunPlan

@@ -24,9 +24,9 @@ from local_aws.gateway.support import OWN
 from local_aws.glue.crawling.schema import MAX_COLUMNS, decompress, infer_csv
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.errors import JobError, ServiceError
-from local_aws.shared.members import check_members, paths_of
+from local_aws.shared.requests.members import check_members, paths_of
+from local_aws.shared.requests.validation import check_request
 from local_aws.shared.sandbox import safe_join
-from local_aws.shared.validation import check_request
 from retraining.contract.layout import inspect
 from retraining.contract.plain_text import plain, plain_lines, plain_names
 from retraining.contract.reader import read

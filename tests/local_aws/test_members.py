@@ -6,7 +6,7 @@ from local_account import BUCKET, Account, archive, s3_output, variant
 
 from local_aws.gateway.support import OWN
 from local_aws.shared.errors import ServiceError
-from local_aws.shared.members import ACTS, KEPT, RECORDS, check_members, is_known, paths_of
+from local_aws.shared.requests.members import ACTS, KEPT, RECORDS, check_members, is_known, paths_of
 
 OPERATIONS = [
     (service, operation) for service in ("sagemaker", "glue") for operation in OWN[service] if operation not in RECORDS
@@ -34,7 +34,7 @@ def listed(service: str, operation: str, request: object) -> dict:
     """Return a request with lists where the operation takes lists."""
     from botocore.model import ListShape, StructureShape
 
-    from local_aws.shared.validation import operation_model
+    from local_aws.shared.requests.validation import operation_model
 
     def shaped(shape: object, value: object) -> object:
         if isinstance(shape, ListShape):

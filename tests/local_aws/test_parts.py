@@ -25,11 +25,11 @@ from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.listing import list_page
 from local_aws.shared.logs import STREAM_BYTES, LogShipper, exception_line, tail
+from local_aws.shared.requests.validation import check_request
 from local_aws.shared.running.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
-from local_aws.shared.validation import check_request
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.model import ListShape, Shape, StructureShape
 
 from local_aws.shared.errors import ServiceError
-from local_aws.shared.validation import operation_model
+from local_aws.shared.requests.validation import operation_model
 
 _LISTING = "NextToken MaxResults SortBy SortOrder NameContains CreationTimeAfter CreationTimeBefore"
 _STATES = f"{_LISTING} StatusEquals LastModifiedTimeAfter LastModifiedTimeBefore"

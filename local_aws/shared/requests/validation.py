@@ -14,7 +14,7 @@ import botocore.loaders
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 
 from local_aws.shared.errors import ServiceError
-from local_aws.shared.java_patterns import compiled
+from local_aws.shared.requests.java_patterns import compiled
 
 
 @functools.cache
