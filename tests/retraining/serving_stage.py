@@ -115,6 +115,7 @@ class Stage:
             update={"endpoint": self.name, "keep": 1, "data_capture_percent": 0, "startup_timeout_seconds": 60}
         )
         self.config = config.model_copy(update={"name": self.name, "aws": access, "deployment": deployment})
+        self.endpoint = in_environment(self.name)
         self.access = access
         self.steps = RetrainingTasks(self.config, folder=None)  # type: ignore[arg-type]  # no code of the model is read here
         self.rollback = RollbackTasks(self.config)
@@ -220,10 +221,10 @@ class Stage:
         return {version: item.status for version, item in sorted(self.packages().items())}
 
     def serving(self) -> dict[str, Any]:
-        return self.account.sagemaker.describe_endpoint(EndpointName=in_environment(self.name))
+        return self.account.sagemaker.describe_endpoint(EndpointName=self.endpoint)
 
     def ask(self, value: float = 3) -> float:
-        return float(json.loads(self.account.invoke(self.name, str(value)))["predictions"][0])
+        return float(json.loads(self.account.invoke(self.endpoint, str(value)))["predictions"][0])
 
     def config_request(self, uri: str) -> dict[str, Any]:
         return job_requests.serving_container(self.config, self.steps.platform, uri)
@@ -267,9 +268,7 @@ class Load:
     def _ask(self) -> None:
         while not self._done.is_set():
             try:
-                body = self._client.invoke_endpoint(
-                    EndpointName=in_environment(self._stage.name), ContentType="text/csv", Body="3"
-                )
+                body = self._client.invoke_endpoint(EndpointName=self._stage.endpoint, ContentType="text/csv", Body="3")
                 self.answers.append(float(json.loads(body["Body"].read())["predictions"][0]))
             except Exception as error:
                 self.failures.append(error)

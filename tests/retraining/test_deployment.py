@@ -21,7 +21,6 @@ from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import Champion
 from retraining.serving import deployment, registry, verification
 from retraining.serving.champion import standing, status_of
-from retraining.settings.environment import in_environment
 
 pytestmark = pytest.mark.local_aws
 
@@ -31,7 +30,7 @@ def stage(account, access, config, bucket) -> Iterator[Stage]:
     stage = Stage(account, access, config, bucket)
     yield stage
     try:
-        account.sagemaker.delete_endpoint(EndpointName=in_environment(stage.name))
+        account.sagemaker.delete_endpoint(EndpointName=stage.endpoint)
     except ClientError as error:
         assert "Could not find" in str(error)
 
@@ -60,7 +59,7 @@ def test_a_container_that_never_gets_healthy_leaves_the_old_model_serving(stage)
     assert (status.state, status.outcome) == ("RolledBack", "failed")
     assert "did not come up" in status.reason
     assert "this model is broken" in status.reason
-    handle = {"endpoint": stage.name, "config": request["EndpointConfigName"]}
+    handle = {"endpoint": stage.endpoint, "config": request["EndpointConfigName"]}
     # CloudWatch gets the lines a moment later; they must be those of the new container, not of the old one, which logs requests.
     wait_for(
         lambda: any("this model is broken" in line for line in JOB_KINDS["endpoint"].log_tail(stage.access, handle))
@@ -107,7 +106,7 @@ def test_the_first_model_that_answers_wrongly_leaves_no_endpoint(stage):
     with pytest.raises(AirflowFailException, match="was deleted, because nothing served before"):
         stage.verify(plan, package, deployed)
     stage.account.sagemaker.get_waiter("endpoint_deleted").wait(
-        EndpointName=in_environment(stage.name), WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+        EndpointName=stage.endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
 
 
@@ -129,7 +128,7 @@ def test_another_persons_change_is_not_rolled_back_over_and_is_no_verdict(stage)
     champion, trained = stage.champion(), stage.candidate("v2", 3)
     package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
     _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
-    stage.bring({"EndpointName": in_environment(stage.name), "EndpointConfigName": by_hand})
+    stage.bring({"EndpointName": stage.endpoint, "EndpointConfigName": by_hand})
     with pytest.raises(AirflowFailException, match="somebody changed it before it was verified"):
         stage.verify(plan, package, deployed)
     assert stage.ask() == 6.0
@@ -213,9 +212,9 @@ def test_a_single_wrong_answer_is_no_verdict_but_a_repeated_one_is(stage, monkey
         return SimpleNamespace(invoke_endpoint=answer)
 
     smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0}
-    assert verification.verify(sagemaker, answering(7, 6), stage.name, config, smoke, 1e-6) == [6.0]
+    assert verification.verify(sagemaker, answering(7, 6), stage.endpoint, config, smoke, 1e-6) == [6.0]
     with pytest.raises(verification.VerificationError, match="answers 8 where the evaluation predicted 6"):
-        verification.verify(sagemaker, answering(7, 7, 8), stage.name, config, smoke, 1e-6)
+        verification.verify(sagemaker, answering(7, 7, 8), stage.endpoint, config, smoke, 1e-6)
 
 
 def test_every_smoke_row_must_be_answered_as_evaluated(stage):
@@ -224,11 +223,11 @@ def test_every_smoke_row_must_be_answered_as_evaluated(stage):
     config = stage.serving()["EndpointConfigName"]
     rows = [{"body": "4", "prediction": 8.0, "why": "group M"}, {"body": "0", "prediction": 1.0, "why": "least length"}]
     smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0, "rows": rows[:1]}
-    assert verification.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6) == [6.0, 8.0]
+    assert verification.verify(sagemaker, runtime, stage.endpoint, config, smoke, 1e-6) == [6.0, 8.0]
     with pytest.raises(
         verification.VerificationError, match=r"answers 0 where .* predicted 1 for the request '0' \(least length\)"
     ):
-        verification.verify(sagemaker, runtime, stage.name, config, {**smoke, "rows": rows}, 1e-6)
+        verification.verify(sagemaker, runtime, stage.endpoint, config, {**smoke, "rows": rows}, 1e-6)
 
 
 def unfinished(stage, key="v2", factor=3, prediction=None):
@@ -316,13 +315,13 @@ def test_a_click_in_the_console_does_not_change_with_what_a_model_is_compared(st
     sagemaker, second = stage.account.sagemaker, stage.packages()[2]
     for package in stage.packages().values():  # someone rejects everything in Studio
         registry.set_status(sagemaker, package, "Rejected", "by hand")
-    now = standing(sagemaker, stage.name, stage.name)
+    now = standing(sagemaker, stage.name, stage.endpoint)
     assert now.champion.model_data == second.model_data
     assert now.disagreement == (
-        f"endpoint {stage.name} serves package 2 (Rejected), but no package is approved: the new model is compared with what serves"
+        f"endpoint {stage.endpoint} serves package 2 (Rejected), but no package is approved: the new model is compared with what serves"
     )
     registry.set_status(sagemaker, stage.packages()[1], "Approved", "by hand")
-    now = standing(sagemaker, stage.name, stage.name)
+    now = standing(sagemaker, stage.name, stage.endpoint)
     assert now.champion.model_data == second.model_data
     assert "the newest approved package is 1" in now.disagreement
 
@@ -334,13 +333,13 @@ def test_an_endpoint_changed_by_hand_is_what_a_new_model_is_compared_with(stage)
     model = deployment.ensure_model(sagemaker, f"{stage.name}x", container, ROLE)
     request = job_requests.endpoint_config_request(stage.config, stage.steps.platform, model)
     config = deployment.ensure_endpoint_config(sagemaker, f"{stage.name}x", request)
-    stage.bring({"EndpointName": in_environment(stage.name), "EndpointConfigName": config})
-    now = standing(sagemaker, stage.name, stage.name)
+    stage.bring({"EndpointName": stage.endpoint, "EndpointConfigName": config})
+    now = standing(sagemaker, stage.name, stage.endpoint)
     assert now.champion.model_data == container["ModelDataUrl"]
     assert "which is no package, but the newest approved package is 1" in now.disagreement
-    stage.account.sagemaker.delete_endpoint(EndpointName=in_environment(stage.name))
-    wait_for(lambda: status_of(sagemaker, stage.name) is None)
-    now = standing(sagemaker, stage.name, stage.name)
+    stage.account.sagemaker.delete_endpoint(EndpointName=stage.endpoint)
+    wait_for(lambda: status_of(sagemaker, stage.endpoint) is None)
+    now = standing(sagemaker, stage.name, stage.endpoint)
     assert (now.champion.run_key, "serves nothing" in now.disagreement) == ("v1", True)
 
 
@@ -362,7 +361,7 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
     sagemaker, runtime = stage.account.sagemaker, stage.account.sagemaker_runtime
     config = stage.serving()["EndpointConfigName"]
     smoke = {"content_type": "text/csv", "body": "3", "prediction": 6.0}
-    verify = lambda config, smoke: verification.verify(sagemaker, runtime, stage.name, config, smoke, 1e-6)  # noqa: E731
+    verify = lambda config, smoke: verification.verify(sagemaker, runtime, stage.endpoint, config, smoke, 1e-6)  # noqa: E731
     assert verify(config, smoke) == [6.0]
     with pytest.raises(verification.OvertakenError, match=f"serves config {config}, not other"):
         verify("other", smoke)
@@ -375,10 +374,8 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
 
 
 def models_of(stage):
-    configs = stage.account.sagemaker.list_endpoint_configs(
-        NameContains=f"{in_environment(stage.name)}-config", MaxResults=100
-    )
-    models = stage.account.sagemaker.list_models(NameContains=f"{in_environment(stage.name)}-model", MaxResults=100)
+    configs = stage.account.sagemaker.list_endpoint_configs(NameContains=f"{stage.endpoint}-config", MaxResults=100)
+    models = stage.account.sagemaker.list_models(NameContains=f"{stage.endpoint}-model", MaxResults=100)
     return len(configs["EndpointConfigs"]), len(models["Models"])
 
 

@@ -199,7 +199,7 @@ def publish(
         "groups": {},
     }
     rows = {"rows_new": 2, "rows_accepted": 2, "rows_duplicate": 0, "rows_quarantined": 0}
-    served = {"endpoint": stage.name, "config": "c1", "smoke": {}, "pruned": []}
+    served = {"endpoint": stage.endpoint, "config": "c1", "smoke": {}, "pruned": []}
     known = {
         "plan": stage.plan("v1") | {"standing": "endpoint and registry disagree"},
         "dataset": {
