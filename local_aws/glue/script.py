@@ -20,6 +20,7 @@ _BUCKET = re.compile(r"s3[an]?://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?=/|$|[^a-z0
 _NAME = re.compile(r"(?<![a-z0-9.-])[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?![a-z0-9.-])")
 _LIBRARIES = Path(__file__).with_name("libraries")
 _CATALOG = "--enable-glue-datacatalog"
+_NO_BOOKMARK = "job-bookmark-disable"
 
 Document = dict[str, Any]
 
@@ -70,8 +71,10 @@ class Script:
         return str(self._arguments.get(_CATALOG, "false")).lower() != "false"
 
     def command(self, key: JobKey, variables: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Return command and environment of the script's process."""
-        env = job_environment(self._settings, self._python, self._work, key, {}) | variables
+        """Return command and environment of the script's process; `variables` are for those that ask for bookmarks."""
+        env = job_environment(self._settings, self._python, self._work, key, {})
+        if self._arguments.get("--job-bookmark-option", _NO_BOOKMARK) != _NO_BOOKMARK:
+            env |= variables
         env["PYTHONPATH"] = ":".join([str(_LIBRARIES), *self._extra_path])
         if self.staging:
             folders = {bucket.bucket: bucket.folder for bucket in self.staging.buckets}

@@ -61,11 +61,16 @@ def test_a_crawler_makes_its_database_and_the_sensor_sees_its_partitions(account
     assert hook.get_partitions("made_by_provider", "data") == set()
 
 
+TUNING_CHANNEL = {
+    "ChannelName": "train",
+    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/provider/data/"}},
+}
 REFUSED = {
     "tuning": (SageMakerTuningOperator, {"config": {"HyperParameterTuningJobName": "t", "HyperParameterTuningJobConfig": {
         "Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "TrainingJobDefinition": {
-        "RoleArn": ROLE, "AlgorithmSpecification": {"TrainingInputMode": "File"}, "StoppingCondition": {},
-        "OutputDataConfig": {"S3OutputPath": "s3://b/o"}, "InputDataConfig": []}}}),
+        "RoleArn": ROLE, "AlgorithmSpecification": {"TrainingInputMode": "File"}, "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        "OutputDataConfig": {"S3OutputPath": "s3://b/o"}, "InputDataConfig": [TUNING_CHANNEL]}}}),
     "automl": (SageMakerAutoMLOperator, {"job_name": "a", "s3_input": f"s3://{BUCKET}/a", "target_attribute": "y",
                                          "s3_output": f"s3://{BUCKET}/o", "role_arn": ROLE}),
     "pipeline": (SageMakerStartPipelineOperator, {"pipeline_name": "p"}),
