@@ -46,7 +46,7 @@ def test_a_value_is_replaced_and_its_comment_stays_in_its_column():
 def test_a_new_key_of_a_section_comes_after_its_last_one():
     text = proposed("gate.min_growth=0.05")
     assert lines_that_differ(TEXT, text) == ([], ["+   min_growth: 0.05"])
-    assert "comparison\n  min_growth: 0.05\n\napproval:" in text
+    assert "comparison\n  min_growth: 0.05\n\npresent:" in text
 
 
 def test_several_changes_are_all_there():

@@ -113,7 +113,7 @@ def test_the_first_model_that_answers_wrongly_leaves_no_endpoint(stage):
 def test_a_model_that_served_before_the_run_is_not_deleted_when_its_check_fails(stage):
     stage.promote("v1", factor=2)
     champion = stage.champion()
-    trained = [{"name": "train-v1", "model_data": champion.model_data, "metrics": {}}]
+    trained = [{"name": "train-v1", "candidate": "one", "model_data": champion.model_data, "metrics": {}}]
     package, plan = stage.register("v2", trained, champion), stage.plan("v2", champion)
     stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
     _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
@@ -159,7 +159,7 @@ def test_what_goes_back_is_what_served_before_this_attempt(stage):
     larger = stage.config.deployment.model_copy(update={"instance_count": 2})
     stage.steps.config = stage.config.model_copy(update={"deployment": larger})
     champion = stage.champion()
-    trained = [{"name": "train-v2", "model_data": champion.model_data, "metrics": {}}]
+    trained = [{"name": "train-v2", "candidate": "one", "model_data": champion.model_data, "metrics": {}}]
     plan, package = stage.plan("v2", champion), {**stage.packages()[2].model_dump(include={"arn", "version", "status"})}
     stage.put("runs/v2/evaluation/smoke.json", {"content_type": "text/csv", "body": "3", "prediction": 7})
     _, deployed = stage.bring(stage.steps.deploy_request(plan, trained, RETRAINING))
@@ -366,7 +366,7 @@ def test_verification_names_what_is_wrong(stage, monkeypatch):
     with pytest.raises(verification.OvertakenError, match=f"serves config {config}, not other"):
         verify("other", smoke)
     with pytest.raises(
-        verification.VerificationError, match=r"does not answer: .* for the request 'three' \(first test row\)"
+        verification.VerificationError, match=r"(?s)does not answer: .* for the request 'three' \(first test row\)"
     ):
         verify(config, {**smoke, "body": "three"})
     with pytest.raises(verification.VerificationError, match="answers nan"):

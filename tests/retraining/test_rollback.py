@@ -168,7 +168,7 @@ def test_what_was_abandoned_does_not_return_by_itself_but_by_choice(stage):
     champion = stage.champion()
     stage.promote("v2", factor=3)
     go_back(stage, PERSON)
-    trained = [{"name": "train-v2", "model_data": stage.packages()[2].model_data, "metrics": {}}]
+    trained = [{"name": "train-v2", "candidate": "one", "model_data": stage.packages()[2].model_data, "metrics": {}}]
     with pytest.raises(
         AirflowFailException, match=r"was abandoned: predictions drift, see ticket 7 \(on-call, rollback 20260504T"
     ):

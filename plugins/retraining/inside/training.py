@@ -66,6 +66,7 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     metrics = {"train": score(model, training, job), "validation": score(model, validation, job)}
     folder = _folder(variables, "SM_MODEL_DIR")
     frozen = json.dumps(frozen_profile(model, training, validation, job), allow_nan=False)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / PROFILE_FILE).write_text(frozen + "\n", encoding="utf-8")
     write_artifact(folder, model, card(job, model, training, validation, metrics), code, job.serving)
     for split, values in metrics.items():
