@@ -83,7 +83,7 @@ def test_a_job_is_named_and_tagged_by_its_request_and_found_again(run, account):
     assert (first.adopted, second.adopted) == (False, True)
     assert first.handle == second.handle
     name = first.handle["name"]
-    assert name.startswith(f"{run.model}-train-")
+    assert name.startswith(f"dev-{run.model}-train-")
     arn = account.sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobArn"]
     assert DIGEST_TAG in {tag["Key"] for tag in account.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert len(account.sagemaker.list_training_jobs(NameContains=run.model)["TrainingJobSummaries"]) == 1
@@ -115,7 +115,7 @@ client, own, _ = create(ctx)
 while True:
     client.describe_training_job(TrainingJobName=own)
 """
-    assert run(body).handle["name"].startswith(run.model)
+    assert run(body).handle["name"].startswith(f"dev-{run.model}")
 
 
 def test_a_function_that_fails_after_its_job_exists_has_submitted_it(run):
