@@ -96,7 +96,8 @@ def platform(aws):
     aws("s3", "cp", aws.home / "analyze.zip", f"s3://{CODE}/lambda/analyze.zip")
     aws(
         *("cloudformation", "deploy", "--template-file", ROOT / "infra" / "data_platform.yaml"),
-        *("--stack-name", "platform", "--capabilities", "CAPABILITY_IAM", "--parameter-overrides", "ModelName=abalone"),
+        *("--stack-name", "platform", "--capabilities", "CAPABILITY_IAM", "--parameter-overrides"),
+        *("EnvironmentName=dev", "ModelName=abalone", f"DataBucketName={DATA}"),
         *(f"ArtifactsBucket={CODE}", "GlueScriptKey=glue/merge.py", "GlueModulesKey=glue/modules.zip"),
         "AnalyzeFunctionKey=lambda/analyze.zip",
     )
