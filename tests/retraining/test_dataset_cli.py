@@ -119,8 +119,11 @@ def test_an_overwritten_file_whose_version_is_on_record_is_no_mismatch(account):
     assert account.s3.get_object(Bucket=bucket, Key=entry["key"])["Body"].read() == b"landed"
     account.s3.delete_object(Bucket=bucket, Key="m/new/a.csv", VersionId=known.version_id)
     assert ["no version of it" in line for line in problems(account, bucket, prefix)] == [True]
+    assert as_landed(account.s3, bucket, [known.model_dump()], "m/rebuilt/landed/") == [
+        entry
+    ]  # the copy is still there
     with pytest.raises(MergeAgainError, match="upload it again"):
-        as_landed(account.s3, bucket, [known.model_dump()], "m/rebuilt/landed/")
+        as_landed(account.s3, bucket, [known.model_dump()], "m/elsewhere/landed/")
 
 
 def test_a_file_that_changed_since_it_was_listed_waits(account, bucket):

@@ -145,8 +145,10 @@ def _md5(s3: Any, bucket: str, key: str) -> str:
 
 def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: dict[bytes, str]) -> Iterator[str]:
     """Count rows, and look for one that stands in the data set twice; where a file keeps equal rows, only in another version."""
-    keeps = version.contract is not None and version.contract.keys.get("duplicates") == "keep"
-    own: dict[bytes, str] = {} if keeps else seen
+    keys = version.contract.keys if version.contract else {}
+    ignored = set(keys.get("ignore") or ())
+    hides_columns = any(column["name"] in ignored for column in keys.get("columns", ()))  # distinct rows may look equal
+    own: dict[bytes, str] = {} if keys.get("duplicates") == "keep" else seen
     for split, outputs in version.training.items():
         count = 0
         for output in outputs:
@@ -155,7 +157,7 @@ def _rows(s3: Any, bucket: str, version: Version, listed: dict[str, Any], seen: 
             for row in _records(s3.get_object(Bucket=bucket, Key=output.key)["Body"]):
                 count += 1
                 mark = hashlib.sha256(row).digest()[:16]
-                if mark in seen and not _may_be_equal(version):
+                if mark in seen and not hides_columns:
                     shown = row.decode("utf-8", "replace")
                     yield f"version {version.version}: a row of {output.key} stands in {seen[mark]} already: {shown}"
                 own[mark] = output.key
@@ -174,13 +176,6 @@ def _records(body: Any) -> Iterator[bytes]:
             held = b""
     if held:
         yield held
-
-
-def _may_be_equal(version: Version) -> bool:
-    """Tell whether distinct rows may have equal training lines: by policy, or as what tells them apart is not fed to the model."""
-    keys = version.contract.keys if version.contract else {}
-    ignored = set(keys.get("ignore") or ())
-    return keys.get("duplicates") == "keep" or any(column["name"] in ignored for column in keys.get("columns", ()))
 
 
 def _landed(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
