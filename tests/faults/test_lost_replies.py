@@ -109,7 +109,7 @@ def test_a_lost_reply_to_a_change_of_the_endpoint_is_adopted_and_serves_an_appro
         assert result["config"] == config
         world.check()
     assert lost.happened == 1
-    assert world.account.invoke(world.model, "1") == "3.0"
+    assert world.account.invoke(in_environment(world.model), "1") == "3.0"
 
 
 def test_a_lost_reply_to_the_registration_registers_one_package(world):

@@ -44,7 +44,7 @@ def test_hyperparameters_travel_in_the_job_file_and_reach_no_argument(config, pl
 def wide(config, columns: int):
     names = [f"measurement_number_{number:03d}" for number in range(columns)]
     contract = {"columns": [{"name": name, "type": "double"} for name in names], "target": names[0]}
-    settings = config.model_dump(mode="json") | {"contract": contract}
+    settings = config.model_dump(mode="json") | {"contract": contract, "present": None}
     return ModelConfig.model_validate(settings | {"evaluation": settings["evaluation"] | {"group": None}})
 
 

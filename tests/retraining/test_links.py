@@ -13,6 +13,11 @@ from retraining_page import PREFIX
 HANDLE = {"name": "abalone-train-1"}
 
 
+@pytest.fixture(autouse=True)
+def no_endpoint_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+
 @pytest.mark.parametrize(
     ("access", "there"),
     [
