@@ -146,6 +146,9 @@ endpoint.delete()
 endpoint.wait_for_delete(poll=1)
 config.delete()
 model.delete()
+package.model_package_name = (
+    package.model_package_arn
+)  # the service names no version; the SDK's delete() asks for a name
 package.delete()
 group.delete()
 found["endpoints"] = [item.endpoint_name for item in Endpoint.get_all()]

@@ -142,7 +142,7 @@ def test_a_run_that_claims_a_deployment_that_is_not_approved_is_seen(world):
     config = deployment.ensure_endpoint_config(sagemaker, world.model, small_jobs.config_of(model))
     request = {"EndpointName": in_environment(world.model), "EndpointConfigName": config}
     run_operator(lambda: job_operator("endpoint", world.model, "deploy", world.access, lambda: request))
-    summary = {"endpoint": world.model, "model_package": registered.arn}
+    summary = {"endpoint": in_environment(world.model), "model_package": registered.arn}
     world.check(RunRecord("success", summary=summary))
     with pytest.raises(InvariantError, match="which is not approved"):
         world.check(RunRecord("success", summary={**summary, "model_package": "another"}))

@@ -27,7 +27,7 @@ def stack(tmp_path_factory):
             stack.wait_idle()
             first = stack.ended(stack.land("raw/abalone.csv", abalone_rows(0, ORIGINAL_ROWS)))
             assert first.state == "success", first.reason
-            assert first.summary["endpoint"] == MODEL
+            assert first.summary["endpoint"] == f"dev-{MODEL}"
             yield stack
         finally:
             stack.command("down")

@@ -34,7 +34,7 @@ def test_a_run_with_a_tenth_of_all_calls_throttled_or_refused_ends_as_it_should(
     assert record.reason == ""
     assert world.proxy.refused >= 10  # how many calls there are depends on how often jobs are looked at
     assert record.summary["decision"] == "approved"
-    assert record.summary["endpoint"] == world.model
+    assert record.summary["endpoint"] == f"dev-{world.model}"
     world.check(record)
 
 

@@ -42,7 +42,9 @@ def test_a_run_waits_for_others_unless_it_was_asked_for(monkeypatch):
         versions=(SimpleNamespace(created_at=made.isoformat()),), untrained=False, batches=("b",), latest=1
     )
     monkeypatch.setattr(RetrainingTasks, "_dataset", SimpleNamespace(read=lambda: state))
-    monkeypatch.setattr(RetrainingTasks, "platform", SimpleNamespace(settle_seconds=1))
+    monkeypatch.setattr(RetrainingTasks, "platform", SimpleNamespace(settle_seconds=1, bucket="b"))
+    monkeypatch.setattr(RetrainingTasks, "_s3", None)
+    monkeypatch.setattr(data, "leave_settings", lambda *_: None)
     monkeypatch.setattr(RetrainingTasks, "_landed", lambda self: [])
     monkeypatch.setattr(data, "unseen", lambda landed, state: ([SimpleNamespace(age_seconds=99.0)], []))
     monkeypatch.setattr(data, "split_settled", lambda files, settle: (["one file"], []))

@@ -7,7 +7,14 @@ import pytest
 from sdk_environment import needs_sdk, submit
 
 from retraining.jobs import requests as job_requests
-from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.code_bundle import (
+    code_digest,
+    code_files,
+    document_bytes,
+    document_uri,
+    source_archive,
+    training_document,
+)
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.sdk import context as sdk_context
 
@@ -51,6 +58,14 @@ def placed(plan, platform, bucket, account):
     return plan, platform, {split: f"s3://{bucket}/{split}.json" for split in ("train", "validation", "test")}
 
 
+def told(account, config, plan, platform, candidate):
+    """Put job.json where the training's request says it is, as the task does."""
+    document = training_document(config, plan, candidate)
+    key = document_uri(platform.bucket, plan, document).removeprefix(f"s3://{platform.bucket}/")
+    account.s3.put_object(Bucket=platform.bucket, Key=f"{key}job.json", Body=document_bytes(document))
+    return candidate
+
+
 def flat(value, path=""):
     """A request as path -> value; channels, inputs and outputs by their names instead of their places."""
     if isinstance(value, dict):
@@ -84,7 +99,7 @@ def unneeded(found, accepted):
 
 def test_both_forms_of_a_training_ask_for_the_same_job(account, access, config, placed):
     plan, platform, manifests = placed
-    candidate = config.training.candidates[0]
+    candidate = told(account, config, plan, platform, config.training.candidates[0])
     request = job_requests.training_request(config, platform, plan, candidate, manifests)
     declarative = JOB_KINDS["training"].submit(access, "forms", "train", request).handle
     context = sdk_context.training_context(config, platform, plan, candidate, manifests)
@@ -113,6 +128,7 @@ def test_both_forms_of_an_evaluation_ask_for_the_same_job(account, access, confi
 def test_the_same_step_twice_is_the_same_job_and_leaves_no_dated_upload(account, access, config, placed, bucket):
     plan, platform, manifests = placed
     candidate = config.training.candidates[0].model_copy(update={"hyperparameters": {"algorithm": "linear", "seed": 7}})
+    told(account, config, plan, platform, candidate)
     context = sdk_context.training_context(config, platform, plan, candidate, manifests)
     runs = [submit(FOLDER, "training", context, access, "twice", "train") for _ in range(2)]
     assert runs[0]["handle"]["name"].rsplit("-", 1)[0] in runs[1]["handle"]["name"]
