@@ -18,7 +18,7 @@ from conftest import MODEL_FOLDER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_aws.gateway.corrections import wanted_values
+from local_aws.gateway.corrections.glue import wanted_values
 from local_aws.gateway.signatures import Signed, refusal
 from local_aws.gateway.support import OWN
 from local_aws.glue.crawling.schema import MAX_COLUMNS, decompress, infer_csv
