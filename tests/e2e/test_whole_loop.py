@@ -34,7 +34,7 @@ def packages(session):
         pages = (
             session.client("sagemaker")
             .get_paginator("list_model_packages")
-            .paginate(ModelPackageGroupName="dev-abalone-models")
+            .paginate(ModelPackageGroupName="dev-abalone-models", SortBy="CreationTime", SortOrder="Descending")
         )
         return [package for page in pages for package in page["ModelPackageSummaryList"]]
 
