@@ -95,15 +95,17 @@ def land(session, api, bucket):
 
 
 def verdicts(s3, bucket):
-    """The log's newest verdict on each file, by key."""
-    found = {}
+    """The log's newest verdict on each file, by key; a file that was mended has one of its own for each content."""
+    documents = []
     for folder in ("log/", "judged/"):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"abalone/dataset/{folder}")
         for item in (item for page in pages for item in page.get("Contents", [])):
-            document = json.loads(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
-            for file in document.get("files", ()):
-                found[file["key"]] = file.get("outcome", "merged")
-            found |= {file["key"]: file["outcome"] for file in document.get("left_out", ())}
+            documents.append(json.loads(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()))
+    found = {}
+    for document in sorted(documents, key=lambda document: document["created_at"]):
+        for file in document.get("files", ()):
+            found[file["key"]] = file.get("outcome", "merged")
+        found |= {file["key"]: file["outcome"] for file in document.get("left_out", ())}
     return found
 
 
