@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from retraining.page.guard import Message, Receive, Send, origin_of, with_headers
 
-HEADERS = (
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"content-security-policy", b"frame-ancestors 'self'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
+HEADERS = {
+    "x-frame-options": "SAMEORIGIN",
+    "content-security-policy": "frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+}
 
 
 class PageGuard:
@@ -28,7 +24,7 @@ class PageGuard:
     def __init__(self, app: Callable[..., Awaitable[None]], known_by: tuple[str, ...] = ()) -> None:
         """`known_by` are URLs under which people find the pages, beside the one that a request was sent to."""
         self._app = app
-        self._origins = {_origin(url) for url in known_by if url}
+        self._origins = {origin_of(url) for url in known_by if url}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -42,17 +38,4 @@ class PageGuard:
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"Requests from pages of another origin are refused."})
             return
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message.get("headers", [])}
-                added = [pair for pair in HEADERS if pair[0] not in present]
-                message = {**message, "headers": [*message.get("headers", []), *added]}
-            await send(message)
-
-        await self._app(scope, receive, guarded)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+        await self._app(scope, receive, with_headers(send, HEADERS))

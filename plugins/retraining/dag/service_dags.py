@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,8 @@ def batch_dag(folder: Path, doc_md: str | None = None) -> DAG:
         },
     ) as dag:
         claim_files = PythonOperator(task_id="claim_files", python_callable=steps.claim_files)
-        score_files = AwsJobOperator(
-            task_id="score_files",
-            kind="processing",
-            model=config.name,
-            step="batch",
-            access=config.aws,
-            python_callable=with_results(steps.score_request, plan=CLAIMED),
-            max_wait=timedelta(seconds=limit),
-            poll_seconds=steps.poll_seconds,
+        score_files = _job(
+            "score_files", "batch", config, steps, with_results(steps.score_request, plan=CLAIMED), limit
         )
         publish_scores = PythonOperator(
             task_id="publish_scores", python_callable=with_results(steps.publish_scores, plan=CLAIMED)
@@ -93,15 +87,8 @@ def monitor_dag(folder: Path, doc_md: str | None = None) -> DAG:
         **_common(config, steps, limit),
     ) as dag:
         find_requests = PythonOperator(task_id="find_requests", python_callable=steps.find_requests)
-        read_requests = AwsJobOperator(
-            task_id="read_requests",
-            kind="processing",
-            model=config.name,
-            step="monitor",
-            access=config.aws,
-            python_callable=with_results(steps.read_request, plan=FOUND),
-            max_wait=timedelta(seconds=limit),
-            poll_seconds=steps.poll_seconds,
+        read_requests = _job(
+            "read_requests", "monitor", config, steps, with_results(steps.read_request, plan=FOUND), limit
         )
         judge_requests = PythonOperator(
             task_id="judge_requests", python_callable=with_results(steps.judge_requests, plan=FOUND)
@@ -120,6 +107,27 @@ def monitor_dag(folder: Path, doc_md: str | None = None) -> DAG:
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
         chain(find_requests, read_requests, judge_requests, needs_retraining, wake_retraining, stop_leftovers)
     return dag
+
+
+def _job(
+    task_id: str,
+    step: str,
+    config: ModelConfig,
+    steps: BatchTasks | MonitorTasks,
+    request: Callable[..., dict[str, Any]],
+    limit: int,
+) -> AwsJobOperator:
+    """Return the task of the one processing job that each of the DAGs has."""
+    return AwsJobOperator(
+        task_id=task_id,
+        kind="processing",
+        model=config.name,
+        step=step,
+        access=config.aws,
+        python_callable=request,
+        max_wait=timedelta(seconds=limit),
+        poll_seconds=steps.poll_seconds,
+    )
 
 
 def _common(config: ModelConfig, steps: BatchTasks | MonitorTasks, limit: int) -> dict[str, Any]:

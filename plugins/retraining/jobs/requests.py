@@ -13,7 +13,8 @@ from typing import Any
 from retraining.aws.image_uris import image_uri
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
-from retraining.settings.model_config import Candidate, ModelConfig
+from retraining.settings.in_service.periodic_job import PeriodicJob
+from retraining.settings.model_config import Candidate, Evaluation, ModelConfig
 from retraining.settings.platform import Platform
 
 PROCESSING = "/opt/ml/processing"
@@ -117,10 +118,39 @@ def evaluation_request(
         processing_input("test", test_manifest, "ManifestFile"),
         *(processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
     ]
-    program = config.evaluation.script or JOB_PROGRAM
+    return library_job(
+        platform,
+        image_uri(config.evaluation.image, platform.region),
+        config.evaluation,
+        inputs,
+        ("evaluation", f"s3://{platform.bucket}/{plan.run_prefix}evaluation/"),
+        config.evaluation.script or JOB_PROGRAM,
+    )
+
+
+def library_job(
+    platform: Platform,
+    image: str,
+    machines: Evaluation | PeriodicJob,
+    inputs: list[dict[str, Any]],
+    output: tuple[str, str],
+    program: str = JOB_PROGRAM,
+) -> dict[str, Any]:
+    """CreateProcessingJob that runs a program of the code bundle in the role of evaluations.
+
+    Args:
+        platform: bucket and role.
+        image: URI of the container's image.
+        machines: where it runs.
+        inputs: what ``processing_input`` made; the one of the name ``code`` is the bundle.
+        output: name, and S3 URI of what the job leaves below /opt/ml/processing/output.
+        program: file of the bundle.
+
+    """
+    name, uri = output
     return {
         "AppSpecification": {
-            "ImageUri": image_uri(config.evaluation.image, platform.region),
+            "ImageUri": image,
             "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{program}"],
             "ContainerArguments": ["--inputs", f"{PROCESSING}/input", "--output", f"{PROCESSING}/output"],
         },
@@ -128,24 +158,20 @@ def evaluation_request(
         "ProcessingOutputConfig": {
             "Outputs": [
                 {
-                    "OutputName": "evaluation",
-                    "S3Output": {
-                        "S3Uri": f"s3://{platform.bucket}/{plan.run_prefix}evaluation/",
-                        "LocalPath": f"{PROCESSING}/output",
-                        "S3UploadMode": "EndOfJob",
-                    },
+                    "OutputName": name,
+                    "S3Output": {"S3Uri": uri, "LocalPath": f"{PROCESSING}/output", "S3UploadMode": "EndOfJob"},
                 }
             ]
         },
         "ProcessingResources": {
             "ClusterConfig": {
-                "InstanceType": config.evaluation.instance_type,
-                "InstanceCount": config.evaluation.instance_count,
-                "VolumeSizeInGB": config.evaluation.volume_gb,
+                "InstanceType": machines.instance_type,
+                "InstanceCount": machines.instance_count,
+                "VolumeSizeInGB": machines.volume_gb,
             }
         },
         "RoleArn": platform.evaluate_role_arn,
-        "StoppingCondition": {"MaxRuntimeInSeconds": config.evaluation.max_runtime_seconds},
+        "StoppingCondition": {"MaxRuntimeInSeconds": machines.max_runtime_seconds},
     }
 
 

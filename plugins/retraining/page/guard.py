@@ -6,7 +6,7 @@ looks at it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,7 +43,7 @@ class Guard:
 
     def __init__(self, app: Callable[..., Awaitable[None]], known_by: tuple[str, ...] = ()) -> None:
         self._app = app
-        self._origins = {_origin(url) for url in known_by if url}
+        self._origins = {origin_of(url) for url in known_by if url}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -51,14 +51,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message.get("headers", [])}
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                headers = [*message.get("headers", []), *(pair for pair in added if pair[0] not in present)]
-                message = {**message, "headers": headers}
-            await send(message)
-
+        guarded = with_headers(send, _HEADERS)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] not in ("GET", "HEAD") and (refusal := self._refusal(headers)):
             start = {"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"application/json")]}
@@ -83,6 +76,23 @@ class Guard:
         return origin in self._origins or urlsplit(origin).netloc == host != ""
 
 
-def _origin(url: str) -> str:
+def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Return a ``send`` of ASGI that adds headers to an answer which does not have them."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", [])}
+            added = [(name.encode(), value.encode()) for name, value in headers.items()]
+            message = {
+                **message,
+                "headers": [*message.get("headers", []), *(pair for pair in added if pair[0] not in present)],
+            }
+        await send(message)
+
+    return guarded
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a URL as browsers write it: scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -16,8 +16,7 @@ from retraining.contract.layout import refuse_key
 from retraining.contract.names import ignored_reason
 from retraining.contract.refusal import FileRefused
 from retraining.contract.source import fed
-from retraining.jobs.code_bundle import JOB_PROGRAM
-from retraining.jobs.requests import PROCESSING, processing_input
+from retraining.jobs.requests import library_job, processing_input
 from retraining.serving import champion
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
@@ -195,37 +194,10 @@ def batch_request(config: ModelConfig, platform: Platform, scorer: Scorer, place
         places: S3 URIs: ``code``, ``job``, ``files`` and ``output``.
 
     """
-    return {
-        "AppSpecification": {
-            "ImageUri": scorer.image,
-            "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{JOB_PROGRAM}"],
-            "ContainerArguments": ["--inputs", f"{PROCESSING}/input", "--output", f"{PROCESSING}/output"],
-        },
-        "ProcessingInputs": [
-            processing_input("code", places["code"], "S3Prefix"),
-            processing_input("job", places["job"], "S3Prefix"),
-            processing_input("model", scorer.model_data, "S3Prefix"),
-            processing_input("files", places["files"], "S3Prefix"),
-        ],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "scores",
-                    "S3Output": {
-                        "S3Uri": places["output"],
-                        "LocalPath": f"{PROCESSING}/output",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": config.batch.instance_type,
-                "InstanceCount": 1,
-                "VolumeSizeInGB": config.batch.volume_gb,
-            }
-        },
-        "RoleArn": platform.evaluate_role_arn,
-        "StoppingCondition": {"MaxRuntimeInSeconds": config.batch.max_runtime_seconds},
-    }
+    inputs = [
+        processing_input("code", places["code"], "S3Prefix"),
+        processing_input("job", places["job"], "S3Prefix"),
+        processing_input("model", scorer.model_data, "S3Prefix"),
+        processing_input("files", places["files"], "S3Prefix"),
+    ]
+    return library_job(platform, scorer.image, config.batch, inputs, ("scores", places["output"]))

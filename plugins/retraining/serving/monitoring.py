@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.jobs.code_bundle import JOB_PROGRAM
-from retraining.jobs.requests import PROCESSING, processing_input
+from retraining.jobs.requests import library_job, processing_input
 from retraining.judging.drift import Finding
 from retraining.serving.batch import Scorer
 from retraining.settings.model_config import ModelConfig
@@ -80,40 +79,13 @@ def look_request(config: ModelConfig, platform: Platform, scorer: Scorer, places
         places: S3 URIs: ``code``, ``job``, ``captured`` (a manifest) and ``output``.
 
     """
-    return {
-        "AppSpecification": {
-            "ImageUri": scorer.image,
-            "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{JOB_PROGRAM}"],
-            "ContainerArguments": ["--inputs", f"{PROCESSING}/input", "--output", f"{PROCESSING}/output"],
-        },
-        "ProcessingInputs": [
-            processing_input("code", places["code"], "S3Prefix"),
-            processing_input("job", places["job"], "S3Prefix"),
-            processing_input("model", scorer.model_data, "S3Prefix"),
-            processing_input("captured", places["captured"], "ManifestFile"),
-        ],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "look",
-                    "S3Output": {
-                        "S3Uri": places["output"],
-                        "LocalPath": f"{PROCESSING}/output",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": config.monitor.instance_type,
-                "InstanceCount": 1,
-                "VolumeSizeInGB": config.monitor.volume_gb,
-            }
-        },
-        "RoleArn": platform.evaluate_role_arn,
-        "StoppingCondition": {"MaxRuntimeInSeconds": config.monitor.max_runtime_seconds},
-    }
+    inputs = [
+        processing_input("code", places["code"], "S3Prefix"),
+        processing_input("job", places["job"], "S3Prefix"),
+        processing_input("model", scorer.model_data, "S3Prefix"),
+        processing_input("captured", places["captured"], "ManifestFile"),
+    ]
+    return library_job(platform, scorer.image, config.monitor, inputs, ("look", places["output"]))
 
 
 def incident(

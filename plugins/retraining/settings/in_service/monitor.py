@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from retraining.settings.in_service.cron import check_cron
-from retraining.settings.strict import Strict
+from retraining.settings.in_service.periodic_job import PeriodicJob
 
 DAYS_OF_A_YEAR = 365.0
 
 
-class Monitor(Strict):
+class Monitor(PeriodicJob):
     """The watch over the requests of the endpoint: when it looks, how seldom it may be wrong, and the machine of its job."""
 
     cron: str = "50 4 * * *"
@@ -22,15 +21,7 @@ class Monitor(Strict):
     """Change of a column's mean rank among the training rows, or of a share, that is no drift."""
     cooldown_days: Annotated[float, Field(ge=0)] = 7.0
     """After an incident has woken the retraining, the next one leaves it alone for so long."""
-    instance_type: str = "ml.m5.large"
     volume_gb: Annotated[int, Field(gt=0)] = 20
-    max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        check_cron(cron)
-        return cron
 
     @property
     def alarm(self) -> float:

@@ -1,0 +1,30 @@
+"""What the sections of ``model.yaml`` about a model in service share: when their job runs, and on what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from retraining.settings.in_service.cron import check_cron
+from retraining.settings.strict import Strict
+
+
+class PeriodicJob(Strict):
+    """A processing job on one machine, at the times of a cron expression."""
+
+    cron: str
+    instance_type: str = "ml.m5.large"
+    volume_gb: Annotated[int, Field(gt=0)]
+    max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        check_cron(cron)
+        return cron
+
+    @property
+    def instance_count(self) -> int:
+        """Machines of the job: files and captured requests are read one after another."""
+        return 1
