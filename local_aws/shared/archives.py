@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import shutil
 import tarfile
 import zlib
@@ -74,7 +75,7 @@ def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_BYTES) -> 
                             "local_aws refuses it"
                         )
                     _check_member(member)
-                    tar.extract(member, target, filter="data")
+                    _extract(tar, member, target)
     except (
         tarfile.TarError,
         EOFError,
@@ -85,6 +86,19 @@ def extract_archive(archive: Path, target: Path, max_bytes: int = MAX_BYTES) -> 
         zlib.error,
     ) as error:  # KeyError: a link to no member; RecursionError: links that lead to each other
         raise JobError(f"the archive {archive.name} cannot be unpacked: {error}") from error
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        tar.extract(member, target, filter="data")
+        return
+    # Python 3.11 before its fourth patch has no filters. Of what ``data`` does beyond _check_member, this is what an archive needs:
+    # nothing but files, folders and links, and the files are of who unpacks them, who may write them.
+    if not (member.isreg() or member.isdir() or member.islnk() or member.issym()):
+        raise tarfile.ReadError(f"the member {member.name!r} is a device or a pipe")
+    member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+    member.mode = 0o755 if member.isdir() else member.mode & 0o755 | 0o600
+    tar.extract(member, target)
 
 
 def _check_member(member: tarfile.TarInfo) -> None:

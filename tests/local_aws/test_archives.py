@@ -14,6 +14,13 @@ from local_aws.shared.archives import extract_archive
 from local_aws.shared.errors import JobError
 
 
+@pytest.fixture(autouse=True, params=["with filters", "without filters"])
+def python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python's tarfile, and that of Python 3.11 before its fourth patch."""
+    if request.param == "without filters":
+        monkeypatch.delattr(tarfile, "data_filter")
+
+
 def member(
     name: str, kind: bytes = tarfile.REGTYPE, link: str = "", body: bytes = b""
 ) -> tuple[tarfile.TarInfo, bytes]:

@@ -8,10 +8,11 @@ long as its image exists, whatever the model folder has become.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import joblib
@@ -74,6 +75,28 @@ def read_card(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
 
 
+class UnsafeMemberError(ValueError):
+    """A member of an archive would leave the folder, or is no file."""
+
+
+def _extract_all(tar: tarfile.TarFile, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        try:
+            tar.extractall(folder, filter="data")
+        except tarfile.FilterError as error:
+            raise UnsafeMemberError(str(error)) from error
+        return
+    for (
+        member
+    ) in tar.getmembers():  # Python 3.11 before its fourth patch has no filters; an artifact needs files and folders
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isreg() or member.isdir()):
+            raise UnsafeMemberError(repr(member.name))
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        member.mode = 0o755 if member.isdir() else 0o644
+    tar.extractall(folder)
+
+
 def extract(archive: Path, folder: Path) -> None:
     """Unpack ``model.tar.gz`` into ``folder``, refusing members that would leave it.
 
@@ -83,10 +106,10 @@ def extract(archive: Path, folder: Path) -> None:
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(folder, filter="data")
+            _extract_all(tar, folder)
     except FileNotFoundError as error:
         raise ValueError(f"{archive} does not exist: the channel must hold a training job's model.tar.gz") from error
-    except tarfile.FilterError as error:
+    except UnsafeMemberError as error:
         raise ValueError(f"{archive} holds an unsafe member: {error}") from error
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{archive} cannot be unpacked: {error}") from error
