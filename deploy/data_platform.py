@@ -23,6 +23,11 @@ def stack_name(environment: str, model: str) -> str:
     return f"retraining-{environment}-{model}"
 
 
+def glue_database(environment: str, model: str) -> str:
+    """Return the name of a model's Glue database in a deployment."""
+    return f"retraining_{environment}_{model}"
+
+
 def bucket_name(environment: str, name: str, account: str, region: str) -> str:
     """Return the name of a bucket: ``retraining-ENV-NAME-ACCOUNT-REGION``, with a digest in place of what is too long for S3."""
     whole = f"retraining-{environment}-{name}-{account}-{region}"

@@ -73,7 +73,7 @@ def one_model(model: str, endpoint: str, say: Say) -> None:
     try:
         session = stack.aws_session()
         delete_service(session.client("sagemaker"), model, endpoint)
-        empty_catalog(session.client("glue"), f"retraining_{model.replace('-', '_')}")
+        empty_catalog(session.client("glue"), data_platform.glue_database(environment(), model))
         objects = empty_bucket(session.client("s3"), bucket_of(model))
     finally:
         processes.stop("local_aws")
@@ -107,13 +107,14 @@ def empty_bucket(s3: Any, bucket: str) -> int:
 
 
 def empty_catalog(glue: Any, database: str) -> None:
-    """Delete the tables that the crawler made of the landing zone."""
+    """Delete the tables of a database: those that the crawler made of the landing zone, and that of the data set."""
     try:
-        for page in glue.get_paginator("get_tables").paginate(DatabaseName=database):
-            for table in page["TableList"]:
-                glue.delete_table(DatabaseName=database, Name=table["Name"])
+        pages = list(glue.get_paginator("get_tables").paginate(DatabaseName=database))
     except glue.exceptions.EntityNotFoundException:
         return
+    for page in pages:
+        for table in page["TableList"]:
+            glue.delete_table(DatabaseName=database, Name=table["Name"])
 
 
 def delete_service(sagemaker: Any, model: str, endpoint: str) -> None:

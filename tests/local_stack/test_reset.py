@@ -2,7 +2,10 @@ import json
 import sqlite3
 
 import pytest
+from boto3.session import Session
+from local_account import Account
 
+from deploy import data_platform
 from local_stack import __main__ as command
 from local_stack import layout, stack
 from local_stack.verbs import reset
@@ -62,3 +65,31 @@ def test_only_the_jobs_of_the_model_are_forgotten_so_that_the_next_run_does_not_
     left = [name for (name,) in connection.execute("SELECT name FROM documents")]
     assert left == [rows[4][1], rows[5][1], rows[6][1]]
     connection.close()
+
+
+@pytest.mark.local_aws
+def test_after_a_reset_the_catalog_of_the_model_is_empty_and_that_of_another_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "AIRFLOW_HOME", tmp_path / "airflow")
+    monkeypatch.setattr(layout, "AWS_DATA", tmp_path / "aws")
+    monkeypatch.setattr(stack, "down", lambda say: None)
+    monkeypatch.setattr(stack, "start_local_aws", lambda say: None)
+    monkeypatch.setattr(reset.processes, "find", lambda name: None)
+    monkeypatch.setattr(reset, "forget_runs", list)
+    with Account(layout.AWS_DATA) as account, pytest.MonkeyPatch.context() as patch:
+        for name, value in account.variables.items():
+            patch.setenv(name, value)
+        session = Session(region_name="us-east-1")
+        monkeypatch.setattr(stack, "aws_session", lambda: session)
+        databases = {}
+        for model in ("sea-shell", "other"):
+            data_platform.deploy(session, "dev", model, {}, lambda line: None)
+            platform = account.ssm.get_parameter(Name=f"/retraining/dev/{model}/platform")["Parameter"]["Value"]
+            databases[model] = json.loads(platform)["glue_database"]
+            for table in ("landing_new", "dataset"):
+                account.glue.create_table(DatabaseName=databases[model], TableInput={"Name": table})
+        reset.one_model("sea-shell", "sea-shell-endpoint", lambda line: None)
+        left = {
+            model: {table["Name"] for table in account.glue.get_tables(DatabaseName=database)["TableList"]}
+            for model, database in databases.items()
+        }
+    assert left == {"sea-shell": set(), "other": {"landing_new", "dataset"}}
