@@ -114,6 +114,21 @@ def test_a_refused_file_says_why_and_the_files_beside_it_are_scored(tmp_path):
     assert (output / "000002" / "scored.csv").read_text().startswith("line,sex,")
 
 
+def test_a_file_that_is_refused_in_its_middle_leaves_no_answer_for_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "CHUNK_CELLS", 16)  # two rows a request
+    monkeypatch.setattr(batch, "PROCESSES", 2)
+    turned = ",".join(reversed(HEADER.split(",")))
+    low, high = (GOOD[0].replace("0.095", height) for height in ("0.1", "0.2"))
+    output = score(
+        picky(tmp_path / "artifact"),
+        tmp_path,
+        damaged="\n".join([HEADER, *[low] * 6, turned, *[low] * 4, ""]),
+        good="\n".join([HEADER, *[high] * 6, ""]),
+    )
+    assert json.loads((output / "000000" / "report.json").read_text())["outcome"] == "refused"
+    assert [row["prediction"] for row in rows_of(output / "000001" / "scored.csv")] == ["0.4"] * 6
+
+
 def test_rows_by_key_and_by_column_are_scored_as_lines_are(tmp_path):
     names = HEADER.split(",")
     rows = [dict(zip(names, [line.split(",")[0], *map(float, line.split(",")[1:])], strict=True)) for line in GOOD]

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,14 +53,27 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
                     encoding="utf-8",
                 )
             )
-            self._cleanup.callback(self._process.kill)  # before waiting, so that a failed evaluation does not hang
+            self._cleanup.callback(self._stop)
             self._cleanup = self._cleanup.pop_all()
+        self._unread = 0
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cleanup.close()
+
+    def _stop(self) -> None:
+        self._process.kill()  # before waiting, so that a failed evaluation does not hang
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the rest of a request that the process did not live to read
+            self._process.stdin.close()
+
+    def be_ready(self) -> None:
+        """Start anew if the process has ended, or if an answer was not fetched, which the next request would get."""
+        if self._unread or self._process.poll() is not None:
+            self._cleanup.close()
+            self.__enter__()
 
     def ask(self, **request: Any) -> None:
         """Send a request; the answer is fetched with ``answer``, so that several models can work at the same time.
@@ -70,6 +83,7 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
 
         """
         assert self._process.stdin is not None
+        self._unread += 1
         try:
             self._process.stdin.write(json.dumps(request, allow_nan=False) + "\n")
             self._process.stdin.flush()
@@ -88,6 +102,7 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
         line = self._process.stdout.readline()
         if not line:
             raise self._ended()
+        self._unread -= 1
         answer = dict(json.loads(line))
         if "error" in answer:
             reason = answer["error"]

@@ -93,6 +93,8 @@ def run(job: Job, inputs: Path, output: Path) -> int:
             folder = output / f"{number:06d}"
             folder.mkdir(parents=True, exist_ok=True)
             report = Report(file["key"], job.version)
+            for process in processes:
+                process.be_ready()
             try:
                 score_file(inputs / "files" / file["name"], contract, processes, folder, report)
             except FileRefused as refusal:
