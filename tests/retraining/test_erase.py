@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.client import BaseClient
 from serving_stage import Stage
 from test_data_phase import BROKEN, HEADER, Landing, expected, row, survey
 
@@ -163,21 +164,75 @@ def test_a_model_that_holds_such_a_text_is_named_and_stays(landing, capsys):
     assert holders(landing, row(7)) == [f"{name}/models/m1/output/model.tar.gz"]
 
 
-def test_an_erasure_that_was_cut_short_is_found_and_finished(landing, capsys, monkeypatch):
+def cut(*_args, **_more):
+    raise RuntimeError("cut")
+
+
+def cut_at_put(monkeypatch, number: int, *keys: str) -> None:
+    """Let all go on as always until one of the keys is about to be written for the n-th time."""
+    call, seen = BaseClient._make_api_call, []
+
+    def cutting(client, operation, parameters):
+        if operation == "PutObject" and parameters["Key"].endswith(keys):
+            seen.append(parameters["Key"])
+            if len(seen) == number:
+                cut()
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", cutting)
+
+
+@pytest.mark.parametrize("at", ["put 1", "put 2", "put 4", "log", "removal"])
+def test_an_erasure_that_was_cut_short_is_finished_and_loses_no_other_row(landing, capsys, monkeypatch, at):
     from retraining.jobs.remerge import erase as erase_module
 
-    name = landing.stage.name
+    name, s3, bucket = landing.stage.name, landing.s3, landing.stage.bucket
+    kept = (
+        "new/waiting.csv",
+        "new/packed.csv.gz.kept.csv",
+        "captured/abalone/x.jsonl",
+        "runs/r1/evaluation/smoke.json",
+    )
     landing.put("a.csv", survey(*range(40)))
     assert landing.run() == "merged"
+    landing.put("waiting.csv", survey(7, *range(40, 50)))
+    put(landing, "new/packed.csv.gz", gzip.compress(survey(7, *range(50, 60)).encode()))
+    put(landing, kept[2], "\n".join(json.dumps({"data": row(n).rsplit(",", 1)[0]}) for n in (6, 7)))
+    put(landing, kept[3], smoke(7, 8))
     arguments = ("forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
     with monkeypatch.context() as patch:
-        patch.setattr(erase_module, "remove_objects", lambda *_: (_ for _ in ()).throw(RuntimeError("cut")))
+        if at.startswith("put"):
+            cut_at_put(patch, int(at[-1]), *kept)
+        elif at == "log":
+            patch.setattr(DatasetLog, "erase", cut)
+        else:
+            patch.setattr(erase_module, "remove_objects", cut)
         assert "cut" in landing.command(capsys, *arguments)
-    assert dataset_command.main(["verify", name]) == 1
-    assert "still exists, though it was to be erased" in capsys.readouterr().out
+    assert dataset_command.main(["verify", name]) == (1 if at == "removal" else 0)
+    assert ("still exists, though it was to be erased" in capsys.readouterr().out) == (at == "removal")
     landing.command(capsys, *arguments)
     assert holders(landing, row(7)) == []
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
+    stored = [item.key for item in stored_objects(s3, bucket, f"{name}/")]
+    assert [stored.count(f"{name}/{key}") for key in kept] == [1, 1, 1, 1]  # no copy was written twice
+    assert json.loads(s3.get_object(Bucket=bucket, Key=f"{name}/{kept[3]}")["Body"].read()) == json.loads(smoke(8))
+    assert landing.run() == "merged"
+    assert landing.rows() == expected(*(number for number in range(60) if number != 7))
+
+
+def test_without_versions_of_objects_the_copy_without_the_rows_stays(landing, capsys):
+    name, s3, bucket = landing.stage.name, landing.s3, landing.stage.bucket
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    landing.put("a.csv", survey(*range(40)))
+    assert landing.run() == "merged"
+    landing.put("waiting.csv", survey(7, *range(40, 50)))
+    arguments = ("forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
+    landing.command(capsys, *arguments)
+    assert holders(landing, row(7)) == []
+    landing.put("late.csv", survey(7, *range(50, 60)))
+    landing.command(capsys, *arguments)  # what the first one removed has another content by now, and stays
+    assert landing.run() == "merged"
+    assert landing.rows() == expected(*(number for number in range(60) if number != 7))
 
 
 def test_a_wrong_byte_is_found_in_each_kind_of_file_of_the_log(landing, capsys, monkeypatch):

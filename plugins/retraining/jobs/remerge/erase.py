@@ -1,8 +1,8 @@
 """Removes the bytes of forgotten rows for good: from data, landed files, quarantine, requests and results, in current and old versions.
 
-What is removed is written down before anything is, so that a removal that was cut short is finished by the next one and `verify` can prove
-it. Versions of the data set that held such rows can no longer be read; the newest one has their other rows. Artifacts of models are packed
-and may serve: one that holds such a text is named, not removed.
+What stays of an object is written before anything else: a copy without the rows. What is removed is written down before it is, so that a
+removal that was cut short is finished by the next one and `verify` can prove it. Versions of the data set that held such rows can no longer
+be read; the newest one has their other rows. Artifacts of models are packed and may serve: one that holds such a text is named and stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,7 +75,7 @@ def erase(
     prefix = f"{config.name}/"
     log = DatasetLog(s3, bucket, prefix)
     state = log.read()
-    _finish(s3, bucket, state)
+    _remove(s3, bucket, prefix, [item for erasure in state.erasures for item in erasure.removed])  # of one cut short
     stored = list(stored_objects(s3, bucket, prefix))
     landed = {item for item in stored if _is_landed(item.key, config)}
     found = _search(s3, bucket, config, state, landed, unwanted)
@@ -105,10 +105,12 @@ def erase(
         raise LookupError(f"nothing below s3://{bucket}/{prefix} holds such rows or files")
     goes = sorted(set(goes), key=lambda item: (item.key, item.version_id))
     erasure = Erasure(created_at=utc_now(), who=who, why=why, versions=tuple(versions), removed=tuple(goes))
-    log.erase(erasure)
+    newest = {item.key: item for item in stored if item.latest}
     for key, body in kept:
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
-    remove_objects(s3, bucket, goes)
+        if key not in newest or read_object(s3, bucket, newest[key]) != body:
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+    log.erase(erasure)
+    _remove(s3, bucket, prefix, goes)
     for item in goes:
         say(f"removed {item.key} (version {item.version_id})")
     for key, _ in kept:
@@ -122,10 +124,12 @@ def erase(
     return erasure
 
 
-def _finish(s3: Any, bucket: str, state: LogState) -> None:
-    """Remove what an erasure that was cut short left behind."""
-    for erasure in state.erasures:
-        remove_objects(s3, bucket, erasure.removed)
+def _remove(s3: Any, bucket: str, prefix: str, goes: Sequence[StoredObject]) -> None:
+    """Remove what is still there of these versions; without versioning a key may hold another content by now, which stays."""
+    if not goes:
+        return
+    there = {(item.key, item.version_id, item.etag) for item in stored_objects(s3, bucket, prefix)}
+    remove_objects(s3, bucket, [item for item in goes if (item.key, item.version_id, item.etag) in there])
 
 
 def _is_waiting(key: str, config: ModelConfig) -> bool:
