@@ -10,7 +10,7 @@ from retraining.settings.environment import DEFAULT, VARIABLE
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR", ROOT / ".local")).resolve()
 VENVS = LOCAL / "venvs"
-DEPLOYMENT = os.environ.get(VARIABLE) or DEFAULT  # calls.known_name checks it before anything is written
+DEPLOYMENT = os.environ.get(VARIABLE) or DEFAULT  # calls.deployment_name checks it before anything is written
 STATE = LOCAL if DEPLOYMENT == DEFAULT else LOCAL / "deployments" / DEPLOYMENT
 RUN = STATE / "run"
 LOGS = STATE / "logs"

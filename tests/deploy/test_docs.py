@@ -5,7 +5,7 @@ import re
 import cloudformation
 import pytest
 
-from deploy import artifacts, environment
+from deploy import artifacts, data_platform, environment
 
 COST = (artifacts.ROOT / "docs" / "cost.md").read_text()
 GUIDE = (artifacts.ROOT / "docs" / "deploy-to-mwaa.md").read_text()
@@ -40,6 +40,30 @@ def test_the_budget_does_not_warn_of_an_idle_month():
 def test_every_verb_in_the_guide_is_in_the_makefile():
     verbs = set(re.findall(r"^([a-z-]+):", (artifacts.ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z-]+)", GUIDE)) <= verbs
+
+
+def test_every_verb_in_a_deployment_s_file_is_in_the_makefile():
+    verbs = set(re.findall(r"^([a-z-]+):", (artifacts.ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (artifacts.ROOT / "deploy" / "environments").glob("*.yaml"):
+        assert set(re.findall(r"`make ([a-z-]+)", path.read_text())) <= verbs, path.name
+
+
+def test_the_table_of_roles_has_the_folders_that_the_template_lets_each_one_read_and_write():
+    platform = cloudformation.read(data_platform.TEMPLATE)["Resources"]
+    rows = re.findall(r"^\| `(\w+Role)`.*? \| `(.*?)` \| `(.*?)` \|$", GUIDE, re.MULTILINE)
+    assert {role for role, _, _ in rows} == {
+        f"{name}Role" for name in ("Train", "Evaluate", "Serve", "Survey", "Experiment")
+    }
+    for role, *told in rows:
+        [policy] = platform[role]["Properties"]["Policies"]
+        for action, folders in zip(("s3:GetObject", "s3:PutObject"), told, strict=True):
+            allowed = {
+                target["Fn::Sub"].partition("${ModelName}/")[2].removesuffix("*")
+                for statement in policy["PolicyDocument"]["Statement"]
+                if action in statement["Action"]
+                for target in statement["Resource"]
+            }
+            assert set(folders.split()) == allowed, (role, action)
 
 
 def test_parameters_in_the_guide_are_those_of_the_template_with_their_defaults():

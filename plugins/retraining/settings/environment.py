@@ -6,7 +6,7 @@ import os
 import re
 
 VARIABLE = "AIRFLOW__RETRAINING__ENVIRONMENT"
-"""Airflow's option ``[retraining] environment``: infra/mwaa.yaml sets it on MWAA, ``make VERB ENV=NAME`` everywhere else."""
+"""Set by infra/mwaa.yaml on MWAA, and by ``make VERB ENV=NAME``; any other Airflow needs it in the environment of all its components."""
 DEFAULT = "dev"
 NAME = re.compile(r"verify-[a-z0-9]{1,4}|[a-z][a-z0-9]{0,10}")
 RESERVED = ("verify",)  # verify-x1 with model a, and verify with model x1-a, would have the same names
