@@ -167,6 +167,59 @@ def test_a_model_that_answers_nothing_refuses_its_file_and_fails_the_job_when_th
         score(picky(tmp_path / "b" / "artifact", 0.455, 0.53), tmp_path / "b", **files)
 
 
+DEADLY = """
+import json, os
+class Model: pass
+def model_fn(folder): return Model()
+def input_fn(body, content_type): return json.loads(body)["instances"]
+def predict_fn(rows, model):
+    lengths = [row["length"] for row in rows]
+    if 0.555 in lengths:
+        os._exit(9)
+    return [2 * length for length in lengths if length != 0.666]
+def output_fn(prediction, accept): return json.dumps({"predictions": prediction}), accept
+"""
+
+
+@pytest.mark.parametrize(("length", "reason"), [("0.555", "exit code 9"), ("0.666", "without as many predictions")])
+def test_a_row_that_the_model_does_not_bear_refuses_its_file_alone(tmp_path, length, reason):
+    folder = tmp_path / "artifact"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text(DEADLY)
+    good = f"{HEADER}\n{GOOD[0]}\n"
+    files = {"bad": good.replace("0.455", length), "good": good, "empty": f"{HEADER}\n"}
+    output = score(folder, tmp_path / "some", **files)
+    refused, scored = (json.loads((output / f"00000{n}" / "report.json").read_text()) for n in range(2))
+    assert (refused["outcome"], [path.name for path in (output / "000000").iterdir()]) == ("refused", ["report.json"])
+    assert reason in refused["reason"]
+    assert "the rows after the first 0" in refused["reason"]
+    assert (scored["outcome"], scored["scored"]) == ("scored", 1)
+    with pytest.raises(ArtifactError, match="no file was answered"):
+        score(folder, tmp_path / "none", bad=files["bad"], empty=files["empty"])
+
+
+@pytest.mark.parametrize("shares", ["0.25", "[0.25]", "{}"])
+def test_an_answer_without_a_probability_for_each_class_is_none(tmp_path, shares):
+    folder = tmp_path / "artifact"
+    (folder / "code").mkdir(parents=True)
+    answer = (
+        '{"predictions": ["old"] * len(prediction), "probabilities": [SHARES] * len(prediction), "classes": ["a", "b"]}'
+    )
+    text = PICKY.format(bad="set()").replace('{"predictions": prediction}', answer.replace("SHARES", shares))
+    (folder / "code" / "inference.py").write_text(text)
+    with pytest.raises(ArtifactError, match="one probability for each class"):
+        score(folder, tmp_path, a=f"{HEADER}\n{GOOD[0]}\n")
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_job(tmp_path):
+    folder = tmp_path / "artifact"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text("import json_of_another_age")
+    lines = [HEADER, *[GOOD[0]] * 3000, ""]  # a request that no pipe holds
+    with pytest.raises(ArtifactError, match=r"no file was answered: the model .* ended with exit code 1"):
+        score(folder, tmp_path, a="\n".join(lines), empty=f"{HEADER}\n")
+
+
 def test_a_classification_gets_label_and_probabilities(tmp_path):
     folder = tmp_path / "artifact"
     (folder / "code").mkdir(parents=True)

@@ -82,11 +82,12 @@ def run(job: Job, inputs: Path, output: Path) -> int:
         output: where the results go.
 
     Raises:
-        ArtifactError: the model cannot be loaded, or answers no row of any file.
+        ArtifactError: the model answers no row of any file; or it cannot be unpacked.
 
     """
     contract = artifact_contract(inputs / "model" / "model.tar.gz") or job.contract
     failed = []
+    answered = False
     with ExitStack() as stack:
         processes = [stack.enter_context(ArtifactProcess(inputs / "model", "model")) for _ in range(PROCESSES)]
         for number, file in enumerate(job.files):
@@ -102,6 +103,14 @@ def run(job: Job, inputs: Path, output: Path) -> int:
             except UnansweredError as error:
                 failed.append(str(error))
                 report.refuse(str(error), "look for what the rows have in common, or score them with another model")
+            except ArtifactError as error:
+                answered |= report.scored > 0
+                failed.append(str(error))
+                report.refuse(
+                    f"{error}; it was asked about the rows after the first {report.rows:,}",
+                    "find the row that the model does not bear and take it out, or score the file with another model",
+                )
+            answered |= report.scored > 0
             if report.outcome == "refused":
                 for path in folder.iterdir():
                     path.unlink()
@@ -110,7 +119,7 @@ def run(job: Job, inputs: Path, output: Path) -> int:
             print(
                 f"{plain(report.key)}: {report.outcome}, {report.scored:,} rows scored, {report.rejected:,} set aside"
             )
-    if failed and len(failed) == len(job.files):
+    if failed and not answered:
         raise ArtifactError(f"no file was answered: {failed[0]}")
     return 0
 
@@ -129,6 +138,7 @@ def score_file(
     Raises:
         FileRefused: it is no file of rows of this contract.
         UnansweredError: the model answered none of its rows.
+        ArtifactError: the model ended over a row, or gave other answers than one a row.
 
     """
     judged, layout = inspect_unscored(lambda: path.open("rb"), report.key, contract)
@@ -249,7 +259,10 @@ def _answers(
     assert predictions is not None
     if probabilities is None:
         return [Answer((_shown(value),)) for value in predictions]
-    classes = tuple(map(str, found.get("classes") or range(len(probabilities[0]))))
+    widths = {len(shares) if isinstance(shares, list) else 0 for shares in probabilities}
+    classes = tuple(map(str, found.get("classes") or range(max(widths))))
+    if widths != {len(classes)}:
+        raise ArtifactError(f"the model answered {len(lines)} rows without one probability for each class in each row")
     return [
         Answer((_shown(value), *map(_shown, shares)), classes)
         for value, shares in zip(predictions, probabilities, strict=True)
