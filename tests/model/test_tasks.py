@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 from abalone_artifacts import pack, write_job
 
 from retraining.inside import losses, program, serving, training
+from retraining.inside.job_file import as_job
+from retraining.inside.watching.profile import PREDICTION
 
 LABELS = {"binary": ("no", "yes"), "multiclass": ("red", "green", "blue")}
 CLASSIFIER = """
@@ -163,6 +166,9 @@ def test_the_endpoint_says_what_the_costs_ask_for(trained):
     assert said[0.1]["probabilities"] == said[None]["probabilities"]
     wanted = ["yes" if share[1] >= 0.1 else "no" for share in said[None]["probabilities"]]
     assert said[0.1]["predictions"] == wanted != said[None]["predictions"]
+    with_costs = as_job(job("binary", "training") | {"threshold": 0.1})
+    answers = training.frozen_profile(model.estimator, rows, rows, with_costs)[PREDICTION]
+    assert answers["counts"] == Counter(wanted), "what the monitor compares the endpoint's answers with"
 
 
 def test_a_classifier_that_rules_out_what_happens_is_not_sound():

@@ -25,7 +25,7 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from retraining.inside import losses
-from retraining.inside.answers import SMALL_NUMBER_OF_ROWS, model_answers
+from retraining.inside.answers import SMALL_NUMBER_OF_ROWS, labels_of, model_answers
 from retraining.inside.artifact import write_artifact
 from retraining.inside.frames import read_frame
 from retraining.inside.groups import group_names
@@ -122,7 +122,7 @@ def frozen_profile(model: Any, training: pd.DataFrame, validation: pd.DataFrame,
     """Return what later requests are compared with: the training rows, and the model's answers on rows that it was not fitted to."""
     inputs = [column.name for column in job.inputs]
     answers = model_answers(model, validation[inputs], job.classes)
-    shown = [job.classes[place] for place in answers.argmax(axis=1)] if job.classes else answers.astype(float)
+    shown = labels_of(answers, job.classes, job.threshold) if job.classes else answers.astype(float)
     predictions = pd.DataFrame({PREDICTION: pd.Series(shown, dtype=object if job.classes else float)})
     return {**reference_profile(training[inputs]), **reference_profile(predictions)}
 
