@@ -76,6 +76,21 @@ def test_a_value_that_the_reference_does_not_have_is_a_change():
     assert detectors.findings()[0].words() == "sex = a new value is more often"
 
 
+@pytest.mark.parametrize("value", ["M|F", "|", 'M", 1', "a new|value"])
+def test_a_change_is_told_of_a_value_however_it_is_written(value):
+    reference = {"sex|site": {"n": TRAINED, "missing": 0, "counts": {value: 2000, "F": 2000}}}
+    seen = {"sex|site": {"n": 100, "missing": 0, "counts": {value: 100, "F": 0}}}
+    detectors = Detectors(7300, 0.01)
+    for day in (1, 2):
+        detectors.see(list(counted(reference, seen)), 1.0, f"day {day}")
+    kept = Detectors(7300, 0.01, json.loads(json.dumps(detectors.state)))
+    assert kept.level >= 1
+    assert kept.findings() == detectors.findings()
+    found = kept.findings()[0]
+    assert (found.column, found.kind) == ("sex|site", "share")
+    assert (found.value, found.direction) in ((value, 1), ("F", -1))
+
+
 def test_a_change_within_the_tolerance_is_none_however_many_rows_there_are():
     seen = {
         "size": {

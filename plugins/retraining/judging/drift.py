@@ -15,6 +15,7 @@ Rows are taken to be independent. Requests that come in clusters, such as all an
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class Detectors:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What has been gathered, by detector."""
+        """What has been gathered, by detector: a JSON list of column, kind, value, direction and size."""
         return self._found
 
     def see(self, seen: Sequence[Counted], days: float, at: str) -> None:
@@ -196,7 +197,7 @@ class Detectors:
                     self._update(item, direction, size, total, days, at)
 
     def _update(self, seen: Counted, direction: int, size: float, total: float, days: float, at: str) -> None:
-        key = f"{seen.column}|{seen.kind}|{seen.value}|{direction:+d}|{size:g}"
+        key = json.dumps([seen.column, seen.kind, seen.value, direction, size], ensure_ascii=False)
         entry = self._found.setdefault(key, {"log": None, "run": 0.0, "since": at, "rows": 0, "total": 0.0})
         gained = log_evidence(seen, direction, size, self.tolerance)
         before = entry["log"]
@@ -224,8 +225,8 @@ class Detectors:
         by_change: dict[tuple[str, str, str, int], float] = {}
         best: dict[tuple[str, str, str, int], str] = {}
         for key, part in parts.items():
-            column, kind, value, sign, _ = key.rsplit("|", 4)
-            change = (column, kind, value, int(sign))
+            column, kind, value, direction, _ = json.loads(key)
+            change = (column, kind, value, direction)
             by_change[change] = by_change.get(change, 0.0) + part
             if change not in best or part > parts[best[change]]:
                 best[change] = key
