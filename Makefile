@@ -5,6 +5,7 @@ RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 # A call is checked by whatever Python is there, before an environment is created or anything is started.
 CHECK  := PYTHONPATH=. $(PYTHON) -m local_stack --only-check
 SETUP  := $(PYTHON) -m local_stack.bootstrap local_aws jobs airflow
+SETUP_DEV := $(SETUP) sagemaker dev
 AIRFLOW_PYTHON := $(VENVS)/airflow/bin/python
 READY  := { test -x $(AIRFLOW_PYTHON) || { echo "error: nothing is set up yet: 'make up' does it and starts the stack" >&2; exit 2; }; }
 DEV    := $(VENVS)/dev/bin
@@ -38,7 +39,7 @@ setup-survey:  ## the environment of the survey company's CTGAN
 	@$(PYTHON) -m local_stack.bootstrap survey
 
 setup-dev:
-	@$(PYTHON) -m local_stack.bootstrap local_aws jobs airflow sagemaker dev
+	@$(SETUP_DEV)
 
 demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
 	@$(WITH_SDK) $(ENFORCING) $(RUN) demo
@@ -118,10 +119,12 @@ DATASET_LOG := dataset-log $${MODEL:+--model "$$MODEL"} $${COMMAND:+--words "$$C
 dataset-log:  ## versions of the data set: make dataset-log [MODEL=abalone] [COMMAND="verify|refused|show 3|rebuild|..."]
 	@$(CHECK) $(DATASET_LOG) && $(READY) && $(RUN) $(DATASET_LOG)
 
+QUERY_CALL := call --sql "$$SQL" $${MODEL:+--model "$$MODEL"} $${VERSION:+--version "$$VERSION"}
+
 .PHONY: query
-query: setup-dev  ## SQL over a version of the data set: make query SQL="select sex, avg(rings) from abalone group by sex" [MODEL=abalone] [VERSION=3] [CSV=1]
-	@test -n "$$SQL" || { echo "error: name the query: make query SQL='select count(*) from abalone'" >&2; exit 2; }
-	@eval "$$($(RUN) env)" && PYTHONPATH=plugins $(DEV)/python -m retraining.command.query "$${MODEL:-abalone}" "$$SQL" \
+query:  ## SQL over a version of the data set: make query SQL="select sex, avg(rings) from abalone group by sex" [MODEL=abalone] [VERSION=3] [CSV=1]
+	@$(CHECK) $(QUERY_CALL) && $(SETUP_DEV) && vars="$$($(RUN) env)" && eval "$$vars" && \
+	PYTHONPATH=plugins $(DEV)/python -m retraining.command.query "$${MODEL:-abalone}" "$$SQL" \
 		$${VERSION:+--version "$$VERSION"} $(if $(filter-out 0 no false,$(CSV)),--csv)
 
 env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"

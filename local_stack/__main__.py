@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     call.add_argument("--rows", type=int)
     call.add_argument("--env", help="a deployment to AWS")
     call.add_argument("--data-version", type=int)
+    call.add_argument("--sql", help="a query of the local account")
+    call.add_argument("--version", type=int)
     call.add_argument("--method", choices=("ctgan", "copula", "replay"))
     parser.add_argument("--only-check", action="store_true", help="check the call, and do nothing")
     chosen = parser.parse_args(arguments)
@@ -118,6 +120,8 @@ def _check(chosen: argparse.Namespace) -> None:
         calls.leads_to_aws(os.environ)
     if chosen.command == "dataset-log":
         calls.dataset_words(chosen.words, chosen.model)
+    if getattr(chosen, "sql", None) is not None:
+        calls.query(chosen.sql)
     if chosen.command in ("report", "dataset-log"):
         calls.local_account_answers()
 

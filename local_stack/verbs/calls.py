@@ -189,6 +189,18 @@ def dataset_words(text: str, model: str) -> list[str]:
     return [command, model, *rest]
 
 
+def query(sql: str) -> None:
+    """See that there is a query, and an account to ask.
+
+    Raises:
+        CallError: there is not.
+
+    """
+    if not sql.strip():
+        raise CallError("no query is named: make query SQL='select count(*) from abalone'")
+    local_account_answers()
+
+
 def local_account_answers() -> None:
     """See that the local account answers, for a verb that does not start it.
 

@@ -60,6 +60,11 @@ CALLS = [
     ("dataset-log COMMAND=verify", DOWN),
     ("dataset-log COMMAND='show nosuch 3'", "there is no model 'nosuch'"),
     ("dataset-log COMMAND='quarantine nosuch 1'", "there is no model 'nosuch'"),
+    ("query", "no query is named: make query SQL="),
+    ("query SQL=", "no query is named: make query SQL="),
+    ("query SQL='select 1'", DOWN),
+    ("query SQL='select 1' MODEL=nosuch", "there is no model 'nosuch'"),
+    ("query SQL='select 1' VERSION=newest", "--version: invalid int value: 'newest'"),
     ("survey MODEL=nosuch", "there is no model 'nosuch'"),
     ("survey METHOD=magic", "invalid choice: 'magic'"),
     ("survey ROWS=many", "--rows: invalid int value: 'many'"),
@@ -128,3 +133,14 @@ def test_a_wrong_call_is_one_line_with_the_remedy(types, arguments, answer):
 def test_nothing_is_deployed_from_a_shell_that_talks_to_the_local_stack(types, arguments, answer):
     [line] = types(arguments, AWS_ENDPOINT_URL="http://127.0.0.1:4566")
     assert answer in line
+
+
+def test_a_query_asks_no_other_account_when_the_variables_of_the_local_one_are_not_to_be_had(tmp_path):
+    programs, asked = tmp_path / "bin", tmp_path / "asked"
+    programs.mkdir()
+    (programs / "python").write_text(f"#!/bin/sh\ntouch {asked}\n")
+    (programs / "python").chmod(0o700)
+    recipe = ["CHECK=true", "SETUP_DEV=true", "RUN=false", f"DEV={programs}"]
+    done = subprocess.run(["make", "query", "SQL=select 1", *recipe], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert not asked.exists()

@@ -36,7 +36,7 @@ def test_the_command_line_prints_names_of_files_as_plain_text(monkeypatch, capsy
     def broken(*_):
         raise LookupError(HOSTILE)
 
-    monkeypatch.setattr(dataset, "read_platform", broken)
+    monkeypatch.setattr(dataset, "reach_platform", broken)
     assert dataset.main(["versions", "abalone"]) == 1
     dataset._print(HOSTILE)
     written = capsys.readouterr()

@@ -42,7 +42,7 @@ def model(account, bucket, access, platform, monkeypatch) -> str:
         )
     monkeypatch.setattr(query, "AwsAccess", lambda: access)
     known = platform.model_copy(update={"bucket": bucket})
-    monkeypatch.setattr(query, "read_platform", lambda parameter, access: known)
+    monkeypatch.setattr(query, "reach_platform", lambda parameter, access: known)
     return name
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from retraining.aws.clients import client
-from retraining.aws.platform_parameter import PlatformError, read_platform
+from retraining.aws.platform_parameter import reach_platform
 from retraining.command.dataset_views import quarantine_text, refused_text, version_details, version_table
 from retraining.contract.plain_text import plain_lines
 from retraining.dataset.catalogue import TABLE, rebuild_catalogue
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         return _run(chosen, _print)
-    except (ConfigError, PlatformError, LookupError, RuntimeError) as error:
+    except (BotoCoreError, ClientError, ConfigError, LookupError, RuntimeError) as error:
         print(f"error: {plain_lines(error)}", file=sys.stderr)  # noqa: T201 a command line's error
         return 1
 
@@ -98,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace, say: Say) -> int:
     access = AwsAccess()
-    platform = read_platform(platform_parameter(chosen.model), access)
+    platform = reach_platform(platform_parameter(chosen.model), access)
     s3, prefix = client("s3", access), f"{chosen.model}/"
     log = DatasetLog(s3, platform.bucket, prefix)
     if chosen.command == "versions":

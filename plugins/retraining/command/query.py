@@ -15,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from retraining.aws.clients import client
-from retraining.aws.platform_parameter import PlatformError, read_platform
+from retraining.aws.platform_parameter import reach_platform
 from retraining.command.dataset_views import aligned
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.dataset.log import DatasetLog
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         access = AwsAccess()
-        bucket = read_platform(platform_parameter(chosen.model), access).bucket
+        bucket = reach_platform(platform_parameter(chosen.model), access).bucket
         s3 = client("s3", access)
         with tempfile.TemporaryDirectory() as folder:
             state = version_state(DatasetLog(s3, bucket, f"{chosen.model}/").read(), chosen.version)
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.write(answer.read_text(encoding="utf-8"))
             else:
                 sys.stdout.write(shown(answer) + "\n")
-    except (PlatformError, LookupError, RuntimeError) as error:
+    except (BotoCoreError, ClientError, LookupError, RuntimeError) as error:
         sys.stderr.write(f"error: {plain_lines(error)}\n")
         return 1
     return 0
