@@ -87,13 +87,13 @@ def register(account: Account, artifact: Path, folder: Path, run: str) -> regist
     return registry.register(account.sagemaker, "abalone", container, registry.APPROVED, "s3://b/m", "good", lineage)
 
 
-def serve(account: Account, package: registry.Registered) -> None:
-    """Let an endpoint serve a package."""
+def serve(account: Account, package: registry.Registered, name: str = "m") -> None:
+    """Let the endpoint serve a package, under a model and a configuration of this name; create it if there is none."""
     described = account.sagemaker.describe_model_package(ModelPackageName=package.arn)
     [container] = described["InferenceSpecification"]["Containers"]
     wanted = {name: container[name] for name in ("Image", "ModelDataUrl", "Environment")}
-    account.sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=wanted)
-    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1}
+    account.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=wanted)
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.t2.medium"}
     capture = {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
@@ -102,14 +102,18 @@ def serve(account: Account, package: registry.Registered) -> None:
         "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
     }
     account.sagemaker.create_endpoint_config(
-        EndpointConfigName="c", ProductionVariants=[variant], DataCaptureConfig=capture
+        EndpointConfigName=name,
+        ProductionVariants=[{**variant, "InitialInstanceCount": 1}],
+        DataCaptureConfig=capture,
     )
-    account.sagemaker.create_endpoint(EndpointName="dev-abalone", EndpointConfigName="c")
+    exists = account.sagemaker.list_endpoints(NameContains="dev-abalone")["Endpoints"]
+    change = account.sagemaker.update_endpoint if exists else account.sagemaker.create_endpoint
+    change(EndpointName="dev-abalone", EndpointConfigName=name)
 
     def status():
         return account.sagemaker.describe_endpoint(EndpointName="dev-abalone")["EndpointStatus"]
 
-    assert wait_for(lambda: (now := status()) != "Creating" and now, 120) == "InService"
+    assert wait_for(lambda: (now := status()) not in ("Creating", "Updating") and now, 120) == "InService"
 
 
 def run_job(request: dict, step: str = "batch", seconds: float = 180) -> bool:

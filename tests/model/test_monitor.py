@@ -56,7 +56,8 @@ def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
     run = SimpleNamespace(dag_id="abalone_monitor", run_id="r0", clear_number=0)
     with pytest.raises(AirflowSkipException, match="serves nothing"):
         steps.find_requests(run)
-    serve(account, register(account, linear_artifact, tmp_path, "a"))
+    first = register(account, linear_artifact, tmp_path, "a")
+    serve(account, first)
     with pytest.raises(AirflowSkipException, match="no request was captured"):
         steps.find_requests(run)
 
@@ -81,17 +82,21 @@ def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
     assert drifted["wakes"] is None
 
     ask(account, rows[900:1000].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
-    assert look(steps, "r3")["incident"] == 1
+    serve(account, first, "m-on-another-machine")
+    on = look(steps, "r3")
+    assert (on["rows"], on["incident"]) == (100, 1), "what the same model answered before its endpoint changed counts"
     assert told(steps) == [], "an incident that is open is told once"
     page = read(account, f"s3://{BUCKET}/abalone/monitor/page.html")
     assert f"{DRIFTED} given the others is smaller" in page
     assert "<script" not in page
 
-    register(account, linear_artifact, tmp_path, "b")
-    steps._close_superseded("v2", run)
+    serve(account, register(account, linear_artifact, tmp_path, "b"), "m2")
+    with pytest.raises(AirflowSkipException, match="no request was captured"):
+        steps.find_requests(run)
     [message] = told(steps)
     assert "Incident 1 is closed: model v2 serves" in message
-    steps._close_superseded("v2", run)
+    with pytest.raises(AirflowSkipException, match="no request was captured"):
+        steps.find_requests(run)
     assert told(steps) == []
     assert steps._incidents()[0]["closed_at"]
 
@@ -103,13 +108,42 @@ def item(key: str, minutes: float, now: datetime, size: int = 1) -> dict:
 def test_captures_are_read_once_and_those_of_an_earlier_model_never():
     now = datetime(2026, 3, 1, tzinfo=UTC)
     items = [item("a", -1, now), item("b", 1, now), item("c", 2, now), item("d", 3, now, size=0)]
-    assert monitoring.new_captures(items, None, now) == (["b", "c"], 0)
-    assert monitoring.new_captures(items, {"seen": ["b"]}, now) == (["c"], 0)
+    state = monitoring.begun(None, "p/", now)
+    assert monitoring.new_captures(items, state) == (["b", "c"], 0)
+    assert monitoring.new_captures(items, {**state, "seen": ["b"]}) == (["c"], 0)
 
 
 def test_the_listing_begins_a_day_before_the_last_look():
     moment = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
-    assert monitoring.first_key("p/", moment) == "p/2026/02/28/07/"
+    assert monitoring.begun(None, "p/", moment)["from"] == "p/2026/02/28/07/"
+    assert monitoring.next_first_key("p/", moment, ["p/2026/02/27/05/a.jsonl"], 0) == "p/2026/02/28/07/"
+
+
+def test_what_a_look_leaves_is_read_by_the_next_ones_however_old_it_is(monkeypatch):
+    monkeypatch.setattr(monitoring, "CAPTURES_OF_A_JOB", 3)
+    now = datetime(2026, 3, 9, 7, 30, tzinfo=UTC)
+    hours = ["2026/03/01/05", "2026/03/01/05", "2026/03/01/05", "2026/03/01/05", "2026/03/03/00", "2026/03/09/06"]
+    items = [item(f"p/{hour}/{at}.jsonl", 0, now) for at, hour in enumerate([*hours, *hours[-1:] * 2])]
+    state, read = monitoring.begun(None, "p/", datetime(2026, 3, 1, tzinfo=UTC)), []
+    for day in range(4):
+        listed = [entry for entry in items if entry["Key"] > state["from"]]
+        captures, left = monitoring.new_captures(listed, state)
+        if captures:
+            start = monitoring.next_first_key("p/", now + timedelta(days=day), captures, left)
+            state |= {"from": start, "seen": [key for key in (*state["seen"], *captures) if key > start]}
+        read.append(captures)
+    keys = [entry["Key"] for entry in items]
+    assert read == [keys[:3], keys[3:6], keys[6:], []]
+
+
+def test_a_model_serves_on_while_its_endpoint_changes_and_begins_anew_after_another_one():
+    began, now = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
+    own = {**monitoring.begun(None, "p/", began), "seen": ["p/x"], "rows": 7}
+    before, after = ({"deployed_at": (began + timedelta(days=days)).isoformat()} for days in (-3, 3))
+    assert monitoring.serves_on(own, [before])
+    assert not monitoring.serves_on(own, [before, after])
+    again = monitoring.begun(own, "p/", now)
+    assert (again["deployed_at"], again["from"], again["rows"]) == (now.isoformat(), "p/2026/03/08/00/", 7)
 
 
 def test_an_incident_wakes_the_retraining_only_for_unjudged_data_and_not_again_within_the_cooldown():

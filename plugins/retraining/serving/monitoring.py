@@ -38,22 +38,61 @@ def first_key(prefix: str, since: datetime) -> str:
     return f"{prefix}{since - OVERLAP:%Y/%m/%d/%H/}"
 
 
-def new_captures(
-    items: Iterable[Mapping[str, Any]], state: Mapping[str, Any] | None, deployed: datetime
-) -> tuple[list[str], int]:
+def begun(state: Mapping[str, Any] | None, prefix: str, deployed: datetime) -> dict[str, Any]:
+    """Return the state of a model that begins to serve, or serves again: what it gathered before, and from where its captures count.
+
+    Args:
+        state: what is kept of this model, None before it served for the first time.
+        prefix: of its captures' keys.
+        deployed: since when it serves; what was captured before was answered by another one.
+
+    """
+    empty: dict[str, Any] = {"looked_at": None, "detectors": {}, "seen": [], "history": [], "rows": 0, "look": ""}
+    since = deployed.astimezone(UTC)
+    return {**empty, **(state or {}), "deployed_at": since.isoformat(), "from": first_key(prefix, since)}
+
+
+def serves_on(state: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether a model has served since its state began: none of the others began later.
+
+    When the endpoint last changed does not tell it: it changes without another model, too, for example its machine.
+
+    Args:
+        state: of the model that serves.
+        others: of the models beside it.
+
+    """
+    began = datetime.fromisoformat(state["deployed_at"])
+    return all(datetime.fromisoformat(other["deployed_at"]) <= began for other in others)
+
+
+def new_captures(items: Iterable[Mapping[str, Any]], state: Mapping[str, Any]) -> tuple[list[str], int]:
     """Return the keys of the captures that no look has read, and how many are left for the next look.
 
     Args:
         items: entries of an S3 listing, in order of their keys.
-        state: what is kept, None before the first look at this model.
-        deployed: since when the model serves; what was captured before was answered by another one.
+        state: what is kept of the model that serves.
 
     """
-    seen = set((state or {}).get("seen", ()))
+    seen, deployed = set(state["seen"]), datetime.fromisoformat(state["deployed_at"])
     found = [
         item["Key"] for item in items if item["Key"] not in seen and item["Size"] and item["LastModified"] >= deployed
     ]
     return found[:CAPTURES_OF_A_JOB], max(0, len(found) - CAPTURES_OF_A_JOB)
+
+
+def next_first_key(prefix: str, at: datetime, captures: Sequence[str], left: int) -> str:
+    """Return the key after which the next look lists. What is left for it stays in the list, however old it has become.
+
+    Args:
+        prefix: of the captures' keys.
+        at: time of this look.
+        captures: keys that this look reads, in their order.
+        left: how many it leaves.
+
+    """
+    key = first_key(prefix, at)
+    return min(key, captures[-1].rpartition("/")[0] + "/") if left else key
 
 
 def job_document(config: ModelConfig, captures: Sequence[str]) -> dict[str, Any]:
@@ -186,7 +225,7 @@ def wakes_retraining(
     return not woke or now - max(woke) >= timedelta(days=cooldown_days)
 
 
-def days_between(earlier: str | None, deployed: datetime, now: datetime) -> float:
+def days_since(state: Mapping[str, Any], now: datetime) -> float:
     """Return the days since the look before, or since the model serves; a look counts as an hour at least."""
-    before = datetime.fromisoformat(earlier) if earlier else deployed
+    before = datetime.fromisoformat(state["looked_at"] or state["deployed_at"])
     return max((now - before.astimezone(UTC)) / timedelta(days=1), 1 / 24)

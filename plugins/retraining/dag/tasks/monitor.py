@@ -44,21 +44,21 @@ class MonitorTasks(TaskBodies):
 
         """
         config = self.config
-        deployed = self._deployed_at()
-        scorer = batch.scorer(self._sagemaker, config.name, config.endpoint) if deployed else None
-        if deployed is None or scorer is None:
+        changed = self._endpoint_changed_at()
+        scorer = batch.scorer(self._sagemaker, config.name, config.endpoint) if changed else None
+        if changed is None or scorer is None:
             raise AirflowSkipException(f"endpoint {config.endpoint} serves nothing that could be watched")
         self._close_superseded(scorer.version, dag_run)
-        state = self._state(scorer.version)
+        state = self._begun(scorer.version, changed)
         at = datetime.now(UTC)
-        captures, left = monitoring.new_captures(self._captures(state, deployed), state, deployed)
+        captures, left = monitoring.new_captures(self._captures(state), state)
         if not captures:
             raise AirflowSkipException(f"no request was captured at endpoint {config.endpoint} since the last look")
         log.info("model %s: %d new capture file(s); %d wait for the next look", scorer.version, len(captures), left)
-        return self._plan(scorer, captures, deployed, at)
+        return self._plan(scorer, captures, left, at)
 
-    def _plan(self, scorer: Scorer, captures: Sequence[str], deployed: datetime, at: datetime) -> dict[str, Any]:
-        prefix = f"{self.config.name}/{monitoring.captured_prefix(self.config)}"
+    def _plan(self, scorer: Scorer, captures: Sequence[str], left: int, at: datetime) -> dict[str, Any]:
+        prefix = self._captured_prefix
         code = code_files(self.folder, self.config)
         document = monitoring.job_document(self.config, captures)
         look = digest({"captures": list(captures), "model": scorer.version})
@@ -80,7 +80,7 @@ class MonitorTasks(TaskBodies):
             "look": look,
             "scorer": scorer.model_dump(),
             "places": places,
-            "deployed_at": deployed.isoformat(),
+            "next_from": monitoring.next_first_key(prefix, at, captures, left),
             "at": at.isoformat(timespec="seconds"),
         }
 
@@ -131,31 +131,23 @@ class MonitorTasks(TaskBodies):
     def _judged(self, plan: Mapping[str, Any], look: Mapping[str, Any]) -> dict[str, Any]:
         """Return the state with this look in it; a repeated task finds it there already."""
         version, at = plan["scorer"]["version"], plan["at"]
-        state = self._state(version) or {
-            "looked_at": None,
-            "detectors": {},
-            "seen": [],
-            "history": [],
-            "rows": 0,
-            "look": "",
-        }
+        state = get_json(self._s3, self._state_uri(version))
         if state["look"] == plan["look"]:
             return state
-        deployed = datetime.fromisoformat(plan["deployed_at"])
         now = datetime.fromisoformat(at)
         detectors = Detectors(self.config.monitor.alarm, self.config.monitor.tolerance, state["detectors"])
         seen = list(counted(look["reference"], look["rows"]))
-        detectors.see(seen, monitoring.days_between(state["looked_at"], deployed, now), at)
+        detectors.see(seen, monitoring.days_since(state, now), at)
         ranks = {item.column: round(item.total / item.rows, 4) for item in seen if item.kind == "level"}
         captures = get_json(self._s3, plan["places"]["captured"])
         keys = [captures[0]["prefix"].split("/", 3)[3] + name for name in captures[1:]]
-        since = monitoring.first_key(f"{self.config.name}/{monitoring.captured_prefix(self.config)}", now)
         state |= {
             "looked_at": at,
             "look": plan["look"],
             "detectors": detectors.state,
             "rows": state["rows"] + look["tally"]["rows"],
-            "seen": [key for key in (*state["seen"], *keys) if key > since],
+            "seen": [key for key in (*state["seen"], *keys) if key > plan["next_from"]],
+            "from": plan["next_from"],
             "history": [
                 *state["history"],
                 {"at": at, "rows": look["tally"]["rows"], "level": detectors.level, "ranks": ranks},
@@ -228,8 +220,17 @@ class MonitorTasks(TaskBodies):
             ContentType="text/html; charset=utf-8",
         )
 
-    def _deployed_at(self) -> datetime | None:
-        """Return since when the endpoint serves what it serves; None when it serves nothing."""
+    def _begun(self, version: str, changed: datetime) -> dict[str, Any]:
+        """Return what is kept of the model that serves, from its first look on."""
+        state, uri = self._state(version), self._state_uri(version)
+        others = (self._document(key) for key in self._keys(monitoring.STATE) if not uri.endswith(f"/{key}"))
+        if state is None or not monitoring.serves_on(state, others):
+            state = monitoring.begun(state, self._captured_prefix, changed)
+            put_json(self._s3, uri, state)
+        return state
+
+    def _endpoint_changed_at(self) -> datetime | None:
+        """Return when the endpoint was last changed; None when it serves nothing."""
         from botocore.exceptions import ClientError
 
         from retraining.aws.errors import is_not_found
@@ -242,20 +243,27 @@ class MonitorTasks(TaskBodies):
             return None
         return described["LastModifiedTime"] if described["EndpointStatus"] == "InService" else None
 
-    def _captures(self, state: Mapping[str, Any] | None, deployed: datetime) -> Iterator[Mapping[str, Any]]:
-        prefix = f"{self.config.name}/{monitoring.captured_prefix(self.config)}"
-        since = datetime.fromisoformat(state["looked_at"]) if state else deployed.astimezone(UTC)
+    @property
+    def _captured_prefix(self) -> str:
+        return f"{self.config.name}/{monitoring.captured_prefix(self.config)}"
+
+    def _captures(self, state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.platform.bucket, Prefix=prefix, StartAfter=monitoring.first_key(prefix, since)
+            Bucket=self.platform.bucket, Prefix=self._captured_prefix, StartAfter=state["from"]
         )
         return (item for page in pages for item in page.get("Contents", []))
 
     def _incidents(self) -> list[dict[str, Any]]:
+        return [self._document(key) for key in self._keys(monitoring.INCIDENTS)[-20:]]
+
+    def _keys(self, folder: str) -> list[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.platform.bucket, Prefix=f"{self.config.name}/{monitoring.INCIDENTS}"
+            Bucket=self.platform.bucket, Prefix=f"{self.config.name}/{folder}"
         )
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return [get_json(self._s3, f"s3://{self.platform.bucket}/{key}") for key in keys[-20:]]
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def _document(self, key: str) -> dict[str, Any]:
+        return dict(get_json(self._s3, f"s3://{self.platform.bucket}/{key}"))
 
     def _incident_uri(self, number: int) -> str:
         return f"{self._root}{monitoring.INCIDENTS}{number:06d}.json"
