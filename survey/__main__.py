@@ -160,10 +160,10 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     _describe(report, output)
     if chosen.predict:
-        with (output / "survey.csv").open(encoding="utf-8") as file:
-            bodies = predictions.requests_of(
-                file, [column.name for column in config.contract.columns], config.contract.target
-            )
+        with (output / "survey.csv").open(encoding="utf-8", newline="") as file:
+            columns = [column.name for column in config.contract.columns]
+            multiline = config.contract.csv.multiline
+            bodies = predictions.requests_of(file, columns, config.contract.target, multiline)
             endpoint = config.endpoint
             answered, refused = predictions.ask(client("sagemaker-runtime", config.aws), endpoint, bodies)
         _say(f"endpoint {endpoint} answered {answered:,} requests and refused {refused:,}")

@@ -6,23 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from retraining.contract.notation.lines import LINE_FEED
+from retraining.contract.reader import records
+from retraining.contract.rows import csv_line
+from retraining.contract.rules import cut
+
 SENDERS = 4
 
 
-def requests_of(lines: Iterable[str], names: Sequence[str], target: str) -> Iterator[str]:
+def requests_of(lines: Iterable[str], names: Sequence[str], target: str, multiline: bool) -> Iterator[str]:
     """Yield the body of a request for each line of a file without header: its cells without the target.
 
     Args:
         lines: of the file.
         names: columns in file order.
         target: the column that a request does not have.
+        multiline: whether a cell may have line ends.
 
     """
     at = list(names).index(target)
-    for line in lines:
-        cells = line.rstrip("\n").split(",")
+    for _, text in records((line.rstrip("\r\n") for line in lines), multiline):
+        cells = [cell.replace(LINE_FEED, "\n") for cell in cut(text, ",")]
         if len(cells) == len(names):
-            yield ",".join([*cells[:at], *cells[at + 1 :]])
+            yield csv_line([*cells[:at], *cells[at + 1 :]])
 
 
 def ask(runtime: Any, endpoint: str, bodies: Iterable[str]) -> tuple[int, int]:

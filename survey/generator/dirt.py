@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from retraining.contract.rows import cell_reason, line_reasons, row_reasons
+from retraining.contract.rows import cell_reason, csv_line, line_reasons, row_reasons
 from retraining.contract.rules import Column, Contract, Rule
 
 Cells = list[str]
@@ -35,9 +33,9 @@ def ways(contract: Contract) -> list[Way]:
     for rule in contract.rules:
         found.append(Way(f"rule:{rule.name}", rule.reason, _break(rule, contract)))
     found += [
-        Way("line:too_few_columns", "line: too few columns", lambda cells: line(cells[:-1])),
-        Way("line:too_many_columns", "line: too many columns", lambda cells: line([*cells, "0"])),
-        Way("line:unbalanced_quotes", "line: unbalanced quotes", lambda cells: '"' + line(cells)),
+        Way("line:too_few_columns", "line: too few columns", lambda cells: csv_line(cells[:-1])),
+        Way("line:too_many_columns", "line: too many columns", lambda cells: csv_line([*cells, "0"])),
+        Way("line:unbalanced_quotes", "line: unbalanced quotes", lambda cells: '"' + csv_line(cells)),
     ]
     return found
 
@@ -78,7 +76,7 @@ def spoil(
         rng: chooses rows and the order of ways.
 
     """
-    lines = [line(cells) for cells in rows]
+    lines = [csv_line(cells) for cells in rows]
     wanted = round(share * len(rows))
     if not wanted:
         return lines, {}
@@ -103,15 +101,8 @@ def spoil(
     return lines, dict(sorted(counts.items()))
 
 
-def line(cells: Sequence[str]) -> str:
-    """Return cells as one CSV line."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    return buffer.getvalue()
-
-
 def _replace(position: int, cell: str) -> Callable[[Cells], str]:
-    return lambda cells: line([*cells[:position], cell, *cells[position + 1 :]])
+    return lambda cells: csv_line([*cells[:position], cell, *cells[position + 1 :]])
 
 
 def _bad_cells(column: Column) -> list[tuple[str, str]]:
@@ -140,6 +131,6 @@ def _break(rule: Rule, contract: Contract) -> Callable[[Cells], str | None]:
     def spoiled(cells: Cells) -> str | None:
         limit = sum(float(cells[part]) for part in parts) / rule.tolerance
         cells[at] = f"{0.9 * limit:.4f}"
-        return None if cell_reason(contract, contract.columns[at], cells[at]) else line(cells)
+        return None if cell_reason(contract, contract.columns[at], cells[at]) else csv_line(cells)
 
     return spoiled

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retraining.contract.rows import row_hash, row_reasons
+from retraining.contract.rows import csv_line, row_hash, row_reasons
 from retraining.contract.rules import Contract, cells_of
 
 from . import drift, quality, tables
 from .copula import GaussianCopula
 from .ctgan_model import CtganModel
-from .dirt import choose, line, spoil
+from .dirt import choose, spoil
 from .report import page
 
 METHODS = ("ctgan", "copula", "replay")
@@ -152,7 +152,7 @@ def _collect(
         part = draw(size)
         drawn += size
         rows = tables.cells(part, contract)
-        seen += [line(row) for row in rows]
+        seen += [csv_line(row) for row in rows]
         if request.valid_only:
             part = part[[not row_reasons(contract, row) for row in rows]]
         kept.append(part)

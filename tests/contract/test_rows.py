@@ -1,9 +1,12 @@
 """The contract on rows that are still text."""
 
+import csv
+import io
+
 import pytest
 from model import abalone
 
-from retraining.contract.rows import line_reasons, row_hash, row_reasons
+from retraining.contract.rows import csv_line, line_reasons, row_hash, row_reasons
 
 
 @pytest.fixture
@@ -27,6 +30,11 @@ def changed(**cells):
         "rings",
     ]
     return [cells.get(name, cell) for name, cell in zip(names, GOOD, strict=True)]
+
+
+@pytest.mark.parametrize("cell", ["a,b", 'a "wide" one', "two\nlines", "two\r\nlines", "\r"])
+def test_a_cell_stays_one_cell_of_a_line_whatever_stands_in_it(cell):
+    assert list(csv.reader(io.StringIO(csv_line(["M", cell, "1"]), newline=""))) == [["M", cell, "1"]]
 
 
 def test_a_real_row_meets_the_contract(contract):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -115,6 +116,22 @@ def test_the_smoke_request_is_answered_by_the_artifact_as_recorded(evaluated, de
     asked = {row["why"]: row["prediction"] for row in smoke["rows"]}
     assert asked["largest answer"] == pytest.approx(predicted.max(), rel=1e-12)
     assert asked["smallest answer"] == pytest.approx(predicted.min(), rel=1e-12)
+
+
+def test_a_text_of_two_lines_is_one_row_of_a_smoke_request():
+    class Challenger:
+        def ask(self, body, content_type):
+            self.rows = list(csv.reader(io.StringIO(body, newline="")))
+
+        def answers(self, kind, rows):
+            assert len(self.rows) == rows
+            return [9.5]
+
+    columns = [SimpleNamespace(name="note", type="string"), SimpleNamespace(name="x", type="double")]
+    frame = pd.DataFrame({"note": ["two\nlines"], "x": [0.5]})
+    job = SimpleNamespace(inputs=columns, classes=())
+    row = evaluation._smoke_row(frame, job, Challenger())
+    assert row == {"body": '"two\nlines",0.5', "prediction": 9.5}
 
 
 def test_a_first_model_has_no_champion(channels, tmp_path):

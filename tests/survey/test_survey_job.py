@@ -163,7 +163,18 @@ def test_the_lock_has_no_cuda_packages():
 
 def test_each_row_of_a_file_is_a_request_without_its_target():
     lines = ["M,1,7,2\n", "F,3,8,4\n", "half,a\n"]
-    assert list(predictions.requests_of(lines, ["sex", "a", "rings", "b"], "rings")) == ["M,1,2", "F,3,4"]
+    assert list(predictions.requests_of(lines, ["sex", "a", "rings", "b"], "rings", False)) == ["M,1,2", "F,3,4"]
+
+
+def test_a_text_with_commas_quotes_or_breaks_stays_one_cell_of_its_request():
+    lines = ['"Bay, north",7,"a ""wide"" one"\n', '"two\n', 'lines",8,b\n']
+    found = list(predictions.requests_of(lines, ["site", "rings", "note"], "rings", True))
+    assert found == ['"Bay, north","a ""wide"" one"', '"two\nlines",b']
+
+
+def test_a_quote_without_a_pair_spoils_no_other_row():
+    lines = ['"M,7,a\n', "F,8,b\n"]
+    assert list(predictions.requests_of(lines, ["sex", "rings", "note"], "rings", False)) == ["F,b"]
 
 
 def test_a_request_that_the_model_refuses_is_counted_and_one_that_nobody_answers_is_an_error():

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 
 from retraining.contract.layout import Layout
 from retraining.contract.reader import TOO_FEW, TOO_MANY, judge
 from retraining.contract.rules import Column, Contract, split_of
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """Return cells as one line of CSV without its end; a cell with a comma, a quote or a break in it is quoted."""
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def cell_reason(contract: Contract, column: Column, cell: str) -> str | None:

@@ -12,7 +12,6 @@ stand for) and ``smoke.json`` (requests and the challenger's answers, to verify 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retraining.contract.rows import csv_line
 from retraining.inside import losses
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
 from retraining.inside.frames import iterate_frames
@@ -234,12 +234,11 @@ def _smoke(asked: SmokeRows, job: Job, challenger: ArtifactProcess) -> dict[str,
 
 
 def _smoke_row(frame: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
-    text = io.StringIO()
     cells = [_cell(frame[column.name].iloc[0], column.type) for column in job.inputs]
-    csv.writer(text, lineterminator="").writerow(cells)
-    challenger.ask(body=text.getvalue(), content_type="text/csv")
+    body = csv_line(cells)
+    challenger.ask(body=body, content_type="text/csv")
     [prediction] = challenger.answers("probabilities" if job.classes else "predictions", 1)
-    return {"body": text.getvalue(), "prediction": prediction}
+    return {"body": body, "prediction": prediction}
 
 
 def _cell(value: Any, kind: str) -> str:
