@@ -69,7 +69,7 @@ MINISTACK: dict[str, dict[str, Support]] = {
             CreateJob GetJob GetJobs CreateCrawler
         """,
     ),
-    "iam": _table(recorded="SimulatePrincipalPolicy"),
+    "iam": _table(recorded="AttachRolePolicy CreateRole SimulatePrincipalPolicy"),
     "lambda": _table(real="GetFunction Invoke ListFunctions"),
     "logs": _table(
         real="""

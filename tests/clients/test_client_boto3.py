@@ -253,6 +253,16 @@ def test_topics_queues_and_logs(client):
     assert pages(client, "logs", "describe_log_streams", "logStreams", 1, logGroupName="/mine")[1] == 1
 
 
+def test_what_a_role_may_do_is_asked(client):
+    iam = client("iam")
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    arn = iam.create_role(RoleName="asked", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="asked", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
+    actions = ["sagemaker:CreateTrainingJob", "ec2:RunInstances"]
+    found = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)["EvaluationResults"]
+    assert [item["EvalDecision"] for item in found] == ["allowed", "implicitDeny"]
+
+
 def test_endpoints_are_deleted_and_waited_for(client, served):
     client("sagemaker").delete_endpoint(EndpointName=served)
     client("sagemaker").get_waiter("endpoint_deleted").wait(EndpointName=served, WaiterConfig=SOON)

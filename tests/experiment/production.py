@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from boto3.session import Session
 from local_account import ENVIRONMENTS, Account, wait_for
 
@@ -74,13 +75,10 @@ class Production:
         self.access = AwsAccess(region="us-east-1", endpoint_url=account.url)
         self.config: ModelConfig = load_model_config(MODEL / "model.yaml")
         session = Session(account.access_key, account.secret_key, region_name="us-east-1")
-        os.environ["AWS_ENDPOINT_URL"] = account.url
-        try:
-            data_platform.deploy(
-                session, "dev", "abalone", {"PollSeconds": "1", "SettleSeconds": "1"}, lambda line: None
-            )
-        finally:
-            del os.environ["AWS_ENDPOINT_URL"]
+        settings = {"PollSeconds": "1", "SettleSeconds": "1"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", account.url)
+            data_platform.deploy(session, "dev", "abalone", settings, lambda line: None)
         self.platform: Platform = read_platform(self.config.platform_parameter, self.access)
         self.log = DatasetLog(account.s3, self.platform.bucket, "abalone/")
 

@@ -18,9 +18,9 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield account
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(account: Account) -> Iterator[Site]:
-    """Mount the plugin's application; people differ by role, and `outsider` may see no DAG of this model."""
+    """Mount the plugin's application, its environment lasts a module; people differ by role, `outsider` may see no DAG of the model."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL": account.url,

@@ -234,7 +234,7 @@ def test_a_job_without_capacity_is_followed_by_another_one_after_a_pause(
     operator, status, seen = operator_for(QUICK), type(TRAINING)._status, []
 
     def no_capacity_at_first(self, description):
-        if "-2" in description["TrainingJobName"]:
+        if description["TrainingJobName"].endswith("-2"):
             return status(self, description)
         seen.append(description)
         return JobStatus("Failed", "failed", "CapacityError: Unable to provision requested ML compute capacity")
