@@ -10,7 +10,6 @@ AIRFLOW_PYTHON := $(VENVS)/airflow/bin/python
 READY  := { test -x $(AIRFLOW_PYTHON) || { echo "error: nothing is set up yet: 'make up' does it and starts the stack" >&2; exit 2; }; }
 DEV    := $(VENVS)/dev/bin
 SDK_STEPS := training,evaluation
-ENFORCING := $(if $(filter-out 0 no false,$(ENFORCE)),RETRAINING_ENFORCE_POLICIES=1)
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 # One more than processors: tests wait for the processes that they start.
 TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
@@ -19,6 +18,10 @@ MAKEFLAGS += --no-print-directory
 
 # The deployment: make up ENV=staging. On a command line only, for ENV in a shell's environment is often something else.
 export AIRFLOW__RETRAINING__ENVIRONMENT := $(or $(if $(findstring command,$(origin ENV)),$(ENV)),$(AIRFLOW__RETRAINING__ENVIRONMENT),dev)
+# How a stack is started by whichever verb starts it. One that runs in the other way refuses the verb.
+ifneq ($(ENFORCE),)
+export RETRAINING_ENFORCE_POLICIES := $(if $(filter-out 0 no false,$(ENFORCE)),1,0)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
@@ -42,10 +45,10 @@ setup-dev:
 	@$(SETUP_DEV)
 
 demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
-	@$(WITH_SDK) $(ENFORCING) $(RUN) demo
+	@$(WITH_SDK) $(RUN) demo
 
 up: setup $(if $(WITH_SDK),setup-sdk)  ## start local_aws and Airflow; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
-	@$(WITH_SDK) $(ENFORCING) $(RUN) up
+	@$(WITH_SDK) $(RUN) up
 
 down:  ## stop them; data and history stay
 	@if test -x $(AIRFLOW_PYTHON); then $(RUN) down; else echo "nothing was running"; fi

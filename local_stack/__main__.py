@@ -14,10 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from local_stack import layout
+from local_stack import layout, started
 from local_stack.preflight import PreflightError
 from local_stack.verbs import calls
 from retraining.contract.plain_text import plain_lines
+
+ON_THE_STACK = ("up", "demo", "retrain", "score", "run", "status", "report", "dataset-log", "env", "call")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,6 +124,8 @@ def _check(chosen: argparse.Namespace) -> None:
         calls.dataset_words(chosen.words, chosen.model)
     if getattr(chosen, "sql", None) is not None:
         calls.query(chosen.sql)
+    if chosen.command in ON_THE_STACK and getattr(chosen, "env", None) is None:
+        started.check()
     if chosen.command in ("report", "dataset-log"):
         calls.local_account_answers()
 

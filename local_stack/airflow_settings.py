@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from local_stack import layout
-from retraining.settings.environment import environment
+from retraining.settings.environment import VARIABLE, environment
 
 ADMIN = "admin"
 OVERRULING = (
@@ -90,7 +90,7 @@ def write_passwords(folder: Path) -> Path:
 
 
 def aws_environment() -> dict[str, str]:
-    """Return the standard AWS variables that make any client talk to local_aws."""
+    """Return the standard AWS variables that make any client talk to local_aws, and the one that names the deployment to the library."""
     made = stack_secrets()
     return {
         "AWS_ENDPOINT_URL": layout.AWS_URL,
@@ -99,6 +99,7 @@ def aws_environment() -> dict[str, str]:
         "AWS_DEFAULT_REGION": layout.REGION,
         "AWS_REGION": layout.REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        VARIABLE: environment(),
     }
 
 
@@ -147,7 +148,6 @@ def airflow_environment() -> dict[str, str]:
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "USAGE_DATA_COLLECTION__ENABLED": False,
-        "RETRAINING__ENVIRONMENT": environment(),
     }
     return {
         **inherited,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,18 +13,12 @@ from local_stack.verbs import places
 from retraining.settings.environment import environment
 from retraining.settings.model_config import load_model_config
 
-VARIABLE = "RETRAINING_ENFORCE_POLICIES"
 TRUST = {
     "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "airflow-env.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
 }
 Say = Callable[[str], None]
-
-
-def enforced() -> bool:
-    """Tell whether ``ENFORCE=1`` was behind the verb."""
-    return os.environ.get(VARIABLE, "") not in ("", "0")
 
 
 def role_name() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from retraining.settings.environment import DEFAULT, VARIABLE
 
@@ -20,8 +22,23 @@ SECRETS = STATE / "secrets.json"
 DEMO_JSON = STATE / "demo.json"
 REPORT = STATE / "report.html"
 
-AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT", "4566"))
-AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
+
+def started_file() -> Path:
+    """Return the note of what this deployment's stack was last started with."""
+    return RUN / "started_with"
+
+
+def started_with() -> dict[str, Any]:
+    """Return what ``local_stack.started`` noted there, nothing before the first start."""
+    try:
+        noted = json.loads(started_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT") or started_with().get("aws_port", 4566))
+AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT") or started_with().get("airflow_port", 8080))
 AWS_URL = os.environ.get("LOCAL_AWS_URL", f"http://127.0.0.1:{AWS_PORT}")
 AIRFLOW_URL = os.environ.get("AIRFLOW_URL", f"http://127.0.0.1:{AIRFLOW_PORT}")
 PUBLIC_URL = os.environ.get("AIRFLOW__API__BASE_URL", AIRFLOW_URL)  # where a person finds the UI

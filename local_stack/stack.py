@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import data_platform
-from local_stack import enforcing, layout, processes
+from local_stack import enforcing, layout, processes, started
 from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import (
     ADMIN,
@@ -55,7 +55,7 @@ class Part:
     health: str
 
 
-def up(say: Say, model: str | None = None) -> None:
+def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
     """Start what does not run yet and wait until all is healthy. When something fails, what this call started is stopped again.
 
     A model whose files are wrong is told and left out; it stops neither the stack nor the other models.
@@ -63,6 +63,7 @@ def up(say: Say, model: str | None = None) -> None:
     Args:
         say: takes one line of progress.
         model: the model that the caller needs.
+        enforce: whether local_aws enforces policies, if it does not run yet; None for what the verb asks.
 
     Raises:
         PreflightError: Java, disk or a port is missing, or the needed model is broken; nothing was started.
@@ -82,9 +83,9 @@ def up(say: Say, model: str | None = None) -> None:
     try:
         with ThreadPoolExecutor(max_workers=2) as pool:
             database = pool.submit(_migrate, say)
-            start_local_aws(say, java)
+            start_local_aws(say, java, enforce)
             provision(say, models)
-            if enforcing.enforced():
+            if started.enforced():
                 enforcing.provision(aws_session(), models, say)
             database.result()
         _start_airflow(say, models)
@@ -132,15 +133,24 @@ def log_in_hint() -> str:
     return f"Airflow UI {layout.PUBLIC_URL}  user {ADMIN}  password {stack_secrets()['admin_password']}"
 
 
-def start_local_aws(say: Say, java: str | None = None) -> None:
-    """Start local_aws alone and wait until it answers."""
+def start_local_aws(say: Say, java: str | None = None, enforce: bool | None = None) -> None:
+    """Start local_aws alone and wait until it answers.
+
+    Args:
+        say: takes one line of progress.
+        java: a Java home that fits; looked for when None.
+        enforce: whether it enforces policies; None for what the verb asks. One that runs stays as it is.
+
+    """
+    enforce = started.enforced() if enforce is None else enforce
     if processes.find("local_aws") is None:
-        say(f"starting local_aws on {layout.AWS_URL}")
+        say(f"starting local_aws on {layout.AWS_URL}{', policies are enforced' if enforce else ''}")
+        started.note(enforce)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
     command += ["--credentials", write_credentials(layout.RUN / "aws_credentials", enforcing.role_arn())]
-    command += ["--enforce-policies"] if enforcing.enforced() else []
+    command += ["--enforce-policies"] if enforce else []
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 
@@ -169,7 +179,7 @@ def _migrate(say: Say) -> None:
 
 
 def _start_airflow(say: Say, models: Sequence[str]) -> None:
-    environment = airflow_environment() | (airflow_keys() if enforcing.enforced() else {})
+    environment = airflow_environment() | (airflow_keys() if started.enforced() else {})
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
         say(f"starting Airflow on {layout.AIRFLOW_URL}")
     api = AirflowApi()

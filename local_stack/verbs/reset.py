@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from deploy import data_platform
-from local_stack import layout, processes, stack
+from local_stack import layout, processes, stack, started
 from local_stack.airflow_settings import airflow_environment
 from local_stack.verbs import calls, places
 from retraining.settings.environment import environment, in_environment
@@ -67,7 +67,7 @@ def one_model(model: str, endpoint: str, say: Say) -> None:
     if not layout.AWS_DATA.exists():
         say(f"there is nothing of model {model} on this machine")
         return
-    ran = any(processes.find(name) for name in stack.ALL)
+    ran, enforce = started.running(), started.enforced()
     stack.down(say)
     stack.start_local_aws(say)
     try:
@@ -84,7 +84,7 @@ def one_model(model: str, endpoint: str, say: Say) -> None:
         f"deleted {objects} object(s), {jobs} job(s), models, endpoint and runs of {model}; its next file begins dataset version 1"
     )
     if ran:
-        stack.up(say)
+        stack.up(say, enforce=enforce if started.asked() is None else started.asked())
 
 
 def bucket_of(model: str) -> str:

@@ -88,7 +88,9 @@ def test_exported_variables_are_quoted_and_hold_airflow_s_secrets_only_when_aske
     monkeypatch.setattr(layout, "AWS_URL", "http://x'; touch owned; '")
     monkeypatch.setattr(layout, "AIRFLOW_HOME", secrets_file.parent / "it's; touch owned2; #")
     lines = airflow_settings.exports(airflow=False)
-    assert all(line.startswith(("export AWS_", "unset AWS_", "case ", "local_off()")) for line in lines)
+    named = "export AIRFLOW__RETRAINING__ENVIRONMENT=dev"
+    assert named in lines
+    assert all(line.startswith(("export AWS_", named, "unset AWS_", "case ", "local_off()")) for line in lines)
     everything = airflow_settings.exports(airflow=True)
     assert any("FERNET" in line for line in everything)
     read = subprocess.run(
@@ -137,7 +139,7 @@ def test_local_aws_is_given_the_keys_that_clients_of_the_stack_use(secrets_file,
 def test_what_was_set_for_the_local_stack_is_undone_by_one_word_and_a_profile_does_not_win(secrets_file):
     lines = airflow_settings.exports(airflow=False)
     script = ["export AWS_PROFILE=company AWS_SESSION_TOKEN=t AWS_REGION=eu-west-1", *lines, *lines]
-    show = 'env | grep -E "^(AWS|PATH)" | sort'
+    show = 'env | grep -E "^(AIRFLOW|AWS|PATH)" | sort'
     done = subprocess.run(
         ["bash", "-c", "\n".join([*script, show, "echo --", "local_off", show])],
         capture_output=True,
@@ -148,7 +150,8 @@ def test_what_was_set_for_the_local_stack_is_undone_by_one_word_and_a_profile_do
     assert "AWS_PROFILE" not in local and "AWS_SESSION_TOKEN" not in local
     assert f"AWS_REGION={layout.REGION}\n" in local
     assert local.count(str(layout.python("airflow").parent)) == 1
-    assert "AWS_" not in undone
+    assert "AIRFLOW__RETRAINING__ENVIRONMENT=dev\n" in local
+    assert "AWS_" not in undone and "AIRFLOW__RETRAINING" not in undone
 
 
 def test_each_container_gets_its_own_secret_alone(secrets_file, tmp_path):

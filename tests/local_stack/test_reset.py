@@ -73,7 +73,7 @@ def test_after_a_reset_the_catalog_of_the_model_is_empty_and_that_of_another_one
     monkeypatch.setattr(layout, "AWS_DATA", tmp_path / "aws")
     monkeypatch.setattr(stack, "down", lambda say: None)
     monkeypatch.setattr(stack, "start_local_aws", lambda say: None)
-    monkeypatch.setattr(reset.processes, "find", lambda name: None)
+    monkeypatch.setattr(reset.started, "running", lambda: False)
     monkeypatch.setattr(reset, "forget_runs", list)
     with Account(layout.AWS_DATA) as account, pytest.MonkeyPatch.context() as patch:
         for name, value in account.variables.items():
