@@ -12,7 +12,7 @@ from botocore.model import OperationModel
 
 from local_aws.shared.requests.validation import service_model
 
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/[^/]+/([^/]+)/")
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 _ACTION = re.compile(r"(?:^|&)Action=([A-Za-z]+)")
 _INVOCATION = re.compile(r"/endpoints/[^/]+/invocations")
 _CBOR = re.compile(r"/service/[^/]+/operation/([A-Za-z]+)")
@@ -23,11 +23,12 @@ _BY_PATH = ("s3", "lambda")
 
 
 class Call(NamedTuple):
-    """A service by its name in request signatures, an operation, and whose request it is; empty where the request does not tell."""
+    """A service by its name in request signatures, an operation, whose request it is and in which region; empty where it does not tell."""
 
     service: str
     operation: str
     access_key: str
+    region: str
 
 
 def name_call(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Call:
@@ -38,10 +39,11 @@ def name_call(method: str, path: str, query: str, headers: Mapping[str, str], bo
     values = parse_qs(query, keep_blank_values=True)
     scope = _CREDENTIAL.search(headers.get("authorization", ""))
     presigned = values.get("X-Amz-Credential", [""])[0].split("/")
-    key, service = scope.groups() if scope else (presigned[0], presigned[3] if len(presigned) > 4 else "")
+    parts = (presigned[0], *presigned[2:4]) if len(presigned) > 4 else (presigned[0], "", "")
+    key, region, service = scope.groups() if scope else parts
     if service == "sagemaker" and _INVOCATION.fullmatch(path):
-        return Call("sagemaker-runtime", "InvokeEndpoint", key)
-    return Call(service, _operation(service, method, path, values, headers, body), key)
+        return Call("sagemaker-runtime", "InvokeEndpoint", key, region)
+    return Call(service, _operation(service, method, path, values, headers, body), key, region)
 
 
 def _operation(

@@ -47,6 +47,7 @@ class Policies:
             body: of S3 only that of DeleteObjects is needed.
 
         """
+        region = name_call(method, path, query, headers, b"").region or self._settings.region
         policies = self._evaluator._gather_role_policies(role.rpartition("/")[2], self._settings.account)
         for call in asked(method, path, query, headers, body):
             context = self._evaluator.EvalContext(
@@ -55,7 +56,7 @@ class Policies:
                 principal_account=self._settings.account,
                 action=call.action,
                 resource_arn=call.resource,
-                region=self._settings.region,
+                region=region,
                 source_ip="127.0.0.1",
                 secure_transport=True,
                 service_context=dict(call.keys),
@@ -74,19 +75,23 @@ class Policies:
 
 
 def asked(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Iterator[Call]:
-    """Yield what a request needs, see `Policies.refusal`."""
+    """Yield what a request needs, see `Policies.refusal`; its resources are in the region that it is signed for."""
     path = _with_bucket_of_host(path, headers)
     named = name_call(method, path, query, headers, body[:4096])
     values = {name: found[0] for name, found in parse_qs(query, keep_blank_values=True).items()}
     if named.service == "s3":
-        yield from calls("s3", named.operation, _s3_params(path, values, headers, body))
+        yield from calls("s3", named.operation, _s3_params(path, values, headers, body), named.region)
     elif named.service == "lambda":
         function = _FUNCTION.search(path)
-        yield from calls("lambda", named.operation, {"FunctionName": unquote(function.group(1))} if function else {})
+        yield from calls(
+            "lambda", named.operation, {"FunctionName": unquote(function.group(1))} if function else {}, named.region
+        )
     elif named.service == "sagemaker-runtime":
-        yield from calls("sagemaker-runtime", named.operation, {"EndpointName": unquote(path.split("/")[2])})
+        yield from calls(
+            "sagemaker-runtime", named.operation, {"EndpointName": unquote(path.split("/")[2])}, named.region
+        )
     else:
-        yield from calls(named.service, named.operation, _params(body, values))
+        yield from calls(named.service, named.operation, _params(body, values), named.region)
 
 
 def _params(body: bytes, query: dict[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
+ACCOUNT = "000000000000"
 RENAMED = {
     ("s3", "ListObjects"): "s3:ListBucket",
     ("s3", "ListObjectsV2"): "s3:ListBucket",
@@ -60,15 +60,16 @@ def action(service: str, operation: str) -> str:
     return RENAMED.get((service, operation), f"{service}:{operation}")
 
 
-def calls(service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Call]:
+def calls(service: str, operation: str, params: Mapping[str, Any], region: str) -> Iterator[Call]:
     """Yield what IAM asks for one API call: the action itself, tags, copied objects, and roles that are handed over.
 
-    `service` and `operation` are botocore's names, `params` botocore's parameters. A resource that is not known here is ``*``.
+    `service` and `operation` are botocore's names, `params` botocore's parameters; resources without an ARN in them are in
+    `region`. A resource that is not known here is ``*``.
     """
     if service == "s3":
         yield from _s3_calls(operation, params)
         return
-    resource = _resource(service, operation, params)
+    resource = _resource(service, operation, params, region)
     yield Call(action(service, operation), resource)
     if service == "sagemaker" and params.get("Tags") and operation != "AddTags":
         yield Call("sagemaker:AddTags", resource)
@@ -101,23 +102,23 @@ def _copied(source: Any) -> Call:
     return Call("s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{place}")
 
 
-def _resource(service: str, operation: str, params: Mapping[str, Any]) -> str:
+def _resource(service: str, operation: str, params: Mapping[str, Any], region: str) -> str:
     if service == "sns":
         return str(params.get("TopicArn", "*"))
     if service == "sqs":
         queue = params.get("QueueName") or str(params.get("QueueUrl", "*")).rsplit("/", 1)[-1]
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+        return f"arn:aws:sqs:{region}:{ACCOUNT}:{queue}"
     if service in _NAMED:
         name, form = _NAMED[service]
-        return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{form.format(params[name])}" if name in params else "*"
+        return f"arn:aws:{service}:{region}:{ACCOUNT}:{form.format(params[name])}" if name in params else "*"
     if service == "glue":
-        return _glue_resource(operation, params)
+        return _glue_resource(operation, params, region)
     if service in ("sagemaker", "sagemaker-runtime"):
-        return _sagemaker_resource(operation, params)
+        return _sagemaker_resource(operation, params, region)
     return "*"
 
 
-def _glue_resource(operation: str, params: Mapping[str, Any]) -> str:
+def _glue_resource(operation: str, params: Mapping[str, Any], region: str) -> str:
     found = next(
         (
             f"{kind}/{params[name]}"
@@ -128,10 +129,10 @@ def _glue_resource(operation: str, params: Mapping[str, Any]) -> str:
     )
     if found is None and "Name" in params:
         found = next((f"{kind}/{params['Name']}" for noun, kind in _GLUE_KINDS if noun in operation), None)
-    return f"arn:aws:glue:{REGION}:{ACCOUNT}:{found}" if found else "*"
+    return f"arn:aws:glue:{region}:{ACCOUNT}:{found}" if found else "*"
 
 
-def _sagemaker_resource(operation: str, params: Mapping[str, Any]) -> str:
+def _sagemaker_resource(operation: str, params: Mapping[str, Any], region: str) -> str:
     if operation.startswith("List") and operation != "ListTags":
         return "*"
     for name in ("ResourceArn", "ModelPackageArn"):
@@ -140,4 +141,4 @@ def _sagemaker_resource(operation: str, params: Mapping[str, Any]) -> str:
     if operation == "DescribeModelPackage":
         return str(params["ModelPackageName"])
     found = next(((kind, params[name]) for name, kind in _SAGEMAKER_KINDS.items() if name in params), None)
-    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{found[0]}/{found[1]}" if found else "*"
+    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{found[0]}/{found[1]}" if found else "*"

@@ -36,17 +36,17 @@ from retraining.survey import job as survey_job
 
 MODEL = artifacts.ROOT / "dags" / "models" / "abalone"
 REASONS = yaml.safe_load((artifacts.ROOT / "tests" / "deploy" / "uncalled_actions.yaml").read_text())
-ROLE = "arn:aws:iam::000000000000:role/of-a-job"
+ROLE, REGION = "arn:aws:iam::000000000000:role/of-a-job", "us-east-1"
 NAMES = {
     "AWS::Partition": "aws",
-    "AWS::Region": "us-east-1",
+    "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
     "ModelName": "abalone",
     "EndpointName": "dev-abalone",
     "JobRoleArns": ROLE,
     "ArtifactsBucket": "artifacts",
     "EnvironmentName": "dev",
-    "DataBucketName": f"retraining-dev-abalone-{ACCOUNT}-us-east-1",
+    "DataBucketName": f"retraining-dev-abalone-{ACCOUNT}-{REGION}",
 }
 POLICIES = {
     name: statements(cloudformation.resolve(cloudformation.read(path)["Resources"][resource], NAMES))
@@ -94,7 +94,7 @@ def recorder():
     hooks = [("provide-client-params", recorder)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.handlers, "BUILTIN_HANDLERS", [*botocore.handlers.BUILTIN_HANDLERS, *hooks])
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
         aws_clients.client.cache_clear()
         yield recorder
         aws_clients.client.cache_clear()
@@ -224,7 +224,7 @@ def run_of_the_dag(recorder, bucket):
 def made(session, recorder, recorded):
     """IAM's view of the calls, by actor."""
     roles = {value for name, value in recorded["steps"].platform if name.endswith("_role_arn")}
-    mwaa = {call for made in recorded["calls"] for call in calls(*made)}
+    mwaa = {call for made in recorded["calls"] for call in calls(*made, REGION)}
     mwaa = {Call(call.action, ROLE) if call.resource in roles else call for call in mwaa}
     return {
         "mwaa": mwaa,
@@ -262,7 +262,7 @@ def glue_calls(recorder, recorded):
     storage.copy(source, f"s3://{bucket}/abalone/dataset/staging/batch=x/attempt=y/input/000000.txt")
     storage.confirm(source)
     storage.write(manifest["report"], storage.read(manifest["report"]))
-    return {call for made in recorder.take() for call in calls(*made)}
+    return {call for made in recorder.take() for call in calls(*made, REGION)}
 
 
 def lambda_calls(recorder, recorded):
@@ -272,7 +272,7 @@ def lambda_calls(recorder, recorded):
     recorder.take()
     rows = f"s3://{recorded['bucket']}/abalone/runs/{recorded['plan']['run_key']}/evaluation/rows.csv"
     assert function.handler({"rows_uri": rows}, None)["n"] > 0
-    return {call for made in recorder.take() for call in calls(*made)}
+    return {call for made in recorder.take() for call in calls(*made, REGION)}
 
 
 def sagemaker_calls(recorded):
@@ -348,7 +348,7 @@ def test_every_operation_that_the_library_names_is_allowed_and_every_reason_is_a
 
 
 def key(path):
-    return f"arn:aws:s3:::retraining-dev-abalone-{ACCOUNT}-us-east-1/abalone/{path}"
+    return f"arn:aws:s3:::retraining-dev-abalone-{ACCOUNT}-{REGION}/abalone/{path}"
 
 
 def test_an_experiment_reads_what_production_has_and_writes_experiments_only():

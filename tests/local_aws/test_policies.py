@@ -12,7 +12,7 @@ from local_account import BUCKET, IMAGE, Account, archive, wait_for
 from local_aws.gateway.policies import asked
 from local_aws.shared.access import Call, calls
 
-SIGNED = "AWS4-HMAC-SHA256 Credential=K/20261126/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+SIGNED = "AWS4-HMAC-SHA256 Credential=K/20261126/{}/{}/aws4_request, SignedHeaders=host, Signature=0"
 TRAIN = "import os; open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').write('1')\n"
 
 
@@ -38,12 +38,12 @@ def allow(*actions: str, on: str = "*", **more: object) -> dict:
     return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
-def acting(account: Account, name: str, service: str):
+def acting(account: Account, name: str, service: str, region: str = "us-east-1"):
     """Return a client with temporary keys of a role."""
     keys = account.sts.assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{name}", RoleSessionName="test")[
         "Credentials"
     ]
-    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name="us-east-1")
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=region)
     return session.client(service, endpoint_url=account.url)
 
 
@@ -54,8 +54,8 @@ def refusal(call, **params) -> str:
     return str(error.value)
 
 
-def request(service, method, path, query="", headers=None, body=b""):
-    return list(asked(method, path, query, {"authorization": SIGNED.format(service), **(headers or {})}, body))
+def request(service, method, path, query="", headers=None, body=b"", region="us-east-1"):
+    return list(asked(method, path, query, {"authorization": SIGNED.format(region, service), **(headers or {})}, body))
 
 
 def test_what_a_request_needs():
@@ -86,8 +86,26 @@ def test_what_a_request_needs():
     assert asked_endpoint == Call("sagemaker:InvokeEndpoint", "arn:aws:sagemaker:us-east-1:000000000000:endpoint/e")
 
 
+@pytest.mark.parametrize(
+    ("service", "target", "params", "resource"),
+    [
+        ("sqs", "AmazonSQS.GetQueueUrl", {"QueueName": "q"}, "sqs:{}:000000000000:q"),
+        ("ssm", "AmazonSSM.GetParameter", {"Name": "/p"}, "ssm:{}:000000000000:parameter/p"),
+        ("logs", "Logs_20140328.GetLogEvents", {"logGroupName": "g"}, "logs:{}:000000000000:log-group:g:*"),
+        ("glue", "AWSGlue.StartJobRun", {"JobName": "j"}, "glue:{}:000000000000:job/j"),
+        ("glue", "AWSGlue.StartCrawler", {"Name": "c"}, "glue:{}:000000000000:crawler/c"),
+        ("sagemaker", "SageMaker.DescribeModel", {"ModelName": "m"}, "sagemaker:{}:000000000000:model/m"),
+    ],
+)
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_resource_is_in_the_region_that_its_request_is_signed_for(service, target, params, resource, region):
+    body = json.dumps(params).encode()
+    [call] = request(service, "POST", "/", headers={"x-amz-target": target}, body=body, region=region)
+    assert call.resource == f"arn:aws:{resource.format(region)}"
+
+
 def test_a_request_that_hands_over_a_role_needs_the_right_to_pass_it():
-    made = list(calls("sagemaker", "CreateTrainingJob", {"TrainingJobName": "j", "RoleArn": "r", "Tags": [{}]}))
+    made = list(calls("sagemaker", "CreateTrainingJob", {"TrainingJobName": "j", "RoleArn": "r", "Tags": [{}]}, "r"))
     assert [call.action for call in made] == ["sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole"]
     assert made[2].keys == (("iam:passedtoservice", "sagemaker.amazonaws.com"),)
 
@@ -183,3 +201,21 @@ def test_who_starts_a_job_must_be_allowed_to_hand_it_its_role(strict):
 def test_without_the_option_roles_are_names_only(account):
     role(account, "nobody", allow("sqs:ListQueues"))
     assert acting(account, "nobody", "s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] >= 0
+
+
+@pytest.mark.local_aws
+def test_policies_of_an_account_in_another_region_are_read_with_that_region(tmp_path):
+    place, condition = "eu-central-1", {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
+    with Account(tmp_path / "data", "--enforce-policies", "--region", place) as account:
+        arn = f"arn:aws:ssm:{place}:000000000000:parameter"
+        role(account, "reader", allow("ssm:PutParameter", on=f"{arn}/p"), allow("sqs:ListQueues", Condition=condition))
+        ssm = acting(account, "reader", "ssm", place)
+        ssm.put_parameter(Name="/p", Value="1", Type="String")
+        said = refusal(ssm.put_parameter, Name="/q", Value="1", Type="String")
+        assert f"ssm:PutParameter on resource: {arn}/q" in said
+        acting(account, "reader", "sqs", place).list_queues()
+        elsewhere = acting(account, "reader", "ssm")
+        assert "ssm:us-east-1:" in refusal(elsewhere.put_parameter, Name="/p", Value="1", Type="String")
+        assert "sqs:ListQueues" in refusal(acting(account, "reader", "sqs").list_queues)
+        job = f"sagemaker:DescribeModel on resource: arn:aws:sagemaker:{place}:000000000000:model/m"
+        assert job in refusal(acting(account, "reader", "sagemaker", place).describe_model, ModelName="m")
