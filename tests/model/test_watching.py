@@ -11,6 +11,7 @@ from abalone_artifacts import CONFIG, pack, write_job
 from retraining.contract.rules import Contract
 from retraining.inside import program
 from retraining.inside.job_file import inputs_of
+from retraining.inside.watching import captured as watched
 from retraining.inside.watching.captured import Tally, frames
 from retraining.inside.watching.profile import GIVEN, OTHER, PREDICTION, merged, profile, reference_profile
 from retraining.judging.drift import counted
@@ -89,6 +90,24 @@ def test_requests_that_cannot_be_read_are_counted_and_keep_no_other_from_being_r
     assert len(rows) == 1
     assert tally.unreadable == 5
     assert len(tally.examples) == 3
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_requests_are_read_in_blocks_of_bounded_size_and_one_that_cannot_be_read_costs_no_other(
+    tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(watched, "CELLS", 20 * len(COLUMNS))
+    cells = [[cell if at == 0 else float(cell) for at, cell in enumerate(row.split(","))] for row in (ROW, OTHER_ROW)]
+    good = json.dumps(cells) if kind == "application/json" else f"{ROW}\n{OTHER_ROW}\n"
+    wide = good.replace("0.455", '"wide"' if kind == "application/json" else "wide")
+    path, tally = tmp_path / "a.jsonl", Tally()
+    two = '{"predictions": [1, 2]}'
+    path.write_text("".join(f"{captured(wide if n == 13 else good, kind, answer=two)}\n" for n in range(100)))
+    parts = list(frames([path], COLUMNS, CONTRACT, (), tally))
+    sizes = [(len(frame), len(answers)) for frame, answers in parts]
+    assert sizes == [(20, 20), (18, 20), *[(20, 20)] * 8, (0, 0)]
+    assert (tally.requests, tally.unreadable) == (100, 1)
+    assert sum(frame["shell_weight"].sum() for frame, _ in parts) == pytest.approx(99 * (0.15 + 0.21))
 
 
 def test_profiles_of_parts_add_up_to_that_of_the_whole(abalone):

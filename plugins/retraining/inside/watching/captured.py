@@ -24,8 +24,8 @@ from retraining.inside.frames import request_frame
 from retraining.inside.job_file import is_number
 from retraining.inside.serving import InvalidRequest, read_request
 
-REQUESTS = 20_000
-"""Requests that are held at once."""
+CELLS = 200_000
+"""Values of requests that are held at once."""
 TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
@@ -58,7 +58,7 @@ class Tally:
 def frames(
     paths: Sequence[Path], columns: Sequence[Column], contract: Contract, left_out: Sequence[str], tally: Tally
 ) -> Iterator[tuple[pd.DataFrame, list[Any]]]:
-    """Yield rows by the thousands, and the answers as far as they were captured.
+    """Yield rows by the thousands, and the answers as far as they were captured. The memory that it takes depends on no number of requests.
 
     Args:
         paths: capture files.
@@ -68,8 +68,8 @@ def frames(
         tally: is kept up to date.
 
     """
-    texts: list[str] = []
-    answers: list[Any] = []
+    size = max(1, CELLS // max(1, len(columns)))
+    block = _Block()
     for record in _records(paths, tally):
         metadata = record.get("eventMetadata") or {}
         if str(metadata.get("inferenceId") or "").startswith(tuple(left_out)):
@@ -78,21 +78,80 @@ def frames(
         tally.requests += 1
         tally.note(str(metadata.get("inferenceTime") or ""))
         data = record["captureData"]
-        answers += _answers(data.get("endpointOutput"))
+        block.answers += _answers(data.get("endpointOutput"))
         try:
             text, kind = _body(data["endpointInput"])
             if kind == "text/csv" and text.count("\n") <= 1:
-                texts.append(text.strip("\r\n"))
+                block.texts.append(text.strip("\r\n"))
             else:
-                yield request_frame(read_request(text, kind, columns), columns, contract), []
+                block.add(read_request(text, kind, columns))
         except (InvalidRequest, ValueError, LookupError) as error:
             tally.unread(error)
-        if len(texts) >= REQUESTS:
-            yield from _lines(texts, columns, contract, tally)
-            yield _nothing(columns), answers
-            texts, answers = [], []
-    yield from _lines(texts, columns, contract, tally)
-    yield _nothing(columns), answers
+        if block.size >= size:
+            yield from _read(block, columns, contract, tally)
+            block = _Block()
+    yield from _read(block, columns, contract, tally)
+
+
+@dataclass
+class _Block:
+    """Requests that are held to be read together, and the answers."""
+
+    texts: list[str] = field(default_factory=list)
+    """Requests of one row each, as CSV."""
+    requests: list[list[dict[str, Any]]] = field(default_factory=list)
+    """Rows of each of the others."""
+    rows: int = 0
+    """Number of all those."""
+    answers: list[Any] = field(default_factory=list)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        self.requests.append(rows)
+        self.rows += len(rows)
+
+    @property
+    def size(self) -> int:
+        return max(len(self.texts) + self.rows, len(self.answers))
+
+
+def _read(
+    block: _Block, columns: Sequence[Column], contract: Contract, tally: Tally
+) -> Iterator[tuple[pd.DataFrame, list[Any]]]:
+    """Yield the rows of a block, read all at once; if that fails, request by request."""
+    requests = block.requests
+    if block.texts:
+        frame = _table(block.texts, columns, contract)
+        if frame is None:
+            requests = [*_separately(block.texts, columns, tally), *requests]
+        else:
+            yield frame, []
+    try:
+        frame = request_frame(_rows(requests), columns, contract)
+    except ValueError:
+        readable = [rows for rows in requests if _is_readable(rows, columns, contract, tally)]
+        frame = request_frame(_rows(readable), columns, contract)
+    yield frame, block.answers
+
+
+def _rows(requests: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [row for rows in requests for row in rows]
+
+
+def _is_readable(rows: Sequence[dict[str, Any]], columns: Sequence[Column], contract: Contract, tally: Tally) -> bool:
+    try:
+        request_frame(rows, columns, contract)
+    except ValueError as error:
+        tally.unread(error)
+        return False
+    return True
+
+
+def _separately(texts: Sequence[str], columns: Sequence[Column], tally: Tally) -> Iterator[list[dict[str, Any]]]:
+    for text in texts:
+        try:
+            yield read_request(text, "text/csv", columns)
+        except InvalidRequest as error:
+            tally.unread(error)
 
 
 def _records(paths: Sequence[Path], tally: Tally) -> Iterator[dict[str, Any]]:
@@ -101,29 +160,12 @@ def _records(paths: Sequence[Path], tally: Tally) -> Iterator[dict[str, Any]]:
             for line in file:
                 try:
                     record = json.loads(line)
-                    record["captureData"]
+                    record["captureData"]["endpointInput"]
                 except (ValueError, TypeError, LookupError) as error:
                     if line.strip():
                         tally.unread(error)
                     continue
                 yield record
-
-
-def _lines(
-    texts: Sequence[str], columns: Sequence[Column], contract: Contract, tally: Tally
-) -> Iterator[tuple[pd.DataFrame, list[Any]]]:
-    """Read requests of one row each, all at once; if that fails, one by one."""
-    if not texts:
-        return
-    frame = _table(texts, columns, contract)
-    if frame is not None:
-        yield frame, []
-        return
-    for text in texts:
-        try:
-            yield request_frame(read_request(text, "text/csv", columns), columns, contract), []
-        except (InvalidRequest, ValueError) as error:
-            tally.unread(error)
 
 
 def _table(texts: Sequence[str], columns: Sequence[Column], contract: Contract) -> pd.DataFrame | None:
@@ -147,12 +189,6 @@ def _typed(cells: pd.Series, column: Column, contract: Contract) -> pd.Series | 
         return cells.where(~missing, np.nan).astype(object)
     numbers = cells.str.lower().map(TRUTHS) if column.type == "boolean" else pd.to_numeric(cells, errors="coerce")
     return None if (numbers.isna() & ~missing).any() else numbers.astype(float)
-
-
-def _nothing(columns: Sequence[Column]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {column.name: pd.Series([], dtype=float if is_number(column) else object) for column in columns}
-    )
 
 
 def _body(part: Mapping[str, Any]) -> tuple[str, str]:
