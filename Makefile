@@ -1,6 +1,7 @@
 # The verbs of this project. `make help` lists them.
 PYTHON ?= python3
-VENVS  := $(or $(RETRAINING_LOCAL_DIR),.local)/venvs
+LOCAL  := $(or $(RETRAINING_LOCAL_DIR),.local)
+VENVS  := $(LOCAL)/venvs
 RUN    := PYTHONPATH=. $(VENVS)/airflow/bin/python -m local_stack
 # A call is checked by whatever Python is there, before an environment is created or anything is started.
 CHECK  := PYTHONPATH=. $(PYTHON) -m local_stack --only-check
@@ -54,14 +55,14 @@ down:  ## stop them; data and history stay
 	@if test -x $(AIRFLOW_PYTHON); then $(RUN) down; else echo "nothing was running"; fi
 
 STATUS := status $${MODEL:+--model "$$MODEL"}
-REPORT := report $${MODEL:+--model "$$MODEL"} $${RUN_KEY:+--run "$$RUN_KEY"}
+REPORT_CALL := report $${MODEL:+--model "$$MODEL"} $${RUN_KEY:+--run "$$RUN_KEY"}
 LOGS   := logs $${JOB:+--job "$$JOB"}
 
 status:  ## what runs, what each model serves, what keeps a model from running: make status [MODEL=abalone]
 	@$(CHECK) $(STATUS) && if test -x $(AIRFLOW_PYTHON); then $(RUN) $(STATUS); else echo "nothing is set up yet: 'make up' does it and starts the stack"; fi
 
 report:  ## verdict and path of a run's report: make report [MODEL=abalone] [RUN_KEY=v3-0123456789ab]
-	@$(CHECK) $(REPORT) && $(READY) && $(RUN) $(REPORT)
+	@$(CHECK) $(REPORT_CALL) && $(READY) && $(RUN) $(REPORT_CALL)
 
 logs:  ## the whole log of a job, by its name or a part of it: make logs JOB=abalone-train-12ab
 	@$(READY) && $(RUN) $(LOGS)
@@ -152,7 +153,7 @@ docs: setup-dev  ## write the reference pages that come from code
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py
 
 report-picture: setup-dev  ## draw the picture of the README from a report: make report-picture [REPORT=.local/report.html]
-	$(DEV)/python docs/report_picture.py $(or $(REPORT),.local/report.html) docs/images/report.svg
+	$(DEV)/python docs/report_picture.py $(or $(REPORT),$(LOCAL)/report.html) docs/images/report.svg
 
 image-uris:  ## write the table of SageMaker's own images from what the SageMaker SDK says
 	@$(PYTHON) -m local_stack.bootstrap sagemaker

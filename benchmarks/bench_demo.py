@@ -17,7 +17,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENVS = ROOT / ".local" / "venvs"
+sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
+
+from local_stack import layout  # noqa: E402
+
 TARGETS = {
     "the whole demo": ("demo_seconds", 180.0, "s"),
     "upload to the end of the run": ("upload_to_service_seconds", 90.0, "s"),
@@ -31,15 +34,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-demo-"))
-    (folder / "venvs").symlink_to(VENVS)
+    (folder / "venvs").symlink_to(layout.VENVS)
+    own = ("AIRFLOW_", "AWS_", "LOCAL_AWS_")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(own)},
         "RETRAINING_LOCAL_DIR": str(folder),
         "LOCAL_AWS_PORT": "4766",
         "AIRFLOW_PORT": "8280",
         "PYTHONPATH": str(ROOT),
     }
-    command = [VENVS / "airflow" / "bin" / "python", "-m", "local_stack", "demo"]
+    command = [layout.python("airflow"), "-m", "local_stack", "demo"]
     started = time.monotonic()
     demo = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True

@@ -32,6 +32,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins"))
 sys.path.insert(0, str(ROOT))
+
+from local_stack import layout  # noqa: E402
+
 SCRIPT = ROOT / "glue_scripts" / "merge_survey_data.py"
 MODEL = yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text("utf-8"))
 SPLIT = MODEL["split"]
@@ -409,7 +412,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="turns of the first table; the fastest counts")
     parser.add_argument("--turns", type=int, default=2, help="turns of the second table")
     parser.add_argument(
-        "--work", type=Path, default=ROOT / ".local" / "bench" / "etl", help="folder for files and histories"
+        "--work", type=Path, default=layout.LOCAL / "bench" / "etl", help="folder for files and histories"
     )
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a p
 from benchmarks.abalone_data import Data, load, out_of_fold, rmse, shipped  # noqa: E402
 from benchmarks.gate_worlds import WORLDS, Truth, path_of  # noqa: E402
 from benchmarks.gate_year import RULES, Year, table, year_of  # noqa: E402
+from local_stack import layout  # noqa: E402
 from retraining.judging.gate import decide  # noqa: E402
 from retraining.settings.gate_policy import GatePolicy  # noqa: E402
 
@@ -281,7 +282,7 @@ def years(worlds: Sequence[str], seeds: int, output: Path) -> dict[str, dict[str
 def main() -> int:
     """Run the benchmark; the exit code says whether the targets of the single look are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench")
+    parser.add_argument("--output", type=Path, default=layout.LOCAL / "bench")
     parser.add_argument("--draws", type=int, default=4000, help="of the single look; 0 leaves it out")
     parser.add_argument("--seeds", type=int, default=2, help="paths of each world; 0 leaves the years out")
     parser.add_argument("--world", action="append", default=[], help="only this world; may be repeated")

@@ -24,6 +24,10 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
+
+from local_stack import layout  # noqa: E402
+
 HANDLER_FOLDER = ROOT / "lambda_functions" / "analyze_results"
 GROUPS = np.array(["M", "F", "I"])
 BLOCK_ROWS = 250_000
@@ -170,7 +174,7 @@ def run_handler(path: Path, task: str) -> dict[str, Any]:
 def main() -> int:
     """Run the benchmark; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench")
+    parser.add_argument("--output", type=Path, default=layout.LOCAL / "bench")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--task", choices=[*TARGETS], action="append", help="default: all")
     args = parser.parse_args()

@@ -37,6 +37,7 @@ from benchmarks.abalone_data import (  # noqa: E402
     rmse_difference,
     shipped,
 )
+from local_stack import layout  # noqa: E402
 
 SPLITS = 10
 FOLDS = 10
@@ -135,7 +136,7 @@ def main() -> int:
     """Run the benchmark; the exit code says whether the targets are met."""
     available = algorithms()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench")
+    parser.add_argument("--output", type=Path, default=layout.LOCAL / "bench")
     parser.add_argument("--algorithms", nargs="+", choices=list(available), default=list(available))
     parser.add_argument("--gate-draws", type=int, default=4000, help="0 leaves the gate out")
     parser.add_argument("--trainer-splits", type=int, default=bench_trainers.SPLITS, help="0 leaves the trainers out")

@@ -16,7 +16,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENVS = ROOT / ".local" / "venvs"
+sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
+
+from local_stack import layout  # noqa: E402
+
 PARTS = (
     "dags", "data", "deploy", "glue_scripts", "infra", "lambda_functions", "local_aws", "local_stack", "plugins", "requirements", "survey",
 )  # fmt: skip
@@ -82,7 +85,7 @@ def measure(form: str, sdk_steps: str, seconds: int) -> dict:
     sleep_first(folder / "dags" / "models" / "abalone" / "train.py", seconds)
     local = folder / ".local"
     local.mkdir()
-    (local / "venvs").symlink_to(VENVS)
+    (local / "venvs").symlink_to(layout.VENVS)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_"))}
     environment = {
         **inherited,
@@ -92,7 +95,7 @@ def measure(form: str, sdk_steps: str, seconds: int) -> dict:
         "AIRFLOW_PORT": "8281",
         "PYTHONPATH": str(folder),
     }
-    python = VENVS / "airflow" / "bin" / "python"
+    python = layout.python("airflow")
 
     def run(*command: str) -> str:
         done = subprocess.run(

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=4, help="splits to average over (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1000, help="rows to add (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=100, help="of CTGAN (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "bench", help="folder for models and results")
+    parser.add_argument("--output", type=Path, default=layout.LOCAL / "bench", help="folder for models and results")
     chosen = parser.parse_args(arguments)
     contract = Contract.of(yaml.safe_load((ROOT / "dags/models/abalone/model.yaml").read_text())["contract"])
     results: dict[str, list[dict[str, float]]] = {}

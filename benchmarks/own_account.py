@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENVS = ROOT / ".local" / "venvs"
+sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
+
+from local_stack import layout  # noqa: E402
+
 START_SECONDS = 120
 
 
@@ -26,8 +30,8 @@ def account(folder: Path) -> Iterator[tuple[str, Path]]:
     data.mkdir()
     (data / "credentials").write_text("[default]\naws_access_key_id = bench\naws_secret_access_key = bench\n")
     os.environ |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
-    command = [str(VENVS / "local_aws" / "bin" / "python"), "-m", "local_aws", "--port", str(port)]
-    command += ["--data-dir", str(data), "--environments", str(VENVS), "--access-log", str(log)]
+    command = [str(layout.python("local_aws")), "-m", "local_aws", "--port", str(port)]
+    command += ["--data-dir", str(data), "--environments", str(layout.VENVS), "--access-log", str(log)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS

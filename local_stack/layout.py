@@ -10,7 +10,7 @@ from typing import Any
 from retraining.settings.environment import DEFAULT, VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR", ROOT / ".local")).resolve()
+LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR") or ROOT / ".local").resolve()
 VENVS = LOCAL / "venvs"
 DEPLOYMENT = os.environ.get(VARIABLE) or DEFAULT  # calls.deployment_name checks it before anything is written
 STATE = LOCAL if DEPLOYMENT == DEFAULT else LOCAL / "deployments" / DEPLOYMENT

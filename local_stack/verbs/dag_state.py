@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from local_stack import layout
+from local_stack import layout, processes
 from local_stack.airflow_api import AirflowApi
-from local_stack.verbs import calls
+from local_stack.verbs import calls, places
 
 Say = Callable[[str], None]
 LOOK_SECONDS = 0.5
@@ -84,7 +84,9 @@ def runnable(api: AirflowApi, dag: str, sources: Sequence[Path], seconds: float 
             _ask_for_reading(api, found["file_token"])
             asked = True
         if time.monotonic() > deadline:
-            reason = f": {errors[dag]}" if dag in errors else "; see .local/logs/dag-processor.log"
+            reason = (
+                f": {errors[dag]}" if dag in errors else f"; see {places.shown(processes.log_file('dag-processor'))}"
+            )
             raise DagError(f"Airflow has not read dags/{dag}.py since it was changed{reason}")
         time.sleep(LOOK_SECONDS)
     if found["is_paused"]:

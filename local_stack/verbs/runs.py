@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local_stack import layout
+from local_stack import layout, processes
 from local_stack.airflow_api import AirflowApi
 from local_stack.progress import RunFailedError, ended, follow, seconds_of
-from local_stack.verbs import calls, dag_state, ending, model_check
+from local_stack.verbs import calls, dag_state, ending, model_check, places
 from retraining.settings.environment import platform_parameter
 
 RUN_LIMIT_SECONDS = 600
@@ -149,6 +149,6 @@ def _run_of_event(api: AirflowApi, known: set[str], dag_id: str, seconds: float 
             return fresh[-1]
         time.sleep(0.2)
     raise RunFailedError(
-        f"no run began within {seconds:.0f} s of the upload; see .local/logs/triggerer.log. The file is not lost: "
+        f"no run began within {seconds:.0f} s of the upload; see {places.shown(processes.log_file('triggerer'))}. The file is not lost: "
         f"make run DAG={dag_id}"
     )

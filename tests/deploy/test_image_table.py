@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.image_table import TABLE, Image, table_text
+from local_stack import layout
 from retraining.aws.image_uris import image_uri
 
 ROOT = Path(__file__).parents[2]
-PYTHON = (
-    Path(os.environ.get("LOCAL_AWS_ENVIRONMENTS", ROOT / ".local" / "venvs")) / "sagemaker" / "bin" / "python"
-).absolute()
+PYTHON = layout.python("sagemaker")
 needs_the_sdk = pytest.mark.skipif(
     not PYTHON.exists(), reason="the sagemaker environment is missing: make image-uris creates it"
 )

@@ -17,7 +17,6 @@ from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import aws_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-VENVS = ROOT / ".local" / "venvs"
 
 
 class Stack:
@@ -27,7 +26,7 @@ class Stack:
         self.folder = folder
         self.marked_secret = "of-the-shell-and-not-to-be-written"
         folder.mkdir()
-        (folder / "venvs").symlink_to(VENVS)
+        (folder / "venvs").symlink_to(layout.VENVS)
         self.environment = {
             **os.environ,
             "RETRAINING_LOCAL_DIR": str(folder),
@@ -43,7 +42,7 @@ class Stack:
         self.summary: dict[str, Any] = {}
 
     def run(self, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-        command = [VENVS / "airflow" / "bin" / "python", "-m", "local_stack", *arguments]
+        command = [layout.VENVS / "airflow" / "bin" / "python", "-m", "local_stack", *arguments]
         return subprocess.run(
             command,
             cwd=ROOT,
@@ -56,7 +55,7 @@ class Stack:
         )
 
     def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
+        command = [layout.VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
         environment = {**self.environment, **aws_environment()}
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False

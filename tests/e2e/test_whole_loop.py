@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,7 @@ RUN_FIELDS = {
     "endpoint",
     "model_package",
 }
-AWS_CLI = Path(__file__).resolve().parents[2] / ".local" / "venvs" / "dev" / "bin" / "aws"
+AWS_CLI = layout.VENVS / "dev" / "bin" / "aws"
 
 
 @pytest.fixture(scope="module")

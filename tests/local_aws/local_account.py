@@ -17,8 +17,10 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from local_stack import layout
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = Path(os.environ.get("LOCAL_AWS_ENVIRONMENTS", REPOSITORY / ".local" / "venvs"))
+ENVIRONMENTS = layout.VENVS
 ROLE = "arn:aws:iam::000000000000:role/service"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 BUCKET = "account-bucket"

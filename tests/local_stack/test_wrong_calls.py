@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from local_account import free_port
 
+from local_stack import layout
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "FILE=data/surveys/good/2025-03-02_north_bay.csv"
 MODELS, DAGS, DOWN = (
@@ -90,7 +92,7 @@ def types(tmp_path_factory):
     """Type a call of make in the repository, with a local folder that has the environments and nothing else."""
     local = tmp_path_factory.mktemp("wrong") / "local"
     local.mkdir()
-    (local / "venvs").symlink_to(ROOT / ".local" / "venvs")
+    (local / "venvs").symlink_to(layout.VENVS)
     own = ("AWS_", "AIRFLOW_", "MAKE", "MFLAGS")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(own)},

@@ -17,9 +17,10 @@ import documented_commands as documented
 import pytest
 from local_account import free_port
 
+from local_stack import layout
+
 pytestmark = [pytest.mark.airflow, pytest.mark.pages, pytest.mark.timeout(3600)]
 KNOWN = documented.registry()
-VENVS = documented.ROOT / ".local" / "venvs"
 LEFT_OUT = (".git", ".local", ".hypothesis", ".*_cache", "__pycache__", "build")
 MARK = "@@ "
 
@@ -31,10 +32,10 @@ class Reader:
         self.folder = folder / "repository"
         shutil.copytree(documented.ROOT, self.folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
         (self.folder / ".local").mkdir()
-        (self.folder / ".local" / "venvs").symlink_to(VENVS)
+        (self.folder / ".local" / "venvs").symlink_to(layout.VENVS)
         tools = folder / "tools"
         tools.mkdir()
-        (tools / "aws").symlink_to(VENVS / "dev" / "bin" / "aws")
+        (tools / "aws").symlink_to(layout.VENVS / "dev" / "bin" / "aws")
         own = ("AIRFLOW_", "AWS_", "RETRAINING_", "LOCAL_AWS_", "PYTEST_")
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(own)},
