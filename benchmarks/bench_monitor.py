@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a p
 
 from retraining.inside.watching.profile import profile, reference_profile  # noqa: E402
 from retraining.judging.drift import Detectors, counted  # noqa: E402
-from retraining.settings.in_service.monitor import Monitor  # noqa: E402
+from retraining.settings.periodic.monitor import Monitor  # noqa: E402
 
 DAYS = 365
 TRAINED = 0.85

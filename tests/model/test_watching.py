@@ -15,8 +15,7 @@ from retraining.inside.watching import captured as watched
 from retraining.inside.watching.captured import Tally, frames
 from retraining.inside.watching.profile import GIVEN, OTHER, PREDICTION, merged, profile, reference_profile
 from retraining.judging.drift import counted
-from retraining.page.trying import INFERENCE_PREFIX as TRYING
-from retraining.serving import monitoring, verification
+from retraining.serving import inference_ids, monitoring
 
 CONTRACT = Contract.of(CONFIG.contract.model_dump(mode="json"))
 COLUMNS = inputs_of(CONTRACT)
@@ -32,7 +31,7 @@ def captured(body: str, kind="text/csv", encoding="CSV", answer='{"predictions":
     return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"})
 
 
-def read(tmp_path, *lines: str, left_out=monitoring.NOT_USE) -> tuple[pd.DataFrame, list, Tally]:
+def read(tmp_path, *lines: str, left_out=inference_ids.NO_USE) -> tuple[pd.DataFrame, list, Tally]:
     path, tally = tmp_path / "a.jsonl", Tally()
     path.write_text("\n".join(lines) + "\n")
     parts = list(frames([path], COLUMNS, CONTRACT, left_out, tally))
@@ -70,8 +69,8 @@ def test_requests_of_all_forms_are_read_as_the_endpoint_reads_them(tmp_path):
 def test_what_is_no_use_of_the_model_does_not_count(tmp_path):
     rows, answers, tally = read(
         tmp_path,
-        captured(ROW, inferenceId=f"{TRYING}0a"),
-        captured(ROW, inferenceId=f"{verification.INFERENCE_PREFIX}0a"),
+        captured(ROW, inferenceId=f"{inference_ids.TRYING}0a"),
+        captured(ROW, inferenceId=f"{inference_ids.VERIFICATION}0a"),
         captured(ROW, inferenceId="customer-7"),
     )
     assert (len(rows), len(answers), tally.left_out) == (1, 1, 2)

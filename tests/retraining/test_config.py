@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retraining.settings.in_service.cron import check_cron
 from retraining.settings.model_config import ConfigError, load_model_config
+from retraining.settings.periodic.cron import check_cron
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "dags" / "models").glob("*/model.yaml"))

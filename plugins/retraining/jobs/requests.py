@@ -13,11 +13,14 @@ from typing import Any
 from retraining.aws.image_uris import image_uri
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
-from retraining.settings.in_service.periodic_job import PeriodicJob
 from retraining.settings.model_config import Candidate, Evaluation, ModelConfig
+from retraining.settings.periodic.periodic_job import PeriodicJob
 from retraining.settings.platform import Platform
 
 PROCESSING = "/opt/ml/processing"
+VARIANT = "AllTraffic"
+CAPTURED = "captured/"
+"""Below the model's prefix: what endpoints were asked and answered, by endpoint, variant and hour."""
 CRAWLED_FILES = 100  # each is a target of the crawler and becomes a table
 
 
@@ -208,7 +211,7 @@ def endpoint_config_request(config: ModelConfig, platform: Platform, model: str)
     request: dict[str, Any] = {
         "ProductionVariants": [
             {
-                "VariantName": "AllTraffic",
+                "VariantName": VARIANT,
                 "ModelName": model,
                 "InstanceType": deployment.instance_type,
                 "InitialInstanceCount": deployment.instance_count,
@@ -221,7 +224,7 @@ def endpoint_config_request(config: ModelConfig, platform: Platform, model: str)
         request["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": deployment.data_capture_percent,
-            "DestinationS3Uri": f"s3://{platform.bucket}/{config.name}/captured/",
+            "DestinationS3Uri": f"s3://{platform.bucket}/{config.name}/{CAPTURED}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
         }

@@ -10,10 +10,9 @@ from typing import Any
 from retraining.aws.errors import error_code, is_not_found
 from retraining.contract.plain_text import plain
 from retraining.page.known_models import KnownModel
+from retraining.serving import inference_ids
 
 ROWS = 100
-INFERENCE_PREFIX = "ui-"
-"""Captured requests that begin so are somebody's trying, not the model's use."""
 
 
 class InvalidRowsError(ValueError):
@@ -83,7 +82,7 @@ def _asked(model: KnownModel, body: bytes) -> dict[str, Any]:
             EndpointName=endpoint,
             ContentType="application/json",
             Accept="application/json",
-            InferenceId=f"{INFERENCE_PREFIX}{uuid.uuid4().hex}",
+            InferenceId=f"{inference_ids.TRYING}{uuid.uuid4().hex}",
             Body=body,
         )["Body"].read()
         document = json.loads(answer)

@@ -11,16 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.jobs.requests import library_job, processing_input
+from retraining.jobs.requests import CAPTURED, VARIANT, library_job, processing_input
 from retraining.judging.drift import Finding
 from retraining.serving.batch import Scorer
+from retraining.serving.inference_ids import NO_USE
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 
 STATE, INCIDENTS, WORK, PAGE = "monitor/state/", "monitor/incidents/", "monitor/work/", "monitor/page.html"
-VARIANT = "AllTraffic"
-NOT_USE = ("ui-", "smoke-")
-"""Beginnings of the inference ids of requests that are no use of the model: the form in the Airflow UI, and deployments."""
 CAPTURES_OF_A_JOB = 5_000
 OVERLAP = timedelta(days=1)
 """A capture file may appear under an hour that has passed already."""
@@ -30,7 +28,7 @@ HISTORY = 400
 
 def captured_prefix(config: ModelConfig) -> str:
     """Return where the endpoint's captures lie, below the model's prefix."""
-    return f"captured/{config.endpoint}/{VARIANT}/"
+    return f"{CAPTURED}{config.endpoint}/{VARIANT}/"
 
 
 def first_key(prefix: str, since: datetime) -> str:
@@ -103,7 +101,7 @@ def job_document(config: ModelConfig, captures: Sequence[str]) -> dict[str, Any]
         "model": config.name,
         "task": config.task,
         "contract": config.contract.model_dump(mode="json"),
-        "left_out": list(NOT_USE),
+        "left_out": list(NO_USE),
         "captures": digest(list(captures)),
     }
 

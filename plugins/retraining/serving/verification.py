@@ -13,12 +13,11 @@ from typing import Any
 
 from retraining.aws.errors import error_code, is_not_found
 from retraining.aws.naming import digest
+from retraining.serving import inference_ids
 
 TRIES = 3
 """A row's answer must be wrong this often, in a row, to be a verdict."""
 PAUSE_SECONDS = 1.0
-INFERENCE_PREFIX = "smoke-"
-"""Captured requests that begin so are a deployment's own, not the model's use."""
 
 
 class VerificationError(RuntimeError):
@@ -102,7 +101,7 @@ def _ask(runtime: Any, endpoint: str, content_type: str, body: str) -> list[floa
             ContentType=content_type,
             Accept="application/json",
             Body=body.encode(),
-            InferenceId=f"{INFERENCE_PREFIX}{digest(body)}",
+            InferenceId=f"{inference_ids.VERIFICATION}{digest(body)}",
         )["Body"].read()
     except ClientError as error:
         if error_code(error) == "ModelError" and "timed out" not in str(error):

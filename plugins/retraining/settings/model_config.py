@@ -14,10 +14,10 @@ from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
-from retraining.settings.in_service.batch import Batch
-from retraining.settings.in_service.cron import check_cron
-from retraining.settings.in_service.monitor import Monitor
 from retraining.settings.metrics import GUARDS, Task, known_direction
+from retraining.settings.periodic.batch import Batch
+from retraining.settings.periodic.monitor import Monitor
+from retraining.settings.periodic.schedule import Schedule
 from retraining.settings.present.section import Present
 from retraining.settings.problems import problems
 from retraining.settings.run_parameters import check_hyperparameters
@@ -48,22 +48,6 @@ class Split(Strict):
         if total != 100:
             raise ValueError(f"train, validation and test add up to {total}, not to 100")
         return self
-
-
-class Schedule(Strict):
-    """The daily schedule besides the events, a cron expression in UTC."""
-
-    cron: str = "0 5 * * *"
-    min_interval_minutes: Annotated[int, Field(ge=0, le=10_080)] = 0
-    """New files wait until the newest dataset version is this old, so that single rows do not each pay for a training."""
-    retrain_on_change: bool = True
-    """Whether changed code or configuration is a reason to run, without new data."""
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        check_cron(cron)
-        return cron
 
 
 class Landing(Strict):

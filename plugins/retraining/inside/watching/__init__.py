@@ -1,3 +1,3 @@
-"""What runs inside the jobs of a model in service: files are scored, requests are watched, answers are explained."""
+"""What runs inside the jobs of a model in service: files are scored, captured requests are counted."""
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
@@ -12,15 +15,15 @@ NAMES = {
 }
 
 
-def check_cron(text: str) -> None:
-    """Check a cron expression of five fields, or one of the presets such as ``@daily``.
+def check_cron(text: str) -> str:
+    """Return a cron expression of five fields, or one of the presets such as ``@daily``, as it came.
 
     Raises:
         ValueError: it is none; the message names the field.
 
     """
     if text in PRESETS:
-        return
+        return text
     parts = text.split()
     if len(parts) != len(FIELDS):
         names = ", ".join(name for name, *_ in FIELDS)
@@ -29,6 +32,7 @@ def check_cron(text: str) -> None:
         for item in part.lower().split(","):
             if not _is_item(item, name, least, most):
                 raise ValueError(f"cron {text!r}: {item!r} is no {name} between {least} and {most}")
+    return text
 
 
 def _is_item(item: str, name: str, least: int, most: int) -> bool:
@@ -41,3 +45,7 @@ def _is_item(item: str, name: str, least: int, most: int) -> bool:
 
 def _is_value(value: str, name: str, least: int, most: int) -> bool:
     return value in NAMES.get(name, ()) or (value.isdigit() and least <= int(value) <= most)
+
+
+Cron = Annotated[str, AfterValidator(check_cron)]
+"""A cron expression in UTC."""

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from retraining.settings.in_service.periodic_job import PeriodicJob
+from retraining.settings.periodic.cron import Cron
+from retraining.settings.periodic.periodic_job import PeriodicJob
 
 DAYS_OF_A_YEAR = 365.0
 
@@ -14,7 +15,7 @@ DAYS_OF_A_YEAR = 365.0
 class Monitor(PeriodicJob):
     """The watch over the requests of the endpoint: when it looks, how seldom it may be wrong, and the machine of its job."""
 
-    cron: str = "50 4 * * *"
+    cron: Cron = "50 4 * * *"
     years_between_false_alarms: Annotated[float, Field(gt=0)] = 20.0
     """An undrifted year has a false alarm with a probability of at most one in this many."""
     tolerance: Annotated[float, Field(ge=0, lt=0.5)] = 0.01

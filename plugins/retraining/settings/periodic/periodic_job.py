@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from retraining.settings.in_service.cron import check_cron
+from retraining.settings.periodic.cron import Cron
 from retraining.settings.strict import Strict
 
 
 class PeriodicJob(Strict):
     """A processing job on one machine, at the times of a cron expression."""
 
-    cron: str
+    cron: Cron
     instance_type: str = "ml.m5.large"
     volume_gb: Annotated[int, Field(gt=0)]
     max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        check_cron(cron)
-        return cron
 
     @property
     def instance_count(self) -> int:

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from retraining.settings.in_service.periodic_job import PeriodicJob
+from retraining.settings.periodic.cron import Cron
+from retraining.settings.periodic.periodic_job import PeriodicJob
 
 
 class Batch(PeriodicJob):
     """Scoring of files below ``NAME/batch/in/``: when to look for them, and the machine of the job. The image is the model's own."""
 
-    cron: str = "20 * * * *"
+    cron: Cron = "20 * * * *"
     volume_gb: Annotated[int, Field(gt=0)] = 10
