@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from retraining.contract.layout import inspect_unscored, scoring_contract
 from retraining.contract.reader import read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import Column, Contract, Rule
-from retraining.inside.watching.unscored import inspect_unscored, scoring_contract
 
 CONTRACT = Contract.of(
     {

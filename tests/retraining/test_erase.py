@@ -1,5 +1,6 @@
 """Forgotten rows whose bytes are removed for good: no object, current or old, holds them, and `verify` proves it."""
 
+import csv
 import gzip
 import io
 import json
@@ -60,6 +61,39 @@ def smoke(*numbers: int) -> str:
     return json.dumps({"content_type": "text/csv", **rows[0], "rows": rows[1:]})
 
 
+def batch_of(landing: Landing, *numbers: int) -> dict[str, bytes]:
+    """Put a batch with its copies and answers, number 7 among them; return what must be left of each object without it."""
+    names = HEADER.split(",")[:-1]
+
+    def tables(chosen: list[int]) -> dict[str, bytes]:
+        cells = {number: row(number).split(",")[:-1] for number in chosen}
+        turned = [",".join(reversed(names)), *(",".join(reversed(cells[number])) for number in chosen)]
+        keyed = [json.dumps(dict(zip(names, cells[number], strict=True))) for number in chosen]
+        scored = [["line", *reversed(names), "prediction", "model"]]
+        scored += [[str(numbers.index(number) + 2), *reversed(cells[number]), "9.5", "v1"] for number in chosen]
+        rejected = [["line", "reasons", "row"]]
+        rejected += [[str(numbers.index(number) + 2), "no", ",".join(reversed(cells[number]))] for number in chosen]
+        files = {"in/turned.csv": turned, "in/whole.csv": [HEADER, *map(row, chosen)], "in/keyed.jsonl": keyed}
+        files |= {f"work/w1/in/{place:06d}": lines for place, lines in enumerate(list(files.values()))}
+        found = {f"batch/{key}": "".join(f"{line}\n" for line in lines) for key, lines in files.items()}
+        for folder in ("out/turned.csv/v1-e", "work/w1/out-d/000000"):
+            for title, records in (("scored", scored), ("rejected", rejected)):
+                table = io.StringIO(newline="")
+                csv.writer(table).writerows(records)
+                found[f"batch/{folder}/{title}.csv"] = table.getvalue()
+        return {key: text.encode() for key, text in found.items()}
+
+    for key, body in tables(list(numbers)).items():
+        put(landing, key, body)
+    left = {key: body for key, body in tables([n for n in numbers if n != 7]).items() if "/w1/in/" not in key}
+    left.pop("batch/in/keyed.jsonl")
+    cells = [row(number).split(",")[:-1] for number in numbers if number != 7]
+    left["batch/in/keyed.jsonl.kept.csv"] = "".join(
+        f"{line}\n" for line in ("sep=,", *map(",".join, [names, *cells]))
+    ).encode()
+    return left
+
+
 def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
     name, secret = landing.stage.name, row(7)
     inputs = secret.rsplit(",", 1)[0]
@@ -75,12 +109,17 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
     put(landing, "captured/abalone/x.jsonl", "\n".join(json.dumps({"data": row(n).rsplit(",", 1)[0]}) for n in (6, 7)))
     put(landing, "runs/r1/evaluation/smoke.json", smoke(7, 8))
     put(landing, "runs/r1/summary.json", json.dumps({"smoke": {"body": inputs}, "text": json.dumps([inputs])}))
-    assert len(holders(landing, inputs)) >= 6
+    batch = batch_of(landing, 6, 7, 8)
+    put(landing, "monitor/work/w1/out-d/look.json", json.dumps({"rows": [inputs]}))
+    put(landing, "survey/runs/d/synthetic.csv", f"{secret}\n{row(8)}\n")
+    assert len(holders(landing, inputs)) >= 10
     assert holders(landing, hash_of(landing, 7))
 
     told = landing.command(capsys, "forget", name, "--row-hash", hash_of(landing, 7), "--why", "asked for", "--erase")
     assert "dataset version 1, 2, 3 can no longer be read" in told
     assert holders(landing, inputs) == []
+    assert holders(landing, ",".join(reversed(inputs.split(",")))) == []
+    assert not [key for key in holders(landing, "0.521") if "/new/" not in key]  # in no order and no notation
     assert holders(landing, hash_of(landing, 7)) == []
     assert landing.rows() == expected(*(number for number in range(80) if number != 7))
     assert f"removed {name}/new/a.csv" in told
@@ -90,6 +129,9 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
         "Body"
     ].read()
     assert json.loads(kept) == json.loads(smoke(8))
+    for key, body in batch.items():
+        assert landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/{key}")["Body"].read() == body, key
+    assert not [key for key in landing.stage.keys("batch/work/") if "/in/" in key]
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
     with pytest.raises(LookupError, match=r"dataset version 2 was erased on .* \(asked for\)"):
         landing.state.readable_at(2)
@@ -119,9 +161,12 @@ def test_a_file_is_erased_with_what_was_made_of_its_rows_alone(landing, capsys):
     landing.put("b.csv", survey(*range(20, 50)))
     assert landing.run() == "merged"
     put(landing, "runs/r1/evaluation/smoke.json", smoke(25, 40))
+    code = f"EXAMPLE = {row(40)!r}\n"
+    put(landing, "code/0a/train.py", code)
     told = landing.command(capsys, "forget", name, "--file", "new/b.csv", "--why", "the wrong site", "--erase")
     assert "version 2: 30 rows" in told
-    assert holders(landing, row(40).rsplit(",", 1)[0]) == []
+    assert holders(landing, row(40).rsplit(",", 1)[0]) == [f"{name}/code/0a/train.py"]
+    assert holders(landing, code), "programs of jobs stay as they are"
     kept = landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/runs/r1/evaluation/smoke.json")[
         "Body"
     ].read()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retraining.contract.layout import Layout
+from retraining.contract.layout import Layout, inspect_unscored
 from retraining.contract.notation.lines import CSV, LINE_FEED
 from retraining.contract.plain_text import plain
 from retraining.contract.reader import Line, read
@@ -33,7 +33,6 @@ from retraining.inside.artifact_process import ArtifactError, ArtifactProcess, A
 from retraining.inside.frames import iso
 from retraining.inside.job_file import Job
 from retraining.inside.watching.look import artifact_documents
-from retraining.inside.watching.unscored import inspect_unscored
 
 CHUNK_CELLS = 20_000
 """Values in one request: large enough that requests cost little, small enough that a bad row is found soon."""

@@ -1,4 +1,4 @@
-"""Removes the bytes of forgotten rows for good: from data, landed files, quarantine, requests and results, in current and old versions.
+"""Removes the bytes of forgotten rows for good: from data, landed files, quarantine, requests, batches and results, in all versions.
 
 What stays of an object is written before anything else: a copy without the rows. What is removed is written down before it is, so that a
 removal that was cut short is finished by the next one and `verify` can prove it. Versions of the data set that held such rows can no longer
@@ -29,12 +29,20 @@ from retraining.dataset.object_versions import read_object, remove_objects, stor
 from retraining.dataset.records import Erasure, FileRecord, StoredObject
 from retraining.dataset.state import LogState
 from retraining.jobs.remerge.forget import Unwanted
+from retraining.jobs.remerge.scored_files import (
+    WAITING,
+    Sought,
+    is_scores,
+    is_to_score,
+    without_scores,
+    without_to_score,
+)
 from retraining.settings.model_config import ModelConfig
 
 ERASED = "(erased)"
+CODE = "code/"
+"""Programs and settings of jobs, below the model's prefix; no row is in them."""
 SHORTEST = 5  # characters of a text that is looked for outside the data: a shorter one stands anywhere
-ELSEWHERE = ("captured/", "runs/", "experiments/", "models/", "batches/", "dataset/")
-"""Where requests, results and packed models lie below the model's prefix, and what the log says in words."""
 _BATCH = re.compile(r"(?:^|/)(?:data|training|hashes|staging|quarantine)/batch=([0-9a-f]+)/")
 _PACKED = (".gz", ".bz2", ".zst")
 
@@ -50,6 +58,10 @@ class _Found:
     contents: dict[str, bytes | None] = field(default_factory=dict)
     """Entity tag of a landed content that holds such rows, to the content without them; None when it goes as a whole."""
     texts: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+    """Texts that rows were asked for by; where rows can be read, they are no evidence alone."""
+    lines: list[tuple[Line, Rules]] = field(default_factory=list)
+    """The rows, each with the contract under which it was read."""
 
 
 def erase(
@@ -83,19 +95,21 @@ def erase(
     kept, remain = [], []
     goes = [item for item in stored if _of_batch(item.key, batches)]
     goes += [item for item in landed if item.etag in found.contents]
-    for item in stored:
-        elsewhere = item.key.removeprefix(prefix).startswith(ELSEWHERE)
-        if not elsewhere or not found.texts or item in landed or _BATCH.search(item.key):
-            continue
+    sought = Sought.of(_contracts(config, state), unwanted)
+    for line, rules in found.lines:
+        sought.add(line, rules)
+    others = [(item.key.removeprefix(prefix), item) for item in stored if item not in landed]
+    others = [(path, item) for path, item in others if not path.startswith(CODE) and not _BATCH.search(item.key)]
+    # Files to be scored come first: the texts of their rows are looked for in what was made of them.
+    for path, item in sorted(others, key=lambda other: not is_to_score(other[0])):
         body = read_object(s3, bucket, item)
-        if not _holds(body, found.texts):
-            continue
-        if item.key.startswith(f"{prefix}dataset/") or _unpacked(body) is not body:
+        rest, holds = _rest(path, body, found, sought)
+        if holds:
             remain.append(item)
-            continue
-        goes.append(item)
-        if item.latest and (rest := _redacted(body, item.key, found.texts)) is not None:
-            kept.append((item.key, rest))
+        elif rest != body:
+            goes.append(item)
+            if item.latest and rest is not None:
+                kept.append((_kept_key(item.key) if is_to_score(path) else item.key, rest))
     merged = {record.identity for version in state.versions for record in version.files}
     for item in landed:
         rest = found.contents.get(item.etag)
@@ -132,6 +146,24 @@ def _remove(s3: Any, bucket: str, prefix: str, goes: Sequence[StoredObject]) -> 
     remove_objects(s3, bucket, [item for item in goes if (item.key, item.version_id, item.etag) in there])
 
 
+def _rest(path: str, body: bytes, found: _Found, sought: Sought) -> tuple[bytes | None, bool]:
+    """Return what stays of an object that is no part of the data set, None when it goes as a whole; and whether it may hold a row still."""
+    if is_to_score(path) and (read := without_to_score(body, path, sought)) is not None:
+        rest, gone = read
+        sought.texts |= {line.raw.strip() for line in gone}
+        found.texts |= {text for line in gone if len(text := line.raw.strip()) >= SHORTEST}
+        is_copy = not path.startswith(WAITING)  # of a job, which would go on with other rows than it was given
+        return (None if gone and is_copy else rest), False
+    texts = found.texts if is_scores(path) else found.texts | found.words
+    rest = without_scores(body, path, sought, lambda record: _holds(record, texts)) if is_scores(path) else body
+    if not _holds(rest, texts):
+        return rest, False
+    if path.startswith("dataset/") or _unpacked(rest) is not rest:
+        return rest, True
+    redacted = _redacted(rest, path, texts)
+    return redacted, redacted is not None and _holds(redacted, texts)
+
+
 def _is_waiting(key: str, config: ModelConfig) -> bool:
     """Whether a key lies in the landing zone itself."""
     return key.startswith((f"{config.name}/{config.landing.raw}", f"{config.name}/{config.landing.new}"))
@@ -161,7 +193,8 @@ def _search(
             found.contents[item.etag] = None
         elif unwanted.rows and item.etag not in bodies:
             bodies[item.etag] = (item.key, read_object(s3, bucket, item))
-    found.texts |= _texts_of_files(s3, bucket, landed, found, keys)
+    found.lines += _lines_of_files(s3, bucket, landed, found, keys)
+    found.texts |= {text for line, rules in found.lines if line.cells for text in _texts(line, rules)}
     raw: set[str] = set()
     for _ in range(2):  # the second time also by the texts that the first one found
         for tag, (key, body) in bodies.items():
@@ -170,21 +203,24 @@ def _search(
                 if rows:
                     found.contents[tag] = rest
                     raw |= {row.raw.strip() for row in rows}
+                    found.lines += [(row, Rules.of(document)) for row in rows]
                     found.texts |= {text for row in rows for text in _texts(row, Rules.of(document))}
     columns = {column["name"]: column for column in keys[0]["columns"]}
     for name, value in (unwanted.where or {}).items():
         if columns[name]["type"] == "string" and not columns[name].get("allowed"):
-            found.texts.add(value)
-    found.texts = {text for text in found.texts if len(text) >= SHORTEST}
+            found.words.add(value)
+    found.texts, found.words = (
+        {text for text in texts if len(text) >= SHORTEST} for texts in (found.texts, found.words)
+    )
     return found
 
 
-def _texts_of_files(
+def _lines_of_files(
     s3: Any, bucket: str, landed: set[StoredObject], found: _Found, keys: list[Mapping[str, Any]]
-) -> set[str]:
-    """Return the texts of the rows of files that go as a whole, without those that stand in a file that stays."""
+) -> list[tuple[Line, Rules]]:
+    """Return the rows of files that go as a whole, without those that stand in a file that stays."""
     if not found.contents:
-        return set()
+        return []
     gone, stays = {}, set()
     for item in landed:
         body = read_object(s3, bucket, item)
@@ -195,13 +231,13 @@ def _texts_of_files(
             stays |= {text.strip() for text, _ in _rows(body, item.key, keys[0])}
         except FileRefused:
             stays |= {text.strip() for text in body.decode("utf-8", "replace").splitlines()}
-    found_texts: set[str] = set()
+    lines: list[tuple[Line, Rules]] = []
     for key, body in gone.values():
         for document in keys:
             with suppress(FileRefused):
                 rows = [line for text, line in _rows(body, key, document) if text.strip() not in stays]
-                found_texts |= {text for line in rows if line.cells for text in _texts(line, Rules.of(document))}
-    return found_texts
+                lines += [(line, Rules.of(document)) for line in rows]
+    return lines
 
 
 def _rows(body: bytes, key: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
@@ -336,13 +372,13 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _redacted(body: bytes, key: str, texts: set[str]) -> bytes | None:
-    """Return a document without the texts: captured requests without their lines, smoke requests without their rows."""
+    """Return a document without the texts: tables and captured requests without their lines, smoke requests without their rows."""
     forms = [form for text in sorted(texts, key=len, reverse=True) for form in _forms(text)]
-    if key.endswith(".jsonl"):
-        kept = [
-            line for line in body.splitlines(keepends=True) if not any(_anywhere(form).search(line) for form in forms)
-        ]
-        return b"".join(kept) or None
+    if key.endswith((".jsonl", ".csv")):
+        lines = body.splitlines(keepends=True)
+        body = b"".join(line for line in lines if not any(_anywhere(form).search(line) for form in forms))
+        if not body:
+            return None
     if key.endswith("/smoke.json"):
         document = json.loads(body)
         rows = [{name: value for name, value in document.items() if name not in ("content_type", "rows")}]
