@@ -17,6 +17,7 @@ from pathlib import Path
 from local_stack import layout, started
 from local_stack.preflight import PreflightError
 from local_stack.verbs import calls
+from retraining.command.piped import read_no_more, until_nobody_reads
 from retraining.contract.plain_text import plain_lines
 
 ON_THE_STACK = ("up", "demo", "retrain", "score", "run", "status", "report", "dataset-log", "env", "call")
@@ -100,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        raise
     except Exception as error:
         print(f"error: {plain_lines(error)}\nLogs: {layout.LOGS}", file=sys.stderr)
         return 1
@@ -108,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(chosen: argparse.Namespace) -> None:
     """Look at the arguments; what they name has to exist."""
     calls.deployment_name(layout.DEPLOYMENT)
+    calls.ports()
     if chosen.command in ("retrain", "score"):
         calls.csv_files(chosen.files, chosen.command)
     if chosen.command == "run":
@@ -239,8 +243,11 @@ def _demo() -> int:
 
 
 def _say(line: str) -> None:
-    print(plain_lines(line, sys.maxsize), flush=True)
+    try:
+        print(plain_lines(line, sys.maxsize), flush=True)
+    except BrokenPipeError:  # make up | head: what was begun goes on
+        read_no_more()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_nobody_reads(main))

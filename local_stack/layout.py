@@ -37,8 +37,16 @@ def started_with() -> dict[str, Any]:
     return noted if isinstance(noted, dict) else {}
 
 
-AWS_PORT = int(os.environ.get("LOCAL_AWS_PORT") or started_with().get("aws_port", 4566))
-AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT") or started_with().get("airflow_port", 8080))
+def _port(variable: str, noted: str, default: int) -> int:
+    """Return the port that the variable has, else the one that was noted; 0 for what is no number: calls.ports refuses it."""
+    given = os.environ.get(variable)
+    if given:
+        return int(given) if given.isdecimal() else 0
+    return int(started_with().get(noted, default))
+
+
+AWS_PORT = _port("LOCAL_AWS_PORT", "aws_port", 4566)
+AIRFLOW_PORT = _port("AIRFLOW_PORT", "airflow_port", 8080)
 AWS_URL = os.environ.get("LOCAL_AWS_URL", f"http://127.0.0.1:{AWS_PORT}")
 AIRFLOW_URL = os.environ.get("AIRFLOW_URL", f"http://127.0.0.1:{AIRFLOW_PORT}")
 PUBLIC_URL = os.environ.get("AIRFLOW__API__BASE_URL", AIRFLOW_URL)  # where a person finds the UI

@@ -7,13 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A shell may be led to an account, to a deployment, or to the Airflow of a local stack.
+for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AWS_", "RETRAINING_ENFORCE_"))]:
+    del os.environ[name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
-for name in [name for name in os.environ if name.startswith("AWS_")]:
-    del os.environ[name]
 
 # Its connections close when the interpreter ends, after pytest has closed the stream that they would log to.
 logging.getLogger("py4j").setLevel(logging.WARNING)

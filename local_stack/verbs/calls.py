@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import shlex
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,22 @@ def deployment_name(name: str) -> str:
         return checked(name)
     except EnvironmentNameError as error:
         raise CallError(f"ENV={error}") from error
+
+
+def ports() -> None:
+    """See that the ports of the stack are two ports.
+
+    Raises:
+        CallError: a variable has something else, or both have the same.
+
+    """
+    for variable, port in (("LOCAL_AWS_PORT", layout.AWS_PORT), ("AIRFLOW_PORT", layout.AIRFLOW_PORT)):
+        if not 0 < port < 65536:
+            raise CallError(f"{variable}={os.environ.get(variable)} is no port: a number from 1 to 65535")
+    if layout.AWS_PORT == layout.AIRFLOW_PORT:
+        raise CallError(
+            f"local_aws and the Airflow UI cannot both have port {layout.AWS_PORT}: LOCAL_AWS_PORT and AIRFLOW_PORT"
+        )
 
 
 def models() -> list[str]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from retraining.command.piped import until_nobody_reads
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.contract.rules import Contract
 from retraining.contract.verdict import IGNORED, MERGED, REFUSED, Verdict, judge_file
@@ -97,4 +98,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_nobody_reads(main))

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import reach_platform
 from retraining.command.dataset_views import quarantine_text, refused_text, version_details, version_table
+from retraining.command.piped import until_nobody_reads
 from retraining.contract.plain_text import plain_lines
 from retraining.dataset.catalogue import TABLE, rebuild_catalogue
 from retraining.dataset.landing_zone import landed_files
@@ -200,4 +201,4 @@ def _print(line: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_nobody_reads(main))

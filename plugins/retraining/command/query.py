@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from retraining.aws.clients import client
 from retraining.aws.platform_parameter import reach_platform
 from retraining.command.dataset_views import aligned
+from retraining.command.piped import until_nobody_reads
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.state import LogState
@@ -144,4 +145,4 @@ def shown(answer: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_nobody_reads(main))
