@@ -5,12 +5,14 @@ import shlex
 import subprocess
 
 import pytest
-from conftest import ROOT, VENVS, Stack
+from conftest import ROOT, Stack
+
+from local_stack import layout
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
-        not (VENVS / "sagemaker" / "bin" / "python").exists(),
+        not layout.python("sagemaker").exists(),
         reason="no environment of the SageMaker SDK: make setup-sdk",
     ),
 ]
