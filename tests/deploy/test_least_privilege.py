@@ -29,6 +29,7 @@ from retraining.aws import clients as aws_clients
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dag.triggers import NewDataTrigger
 from retraining.jobs.kinds import JOB_KINDS
+from retraining.jobs.remerge.rebuild import REBUILT
 from retraining.serving import batch, monitoring
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import load_model_config
@@ -393,6 +394,12 @@ def test_the_batch_dag_may_read_what_is_to_be_scored_and_write_nothing_into_it()
     for actor in ("mwaa", *CONTAINERS):
         assert not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.IN}x.csv")))
         assert actor == "mwaa" or not allows(POLICIES[actor], Call("s3:PutObject", key(f"{batch.OUT}x/scored.csv")))
+
+
+def test_the_merge_may_read_and_write_a_rebuilt_data_set():
+    for place in ("batches/b/manifest.json", "dataset/data/batch=b/x", "quarantine/batch=b/x", "landed/v/new/a.csv"):
+        for action in ("s3:GetObject", "s3:PutObject"):
+            assert allows(POLICIES["glue"], Call(action, key(f"{REBUILT}{place}"))), (action, place)
 
 
 def test_the_monitor_may_keep_what_it_found_and_its_job_reads_what_was_captured():

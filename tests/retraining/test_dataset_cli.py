@@ -12,7 +12,9 @@ from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import ContractRecord, FileRecord, Output, TrainedNote, Version
 from retraining.dataset.state import LogState
 from retraining.dataset.verify import verify
-from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed
+from retraining.jobs.remerge import rebuild
+from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed, entity_tag
+from retraining.settings.access import AwsAccess
 
 LINES = {"train": [b"9,M,0.5", b"7,F,0.4"], "validation": [b"8,I,0.3"], "test": [b"6,I,0.2"]}
 
@@ -31,7 +33,7 @@ def put(account, bucket, key, body):
     return Output(key=key, size=len(body), etag=tag)
 
 
-def commit(account, bucket, prefix, number, lines, landed, version_id=None, contract=None):
+def commit(account, bucket, prefix, number, lines, landed, version_id=None, contract=None, beside=()):
     root = f"{prefix}dataset/training/batch=b{number}/"
     training = {
         split: (put(account, bucket, f"{root}split={split}/part-00000.csv", b"\n".join(rows) + b"\n"),)
@@ -49,6 +51,7 @@ def commit(account, bucket, prefix, number, lines, landed, version_id=None, cont
         training=training,
         run_key=f"v{number}-key",
         contract=contract,
+        beside=beside,
     )
     DatasetLog(account.s3, bucket, prefix).commit(version)
     return version
@@ -124,6 +127,57 @@ def test_an_overwritten_file_whose_version_is_on_record_is_no_mismatch(account):
     ]  # the copy is still there
     with pytest.raises(MergeAgainError, match="upload it again"):
         as_landed(account.s3, bucket, [known.model_dump()], "m/elsewhere/landed/")
+
+
+def test_quarantine_that_has_expired_is_no_mismatch_and_what_is_there_of_it_is_checked(account, bucket):
+    prefix, said = f"model-{uuid.uuid4().hex[:8]}/", []
+    landed = put(account, bucket, f"{prefix}new/a.csv", b"landed")
+    beside = tuple(
+        put(account, bucket, f"{prefix}{place}", b"{}")
+        for place in ("quarantine/batch=b1/0.json", "quarantine/batch=b1/1.json", "batches/b1/manifest.json")
+    )
+    commit(account, bucket, prefix, 1, LINES, landed, beside=beside)
+    log = DatasetLog(account.s3, bucket, prefix)
+    account.s3.delete_object(Bucket=bucket, Key=beside[0].key)
+    assert verify(account.s3, bucket, prefix, log.read, said.append) == []
+    assert said == ["version 1: 4 rows, 0 mismatch(es); 1 object(s) of its quarantine have expired"]
+    put(account, bucket, beside[1].key, b"[]")
+    assert problems(account, bucket, prefix) == [
+        f"version 1: {beside[1].key} has other content than when it was committed"
+    ]
+    account.s3.delete_object(Bucket=bucket, Key=beside[1].key)
+    account.s3.delete_object(Bucket=bucket, Key=beside[2].key)
+    assert problems(account, bucket, prefix) == [f"version 1: {beside[2].key} is missing"]
+
+
+def put_in_parts(account, bucket, key, body):
+    """Put an object whose entity tag is not the MD5 of its bytes, as where a key of KMS encrypts them."""
+    place = {"Bucket": bucket, "Key": key}
+    upload = account.s3.create_multipart_upload(**place)["UploadId"]
+    tag = account.s3.upload_part(**place, UploadId=upload, PartNumber=1, Body=body)["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": tag}]}
+    done = account.s3.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=parts)
+    return done["ETag"].strip('"')
+
+
+def test_a_rebuilt_object_is_compared_by_its_bytes_where_its_entity_tag_says_nothing(account, bucket, dataset):
+    [version] = DatasetLog(account.s3, bucket, dataset).read().versions
+    root = f"{dataset}rebuilt/"
+    for output in (output for outputs in version.training.values() for output in outputs):
+        body = account.s3.get_object(Bucket=bucket, Key=output.key)["Body"].read()
+        key = root + output.key.removeprefix(dataset)
+        assert put_in_parts(account, bucket, key, body) != output.etag
+    moved = rebuild._moved(account.s3, bucket, version, dataset, root)
+    for output in (output for outputs in moved.training.values() for output in outputs):
+        assert entity_tag(account.s3, bucket, output.key) == output.etag
+    put_in_parts(account, bucket, key, body + b"\n")
+    with pytest.raises(MergeAgainError, match=f"{key} is not identical to"):
+        rebuild._moved(account.s3, bucket, version, dataset, root)
+
+
+def test_a_data_set_is_rebuilt_where_the_merge_may_write_alone():
+    with pytest.raises(MergeAgainError, match="cannot be rebuilt into copy/: name rebuilt/ or a prefix below it"):
+        rebuild.rebuild(AwsAccess(), None, "m", "copy", print)
 
 
 def test_a_file_that_changed_since_it_was_listed_waits(account, bucket):

@@ -23,7 +23,7 @@ from retraining.dataset.verify import verify
 from retraining.jobs.remerge.erase import erase
 from retraining.jobs.remerge.forget import NothingToForgetError, Unwanted, forget
 from retraining.jobs.remerge.migrate import migrate, plan_migration
-from retraining.jobs.remerge.rebuild import rebuild
+from retraining.jobs.remerge.rebuild import REBUILT, rebuild
 from retraining.settings.access import AwsAccess
 from retraining.settings.environment import platform_parameter
 from retraining.settings.model_config import ConfigError, Landing, ModelConfig, load_model_config
@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         "rebuild", help="merge all batches again into another prefix and compare every byte"
     )
     rebuild_command.add_argument("model")
-    rebuild_command.add_argument("--into", default="rebuilt/", help="prefix below the model's own (default: rebuilt/)")
+    rebuild_command.add_argument(
+        "--into", default=REBUILT, help=f"prefix below the model's own: {REBUILT} (default) or one below it"
+    )
     forget_command = commands.add_parser(
         "forget", help="make the next version without some rows or files; with --erase, remove their bytes everywhere"
     )
@@ -126,7 +128,7 @@ def _run(chosen: argparse.Namespace, say: Say) -> int:
             say(f"{judged.file.key} counts as new again; the next run takes it")
     elif chosen.command == "rebuild":
         count = rebuild(access, platform, chosen.model, chosen.into, say)
-        say(f"rebuilt {count} version(s) below s3://{platform.bucket}/{chosen.model}/{chosen.into}")
+        say(f"rebuilt {count} version(s) below s3://{platform.bucket}/{chosen.model}/{chosen.into.strip('/')}/")
     elif chosen.command == "migrate":
         config = load_model_config((chosen.folder or MODELS / chosen.model) / "model.yaml")
         _migrate(access, platform, config, log, chosen.plan, say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from retraining.aws.naming import digest
@@ -24,7 +24,8 @@ def verify(
     Checked are: that each document of the log has the digest of its content; the arithmetic of row counts; that every object of a version
     is there with its size, entity tag and content; that the training objects hold as many rows as the log says; that no row stands twice
     in the data set, and so in no two splits, unless rows may be equal; that the lists of training objects are what their names say; that
-    every landed file can still be read as it was merged; that what was erased is gone.
+    every landed file can still be read as it was merged; that what was erased is gone. Quarantine expires: what is there of it is checked,
+    and that it is gone is said and is no mismatch.
 
     Args:
         s3: a boto3 S3 client.
@@ -56,13 +57,19 @@ def verify(
             say(f"version {version.version}: erased, {len(found)} mismatch(es)")
             problems += found
             continue
+        expired = {
+            output.key
+            for output in version.beside
+            if output.key.startswith(f"{prefix}quarantine/") and output.key not in listed
+        }
         found = [
             *_counts(version),
-            *_objects(s3, bucket, version, listed),
+            *_objects(s3, bucket, version, listed, expired),
             *_rows(s3, bucket, version, listed, seen),
             *_landed(s3, bucket, version, listed),
         ]
-        say(f"version {version.version}: {version.rows['rows_accepted']} rows, {len(found)} mismatch(es)")
+        gone = f"; {len(expired)} object(s) of its quarantine have expired" if expired else ""
+        say(f"version {version.version}: {version.rows['rows_accepted']} rows, {len(found)} mismatch(es){gone}")
         problems += found
     return [*problems, *_erased(s3, bucket, prefix, state)]
 
@@ -119,9 +126,11 @@ def _counts(version: Version) -> Iterator[str]:
         yield f"version {version.version}: {rows['rows_accepted']} accepted rows, but the splits hold {sum(version.rows_by_split.values())}"
 
 
-def _objects(s3: Any, bucket: str, version: Version, listed: dict[str, Any]) -> Iterator[str]:
+def _objects(s3: Any, bucket: str, version: Version, listed: dict[str, Any], expired: Collection[str]) -> Iterator[str]:
     for output in _outputs(version):
         item = listed.get(output.key)
+        if output.key in expired:
+            continue
         if item is None:
             yield f"version {version.version}: {output.key} is missing"
         elif item["Size"] != output.size:

@@ -44,6 +44,7 @@ CODE = "code/"
 """Programs and settings of jobs, below the model's prefix; no row is in them."""
 SHORTEST = 5  # characters of a text that is looked for outside the data: a shorter one stands anywhere
 _BATCH = re.compile(r"(?:^|/)(?:data|training|hashes|staging|quarantine)/batch=([0-9a-f]+)/")
+_LOG = re.compile(r"(?:rebuilt/(?:.+/)?)?dataset/")
 _PACKED = (".gz", ".bz2", ".zst")
 
 
@@ -158,7 +159,7 @@ def _rest(path: str, body: bytes, found: _Found, sought: Sought) -> tuple[bytes 
     rest = without_scores(body, path, sought, lambda record: _holds(record, texts)) if is_scores(path) else body
     if not _holds(rest, texts):
         return rest, False
-    if path.startswith("dataset/") or _unpacked(rest) is not rest:
+    if _LOG.match(path) or _unpacked(rest) is not rest:
         return rest, True
     redacted = _redacted(rest, path, texts)
     return redacted, redacted is not None and _holds(redacted, texts)

@@ -43,15 +43,15 @@ def _as_landed(s3: Any, bucket: str, given: Mapping[str, Any], copies: str) -> d
     file = FileRecord.model_validate(given)
     entry = {"origin": file.key, **given, **file.model_dump(mode="json")}
     if file.read_from is not None:
-        if _etag(s3, bucket, file.read_from) != file.read_etag:
+        if entity_tag(s3, bucket, file.read_from) != file.read_etag:
             raise MergeAgainError(f"s3://{bucket}/{file.read_from} is not the copy without forgotten rows; restore it")
         return {**entry, "key": file.read_from, "etag": file.read_etag, "size": file.read_size, "version_id": None}
-    if _etag(s3, bucket, file.key) == file.etag:
+    if entity_tag(s3, bucket, file.key) == file.etag:
         return entry
     copy = f"{copies}{file.version_id}/{file.key}"
-    if file.version_id and (tag := _etag(s3, bucket, copy)):  # made before; S3 may have dropped the version since
+    if file.version_id and (tag := entity_tag(s3, bucket, copy)):  # made before; S3 may have dropped the version since
         return {**entry, "key": copy, "etag": tag, "version_id": None}
-    if not file.version_id or _etag(s3, bucket, file.key, file.version_id) != file.etag:
+    if not file.version_id or entity_tag(s3, bucket, file.key, file.version_id) != file.etag:
         raise MergeAgainError(
             f"s3://{bucket}/{file.key} is not the file that was merged (entity tag {file.etag}), and S3 has no version of that file; "
             "upload it again under its key"
@@ -61,7 +61,8 @@ def _as_landed(s3: Any, bucket: str, given: Mapping[str, Any], copies: str) -> d
     return {**entry, "key": copy, "etag": copied, "version_id": None}
 
 
-def _etag(s3: Any, bucket: str, key: str, version_id: str | None = None) -> str | None:
+def entity_tag(s3: Any, bucket: str, key: str, version_id: str | None = None) -> str | None:
+    """Return the entity tag of an object, None when it is not there."""
     from botocore.exceptions import ClientError
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,13 @@ from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import Output, Version
-from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed, merge_again
+from retraining.jobs.remerge.merge_again import MergeAgainError, as_landed, entity_tag, merge_again
 from retraining.settings.access import AwsAccess
 from retraining.settings.platform import Platform
+
+REBUILT = "rebuilt/"
+"""Below the model's prefix; elsewhere the role of the merge may write no copy of a data set."""
+_BLOCK = 1 << 20
 
 
 def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: Callable[[str], None]) -> int:
@@ -21,18 +26,21 @@ def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: C
         access: how to reach AWS.
         platform: the model's resources.
         model: the model's name.
-        into: prefix of the new root below the model's own, such as ``rebuilt/``; it must be empty or an unfinished rebuild.
+        into: prefix of the new root below the model's own: ``rebuilt/`` or one below it; it must be empty or an unfinished rebuild.
         say: takes one line of progress per version.
 
     Returns:
         How many versions were rebuilt; a version that is already there is not merged again.
 
     Raises:
-        MergeAgainError: a merge failed or its bytes differ from the original's.
+        MergeAgainError: the prefix lies elsewhere, a merge failed, or its bytes differ from the original's.
 
     """
+    into = f"{into.strip('/')}/"
+    if not into.startswith(REBUILT):
+        raise MergeAgainError(f"a data set cannot be rebuilt into {into}: name {REBUILT} or a prefix below it")
     s3, source = client("s3", access), f"{model}/"
-    root = f"{source}{into.strip('/')}/"
+    root = f"{source}{into}"
     state = DatasetLog(s3, platform.bucket, source).read()
     target = DatasetLog(s3, platform.bucket, root)
     done = target.read().latest
@@ -57,15 +65,29 @@ def rebuild(access: AwsAccess, platform: Platform, model: str, into: str, say: C
     return len(state.versions) - done
 
 
+def _is_same(s3: Any, bucket: str, key: str, output: Output) -> bool:
+    """Compare an object with an original byte by byte: entity tags of equal bytes differ where a key of KMS encrypts them."""
+    if entity_tag(s3, bucket, output.key) != output.etag:
+        return False
+    return _digest(s3, bucket, key) == _digest(s3, bucket, output.key)
+
+
+def _digest(s3: Any, bucket: str, key: str) -> bytes:
+    found = hashlib.sha256()
+    for block in s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_BLOCK):
+        found.update(block)
+    return found.digest()
+
+
 def _moved(s3: Any, bucket: str, version: Version, source: str, root: str) -> Version:
     """Return the version with its objects below ``root``, after comparing each with the original."""
 
     def moved(output: Output) -> Output:
         key = root + output.key.removeprefix(source)
-        tag = s3.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
-        if tag != output.etag:
+        tag = entity_tag(s3, bucket, key)
+        if tag != output.etag and not _is_same(s3, bucket, key, output):
             raise MergeAgainError(f"{key} is not identical to {output.key}: entity tags {tag} and {output.etag}")
-        return output.model_copy(update={"key": key})
+        return output.model_copy(update={"key": key, "etag": tag})
 
     training = {split: tuple(moved(output) for output in outputs) for split, outputs in version.training.items()}
     data = tuple(moved(output) for output in version.data)
