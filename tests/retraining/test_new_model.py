@@ -5,7 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+import yaml
 
+from retraining.command.new_model import check, folder
 from retraining.command.new_model.__main__ import main, name_of
 from retraining.command.new_model.columns import columns_of
 from retraining.contract.rules import Contract
@@ -236,6 +238,30 @@ def test_a_task_that_does_not_fit_is_refused(refused, task, words):
 
 def test_a_file_of_another_notation_is_named(refused):
     assert "sample.jsonl is no CSV file" in refused('{"x": 1, "y": 2}\n' * 200, "y", name="sample.jsonl")
+
+
+@pytest.mark.parametrize("word", ["No", "off", "ON", "yes", "null", "true"])
+def test_a_heading_that_yaml_takes_for_another_value_is_a_name(make, tmp_path, capsys, word):
+    text = table(f"size,{word},price", lambda n, d: f"{d.uniform(1, 9):.2f},{d.choice('ab')},{d.uniform(1, 5):.2f}")
+    config, _ = make(text, "price")
+    assert column(config, word.lower()).allowed == ("a", "b")
+    assert config.evaluation.group == word.lower()
+    path, dags = tmp_path / "sample.csv", tmp_path / "other"
+    assert main([str(path), word, "--name", word.lower(), "--dags", str(dags)]) == 0, capsys.readouterr().err
+    config = load_model_config(dags / "models" / word.lower() / "model.yaml")
+    names = (config.name, config.contract.target, config.deployment.endpoint)
+    assert names == (word.lower(),) * 3
+
+
+@pytest.mark.parametrize("number", [1e30, 1e-7, -2e-9, 1.5e300, 0.25, 7, -3])
+def test_a_limit_is_a_number_to_yaml_however_it_is_written(number):
+    assert yaml.safe_load(folder._flow({"max": number})) == {"max": number}
+
+
+def test_a_proposal_that_is_no_valid_model_yaml_is_said_in_one_line(refused, monkeypatch):
+    monkeypatch.setattr(check, "model_yaml", lambda *_: "name: sample\ntask: magic\n")
+    said = refused(table("a,b", lambda n, d: f"{d.random()},{d.random()}"), "b")
+    assert "no model.yaml can be made of the file that is valid: model.yaml:2: task: " in said
 
 
 def test_nothing_is_overwritten(make, tmp_path, capsys):

@@ -15,7 +15,7 @@ from retraining.contract.layout import inspect
 from retraining.contract.plain_text import plain
 from retraining.contract.reader import read
 from retraining.contract.rules import Contract
-from retraining.settings.model_config import ModelConfig, load_model_config
+from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 
 FEWEST = {"train": 3, "test": 1}
 """Rows of each class that a part of the split needs."""
@@ -30,7 +30,7 @@ def checked(path: Path, proposal: Proposal, name: str) -> Proposal:
         name: of the model.
 
     Raises:
-        NewModelError: too many rows break the contract, or a class has too few rows.
+        NewModelError: too many rows break the contract, a class has too few rows, or the model.yaml is not valid.
         FileRefused: the merge would refuse the file.
 
     """
@@ -56,7 +56,13 @@ def _config(name: str, source: str, proposal: Proposal) -> ModelConfig:
     with TemporaryDirectory() as made:
         path = Path(made) / "model.yaml"
         path.write_text(model_yaml(name, source, proposal), encoding="utf-8")
-        return load_model_config(path)
+        try:
+            return load_model_config(path)
+        except ConfigError as error:
+            said = "; ".join(str(error).replace(str(path), path.name).splitlines())
+            raise NewModelError(
+                f"no model.yaml can be made of the file that is valid: {said}; write it by hand"
+            ) from error
 
 
 def _judged(path: Path, config: ModelConfig) -> Counter[tuple[str, str]]:

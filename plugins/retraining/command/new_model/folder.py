@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from retraining.command.new_model.proposal import Proposal
 from retraining.command.new_model.sheet import NewModelError
 
@@ -101,14 +103,14 @@ def model_yaml(name: str, source: str, proposal: Proposal) -> str:
     looked = f"{proposal.rows:,} rows" if proposal.whole else f"the first {proposal.rows:,} rows"
     lines = [
         f"# Made from {looked} of {_comment(source)}; every line is yours to change. Reference of every key: docs/configuration.md",
-        f"name: {name}",
+        f"name: {_word(name)}",
         f"description: {_text(f'{proposal.target} predicted from a table of {len(proposal.columns) - 1} columns')}",
         f"task: {proposal.task}  # {proposal.task_note}",
         "",
         "contract:",
         "  columns:  # in file order; limits have room, a row beyond them is quarantined",
         *(f"    - {_flow(column.entry)}  # {_comment(column.note)}" for column in proposal.columns),
-        f"  target: {proposal.target}",
+        f"  target: {_word(proposal.target)}",
     ]
     if proposal.ignored:
         lines.append("  ignore:  # these headings are passed over; a column to learn from is declared above instead")
@@ -135,7 +137,7 @@ def model_yaml(name: str, source: str, proposal: Proposal) -> str:
         "",
         "evaluation:",
         f"  image: {IMAGE}",
-        f"  group: {proposal.group}  # errors are reported by it"
+        f"  group: {_word(proposal.group)}  # errors are reported by it"
         if proposal.group
         else "  # group: a column to report errors by",
         "",
@@ -150,7 +152,7 @@ def model_yaml(name: str, source: str, proposal: Proposal) -> str:
         ),
         "",
         "deployment:",
-        f"  endpoint: {name}",
+        f"  endpoint: {_word(name)}",
         f"  image: {IMAGE}",
     ]
     return "\n".join(lines) + "\n"
@@ -159,9 +161,25 @@ def model_yaml(name: str, source: str, proposal: Proposal) -> str:
 def _flow(entry: Mapping[str, Any]) -> str:
     parts = []
     for key, value in entry.items():
-        plain = key in ("name", "type") or (isinstance(value, int | float) and not isinstance(value, bool))
-        parts.append(f"{key}: {value if plain else _text(value)}")
+        if key in ("name", "type"):
+            text = _word(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            text = _number(value)
+        else:
+            text = _text(value)
+        parts.append(f"{key}: {text}")
     return "{" + ", ".join(parts) + "}"
+
+
+def _word(name: str) -> str:
+    """Return a name as YAML, in quotes if YAML reads another value in it, such as a truth value in ``no``."""
+    return name if yaml.safe_load(name) == name else _text(name)
+
+
+def _number(value: float) -> str:
+    """Return a number as YAML reads one: with a point also before an exponent."""
+    text = repr(value)
+    return text if "." in text else text.replace("e", ".0e")
 
 
 def _text(value: Any) -> str:

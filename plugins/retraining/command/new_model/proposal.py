@@ -104,7 +104,7 @@ def propose(sheet: Sheet, task: str | None = None) -> Proposal:
         name = _name(column.heading, names)
         names[name] = column.heading
         declared.append(_target_column(column, name, task) if column is target else _declared(column, name))
-    _refuse_equal_headings(found, ignored)
+    _refuse_equal_headings(found)
     if len(declared) < 2:
         listed = "; ".join(f"{plain(name)}: {why}" for name, why in ignored)
         raise NewModelError(f"no column is left to learn from ({listed})")
@@ -278,12 +278,11 @@ def _aliases(column: Column, name: str) -> dict[str, Any]:
     return {} if heading(name) == heading(column.heading) or positional else {"aliases": [column.heading]}
 
 
-def _refuse_equal_headings(found: Sequence[Column], ignored: Sequence[tuple[str, str]]) -> None:
+def _refuse_equal_headings(found: Sequence[Column]) -> None:
     for same, count in Counter(heading(column.heading) for column in found).items():
         if count > 1:
             given = " and ".join(repr(plain(column.heading, 40)) for column in found if heading(column.heading) == same)
             raise NewModelError(f"the headings {given} are the same without case, blanks and signs: rename one")
-    del ignored
 
 
 def _group(declared: Sequence[Declared], target: str) -> str | None:
