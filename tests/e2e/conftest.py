@@ -58,7 +58,7 @@ class Stack:
         command = [layout.VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
         environment = {**self.environment, **aws_environment()}
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
 
 
