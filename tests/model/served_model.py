@@ -12,6 +12,7 @@ import pytest
 from abalone_artifacts import CONFIG, MODEL, pack
 from local_account import IMAGE, ROLE, Account, wait_for
 
+from retraining.aws.clients import client
 from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving import registry
@@ -28,8 +29,10 @@ def running(folder: Path) -> Iterator[Account]:
     with Account(folder) as account, pytest.MonkeyPatch.context() as patch:
         for name, value in account.variables.items():
             patch.setenv(name, value)
+        client.cache_clear()  # those that another module left behind know an account that is gone
         account.s3.create_bucket(Bucket=BUCKET)
         yield account
+        client.cache_clear()
 
 
 def tasks(account: Account, kind: type[TaskBodies]) -> Any:
