@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from local_stack import layout
+
 ROOT = Path(__file__).resolve().parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 VERBS = set(re.findall(r"^([a-z][a-z0-9-]*):(?!=)", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"[A-Z][A-Z_]+", MAKEFILE)) | {"LOCAL_AWS_PORT", "AIRFLOW_PORT"}
 KINDS = {".py", ".md", ".yaml", ".yml", ".toml", ".in", ".sh", ".js", ".html", ".example"}
 OTHERS = ("Makefile", "Dockerfile", ".ci/run")
-LEFT_OUT = {".local", ".git", ".hypothesis", "build", "__pycache__"}
+LEFT_OUT = {layout.LOCAL.name, ".git", ".hypothesis", "build", "__pycache__"}
 WITH_WRONG_ONES = {"tests/test_named_commands.py", "tests/test_documented_commands.py"}
 # As a command: in quotes, after a prompt, another command, a colon, or "run".
 VERB = re.compile(r"""(?:[`'"($|;&#:]\s?|\brun )make ([a-z][a-z0-9-]*)((?: [A-Z_]+=\S*)*)""")
