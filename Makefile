@@ -217,6 +217,14 @@ TO_AWS := $(CHECK) call --env "$$ENV" && $(SETUP)
 deploy:  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
 	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) up --env "$$ENV" $(if $(call yes,$(PLAN)),--plan) $(if $(call yes,$(DRY_RUN)),--dry-run) $(ARGS)
 
+PRICED := $(if $(findstring command,$(origin ENV)),"$$ENV")
+
+.PHONY: cost
+cost:  ## the month of a model on AWS, and what its last runs took: make cost [MODEL=abalone] [ENV=prod] [JSON=1]
+	@$(CHECK) call $${MODEL:+--model "$$MODEL"} $(if $(PRICED),--priced $(PRICED)) && \
+	{ test -x $(AIRFLOW_PYTHON) || $(SETUP) >&2; } && \
+	PYTHONPATH=.:plugins $(AIRFLOW_PYTHON) -m deploy.cost $${MODEL:+--model "$$MODEL"} $(if $(PRICED),--env $(PRICED)) $(if $(call yes,$(JSON)),--json)
+
 deploy-dags:  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
 	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) dags --env "$$ENV"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cost_page
 import dags_page
 import map_page
 import numbers_page
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
     """Write the pages, or tell which are stale."""
     pages = {
         "configuration.md": HEAD + "".join(_sections(ModelConfig, "")),
+        "cost.md": cost_page.page(),
         "dags.md": dags_page.page(),
         "local-aws-operations.md": operations_page.page(),
         "map.md": map_page.page(),

@@ -105,6 +105,7 @@ SUMMARY = {
     "training_job": "of the best candidate",
     "selection_metric": "the metric that chose between the candidates, on validation rows",
     "candidates": "name, value of that metric, whether it was chosen, and why one was left out",
+    "jobs": "step (merge, training, evaluation), name and seconds of each job that succeeded, as the service counts them",
     "smoke": "the request after the deployment, the expected and the given answer",
 }
 

@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     call.add_argument("--model")
     call.add_argument("--rows", type=int)
     call.add_argument("--env", help="a deployment to AWS")
+    call.add_argument("--priced", metavar="ENV", help="a deployment to AWS that is only read")
     call.add_argument("--data-version", type=int)
     call.add_argument("--sql", help="a query of the local account")
     call.add_argument("--version", type=int)
@@ -124,6 +125,8 @@ def _check(chosen: argparse.Namespace) -> None:
     if getattr(chosen, "env", None) is not None:
         calls.known_deployment(chosen.env)
         calls.leads_to_aws(os.environ)
+    if getattr(chosen, "priced", None) is not None:
+        calls.known_deployment(chosen.priced, "cost")
     if chosen.command == "dataset-log":
         calls.dataset_words(chosen.words, chosen.model)
     if getattr(chosen, "sql", None) is not None:

@@ -123,8 +123,8 @@ def known_dag(name: str) -> str:
     return name
 
 
-def known_deployment(name: str) -> str:
-    """Return the name of a deployment.
+def known_deployment(name: str, verb: str = "deploy") -> str:
+    """Return the name of a deployment; the answer names the verb of make.
 
     Raises:
         CallError: ``deploy/environments`` has no file of that name.
@@ -132,7 +132,7 @@ def known_deployment(name: str) -> str:
     """
     known = sorted(path.stem for path in (layout.ROOT / "deploy" / "environments").glob("*.yaml"))
     if name not in known:
-        what = f"there is no deployment {name!r}" if name else "no deployment is named: make deploy ENV=..."
+        what = f"there is no deployment {name!r}" if name else f"no deployment is named: make {verb} ENV=..."
         raise CallError(f"{what}; {_known('deployment', name, known, 'deploy/environments')}")
     return name
 

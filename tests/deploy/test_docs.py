@@ -6,6 +6,7 @@ import cloudformation
 import pytest
 
 from deploy import artifacts, data_platform, environment
+from deploy.cost import bill
 
 COST = (artifacts.ROOT / "docs" / "cost.md").read_text()
 GUIDE = (artifacts.ROOT / "docs" / "deploy-to-mwaa.md").read_text()
@@ -26,7 +27,8 @@ def test_each_line_is_quantity_times_price_and_the_total_is_their_sum(table):
 def test_the_number_of_endpoints_is_that_of_the_template():
     endpoints = [item for item in RESOURCES.values() if item["Properties"].get("VpcEndpointType") == "Interface"]
     always = [item for item in endpoints if item["Condition"] != "UseStsEndpoint"]
-    assert len(always) == 14
+    assert len(always) == bill.ENDPOINTS == 14
+    assert [item["Condition"] for item in always].count("UseEcrEndpoints") == bill.ENDPOINTS_OF_ECR
     assert "14 in 2 zones" in COST
     assert "fourteen interface endpoints" in GUIDE
 

@@ -81,6 +81,10 @@ CALLS = [
     ("deploy-dags ENV=nosuch", "there is no deployment 'nosuch'; there are dev, prod, staging"),
     ("destroy", "no deployment is named"),
     ("destroy ENV=nosuch", "there is no deployment 'nosuch'"),
+    ("cost MODEL=nosuch", f"there is no model 'nosuch'; there is {MODELS}"),
+    ("cost ENV=pord", "there is no deployment 'pord'; did you mean prod? there are dev, prod, staging"),
+    ("cost ENV=", "no deployment is named: make cost ENV=...; there are dev, prod, staging"),
+    ("cost ENV=../x", "ENV='../x' is no name of a deployment"),
     ("up ENV=../x", "ENV='../x' is no name of a deployment"),
     ("up ENV=my-stage", "ENV='my-stage' is no name of a deployment"),
 ]

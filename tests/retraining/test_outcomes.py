@@ -210,10 +210,11 @@ def publish(
             "files_refused": 1,
         },
         "trained": trained,
-        "evaluated": {"name": "evaluate-1"},
+        "evaluated": {"name": "evaluate-1", "seconds": 3.9},
         "analysis": analysis,
         "decision": decision,
         "crawled": {"warning": "the crawler is away"},
+        "merged": {"name": "merge", "run_id": "jr_1", "seconds": 13},
         "dag_run": run,
     }
     if ask:
@@ -276,6 +277,11 @@ def test_a_promoted_model_is_reported_and_told_once(stage):
     assert stage.account.s3.head_object(Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/report.html")[
         "ContentType"
     ].startswith("text/html")
+    assert summary["jobs"] == [
+        {"step": "merge", "name": "merge", "seconds": 13},
+        {"step": "training", "name": "train-v1", "seconds": None},
+        {"step": "evaluation", "name": "evaluate-1", "seconds": 3.9},
+    ]
     written = stage.get("runs/v1/summary.json")  # by the retry, which was later
     assert {**written, "created_at": summary["created_at"]} == json.loads(json.dumps(summary))
     assert stage.keys("dataset/trained/000001/") == ["dataset/trained/000001/v1.json"]

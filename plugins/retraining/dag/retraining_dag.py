@@ -51,6 +51,7 @@ JUDGED = {
     "analysis": ANALYSIS,
     "decision": DECISION,
     "crawled": Result("crawl_data"),
+    "merged": Result("preprocess_data"),
 }
 """What a report of a judged model is made of."""
 

@@ -44,6 +44,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         verified: Mapping[str, Any] | None,
         answer: Mapping[str, Any] | None,
         dag_run: Any,
+        merged: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write the run's summary and report, note in the log that this version has a judged model, and publish a message to the topic."""
         run = RunPlan.model_validate(plan)
@@ -57,6 +58,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
                 declined = {**decision, "promote": False, "decision": outcome}
                 package = self.register_model(plan, dataset, trained, evaluated, declined, params)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
+        known["merged"] = merged
         summary = self._report(run, outcome, decision, crawled, package, verified, **known)
         if (
             package
@@ -75,10 +77,12 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         decision: Mapping[str, Any],
         crawled: Mapping[str, Any] | None,
         dag_run: Any,
+        merged: Mapping[str, Any] | None = None,
     ) -> str:
         """Write the report and publish a message that a person's approval is awaited, with the link to give it; before the wait begins."""
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
+        known["merged"] = merged
         summary = self._report(run, "approval waits", decision, crawled, None, None, **known)
         told = self._told(summary, analysis, decision)
         link = answer_url(dag_run.dag_id, dag_run.run_id, "await_approval")
@@ -103,6 +107,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         trained: Sequence[Any],
         evaluated: Mapping[str, Any],
         analysis: Mapping[str, Any],
+        merged: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         """Write summary and report; return the summary with the report's URI."""
         plan = run.model_dump(mode="json")
@@ -131,6 +136,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "training_job": choice.best["name"],
             "selection_metric": config.training.selection_metric,
             "candidates": choice.as_rows(),
+            "jobs": _jobs(merged, trained, evaluated),
             "smoke": verified["smoke"] if verified else None,
         }
         platform = self.platform
@@ -163,3 +169,11 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         for title in stopped:
             log.warning("%s was still in progress without a task and is stopped", title)
         return stopped
+
+
+def _jobs(
+    merged: Mapping[str, Any] | None, trained: Sequence[Any], evaluated: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return step, name and seconds of the jobs that succeeded; a retry that took a job over tells that job's seconds."""
+    steps = [("merge", merged), *(("training", job) for job in trained), ("evaluation", evaluated)]
+    return [{"step": step, "name": job["name"], "seconds": job.get("seconds")} for step, job in steps if job]
