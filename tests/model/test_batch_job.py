@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from abalone_artifacts import CONFIG, pack, write_job
 
+from retraining.contract.rules import Contract
 from retraining.inside import program, serving
 from retraining.inside.artifact_process import ArtifactError
 from retraining.inside.watching import batch
@@ -18,6 +19,7 @@ from retraining.serving.batch import BatchFile, Scorer
 
 HEADER = "sex,length,diameter,height,whole_weight,shucked_weight,viscera_weight,shell_weight"
 GOOD = ["M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15", "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21"]
+CONTRACT = Contract.of(CONFIG.contract.model_dump(mode="json"))
 SCORER = Scorer(version="v7", package_arn="arn", model_data="s3://b/m", image="image")
 
 
@@ -234,8 +236,12 @@ def test_a_classification_gets_label_and_probabilities(tmp_path):
 
 
 def test_a_column_of_the_file_never_hides_an_answer():
-    assert batch._header(["line", "model", "x"], batch.Answer(("1",))) == [
+    assert batch._header(["line", "model", "x"], batch.Answer(("1",)), batch.Question((), CONTRACT, False)) == [
         "line", "line_", "model_", "x", "prediction", "model",
+    ]  # fmt: skip
+    asked = batch.Question(("x",), CONTRACT, True)
+    assert batch._header(["base", "effect_x", "x"], batch.Answer(("1",), ("a", "b")), asked) == [
+        "line", "base_", "effect_x_", "x", "prediction", "probability_a", "probability_b", "base", "effect_x", "model",
     ]  # fmt: skip
 
 

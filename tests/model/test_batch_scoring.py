@@ -91,6 +91,12 @@ def test_files_are_scored_once_as_an_endpoint_would_and_what_is_killed_is_repeat
         EndpointName="dev-abalone", ContentType="text/csv", Accept="application/json", Body="\n".join(rows)
     )
     expected = json.loads(answer["Body"].read())["predictions"]
+    body = json.dumps({"instances": [rows[0].split(",")], "explain": True})
+    asked = account.sagemaker_runtime.invoke_endpoint(
+        EndpointName="dev-abalone", ContentType="application/json", Body=body
+    )
+    [why] = json.loads(asked["Body"].read())["explanations"]
+    assert why["base"] + sum(why["values"].values()) == pytest.approx(expected[0], abs=1e-9)
     found = [
         row
         for number in (0, 2)

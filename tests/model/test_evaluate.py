@@ -100,6 +100,7 @@ def test_the_summary_is_what_the_lambda_makes_of_the_rows(evaluated):
         analysis = handler.analyze_csv(body)
     assert [summary.pop(name) for name in ("task", "classes", "champion_failed")] == ["regression", [], None]
     assert summary.pop("files") == ["batch=a"]
+    assert summary.pop("not_explained") == "evaluation.explain_seconds is 0"
     assert summary.pop("n") == analysis["n"]
     for role in ("challenger", "champion"):
         assert analysis[role] == pytest.approx(summary.pop(role), rel=1e-9)

@@ -58,6 +58,26 @@ def test_shares_of_a_classifier_come_by_class(site: Site, monkeypatch) -> None:
     assert ask(site).json()["predictions"][0]["probabilities"] == {"0": 0.25, "1": 0.75}
 
 
+EXPLANATION = {"of": "rings", "base": 9.9, "values": dict.fromkeys(ROW, -0.05)}
+
+
+@pytest.mark.parametrize(
+    ("explanations", "shown"),
+    [([EXPLANATION], EXPLANATION), (None, None), ([], None), ("odd", None), ([{"of": "rings"}], None), ([7], None)],
+)
+def test_who_asks_why_gets_what_the_endpoint_says_if_it_says_anything(site, monkeypatch, explanations, shown) -> None:
+    endpoint = answering(monkeypatch, {"predictions": [9.5], "explanations": explanations})
+    answer = site.ask("POST", PREDICTIONS, "viewer", json={"rows": [ROW], "explain": True})
+    assert answer.json()["predictions"][0]["explanation"] == shown
+    assert json.loads(endpoint.requests[0]["Body"])["explain"] is True
+
+
+def test_who_does_not_ask_why_sends_the_request_as_ever(site: Site, monkeypatch) -> None:
+    endpoint = answering(monkeypatch, {"predictions": [9.5]})
+    assert ask(site).json()["predictions"][0]["explanation"] is None
+    assert list(json.loads(endpoint.requests[0]["Body"])) == ["instances"]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -41,10 +41,18 @@ def test_a_package_holds_container_metrics_lineage_and_reason(sagemaker, model):
     assert described["ModelApprovalStatus"] == registry.PENDING
     assert described["ModelPackageDescription"] == "v1-a: it is better"
     assert described["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"] == METRICS
+    assert "Explainability" not in described["ModelMetrics"]
     [package] = registry.packages(sagemaker, model)
     assert package.container == CONTAINER
     assert package.metadata["run_key"] == "v1-a"
     assert package.metadata["decision"] == "approved- by 2 -"  # SageMaker takes no comma and no percent sign there
+
+
+def test_a_package_tells_where_it_says_what_the_model_goes_by(sagemaker, model):
+    why = "s3://bucket/explanations/analysis.json"
+    made = registry.register(sagemaker, model, CONTAINER, registry.PENDING, METRICS, "r", {"run_key": "v1-a"}, why)
+    metrics = sagemaker.describe_model_package(ModelPackageName=made.arn)["ModelMetrics"]
+    assert metrics["Explainability"] == {"Report": {"ContentType": "application/json", "S3Uri": why}}
 
 
 def test_a_repeated_registration_finds_the_package(sagemaker, model):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lambda_functions.analyze_results import handler
 from retraining.judging.gate import decide
 from retraining.settings.gate_policy import GatePolicy
+from retraining.telling.explaining.plots import dependence_plot
 from retraining.telling.gate_table import number
 from retraining.telling.report import render
 from retraining.telling.report_plots import difference_plot, ticks
@@ -393,3 +394,57 @@ def test_candidates_are_compared_and_one_that_was_left_out_says_why():
     assert "Candidates" in text and "validation:rmse" in text
     assert "2.153 ✓ goes on to the test rows" in " ".join(text.split())
     assert "its training job failed" in text
+
+
+EXPLANATION = {
+    "of": "rings",
+    "outputs": ["rings"],
+    "base": 9.87,
+    "rows": 40,
+    "background": 20,
+    "exact": True,
+    "columns": [
+        {"name": "shell_weight", "mean": 1.41, "low": 1.2, "high": 1.6},
+        {"name": "sex", "mean": 0.2, "low": 0.1, "high": 0.3},
+        {"name": "same", "mean": 0.0, "low": 0.0, "high": 0.0},
+    ],
+    "dependence": [
+        {"name": "shell_weight", "points": [[0.1, -2.0], [0.4, 1.5]]},
+        {"name": "sex", "points": [["M", 0.1], ["I", -0.3], ["M", 0.2]]},
+        {"name": "same", "points": [[1.0, 0.0], [1.0, 0.0]]},
+        {"name": "gone", "points": []},
+    ],
+}
+
+
+def test_a_report_says_what_the_model_goes_by():
+    page = render(**facts(explanation=EXPLANATION))
+    outline = Outline(page)
+    assert "What the model goes by" in outline.text
+    assert "The mean answer is 9.870 rings; each column moves" in outline.text
+    assert "on 40 test rows" in outline.text
+    assert "against 20 training rows" in outline.text
+    assert "sampling" not in outline.text
+    assert page.count("moves of ") == 3, "a column without a point is not drawn"
+    assert re.search(r"shell_weight</td><td class=n>1\.410</td><td class=n>1\.200</td><td class=n>1\.600</td>", page)
+    assert "What the model goes by" not in render(**facts())
+
+
+def test_of_classes_the_report_says_whose_probability_moves():
+    binary = {**EXPLANATION, "of": "yes", "outputs": ["no", "yes"], "base": 0.25, "exact": False}
+    text = Outline(render(**facts(explanation=binary))).text
+    assert "The mean probability of yes is 0.2500" in text
+    assert "estimated by sampling" in text
+    many = {**binary, "of": None, "outputs": ["a", "b", "c"], "base": None, "dependence": []}
+    assert "moves probability from some classes to others" in Outline(render(**facts(explanation=many))).text
+
+
+@given(
+    st.lists(st.tuples(st.one_of(st.floats(-1e9, 1e9), st.just(3.0)), st.floats(-1e6, 1e6)), min_size=1, max_size=20),
+    st.text(max_size=40),
+)
+def test_every_dependence_can_be_drawn(points, name):
+    for values in (points, [(f"{name}{value:g}", move) for value, move in points]):
+        plot = dependence_plot(name, values, "rings & more")
+        Outline(plot)
+        assert "nan" not in plot.replace(name, "").lower() or "nan" in name.lower()

@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+ANSWERS = ("predictions", "probabilities", "classes", "explanations")
+
 
 def main(folder: Path) -> None:
     """Load the artifact in ``folder`` and answer requests from standard input.
 
-    A request is ``{"rows": [{name: value}]}``, or ``{"body", "content_type"}`` as a client would send it.
+    A request is ``{"rows": [{name: value}]}``, with ``"explain": true`` for their explanations, or ``{"body", "content_type"}`` as a client
+    would send it.
     """
     # The artifact's modules come first, and the folders of this very library, which may be newer, are not searched at all.
     here = Path(__file__).resolve().parent
@@ -38,7 +41,16 @@ def main(folder: Path) -> None:
 
 
 def answer_to(inference: Any, model: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Return what the serving code of an artifact answers."""
+    """Return what the serving code of an artifact answers.
+
+    Raises:
+        ValueError: it refuses the rows, or does not explain any.
+
+    """
+    if request.get("explain"):
+        if not hasattr(inference, "explain_fn"):
+            raise ValueError("the artifact's serving code has no explain_fn(rows, model)")
+        return dict(inference.explain_fn(request["rows"], model))
     if "rows" in request and hasattr(inference, "evaluate_fn"):
         return dict(inference.evaluate_fn(request["rows"], model))
     if "rows" in request:
@@ -56,7 +68,7 @@ def answer_to(inference: Any, model: Any, request: dict[str, Any]) -> dict[str, 
         content = content.get_data(as_text=True)
     text = content[0] if isinstance(content, tuple) else content
     document = json.loads(text)
-    return {name: document[name] for name in ("predictions", "probabilities", "classes") if name in document}
+    return {name: document[name] for name in ANSWERS if name in document}
 
 
 if __name__ == "__main__":

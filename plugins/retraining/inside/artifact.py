@@ -37,7 +37,7 @@ for _place in (str(Path(__file__).resolve().parent), os.environ.get("SAGEMAKER_S
 
 {imports}
 '''
-_LIBRARY = "from retraining.inside.serving import evaluate_fn, model_fn, transform_fn  # noqa: E402, F401"
+_LIBRARY = "from retraining.inside.serving import evaluate_fn, explain_fn, model_fn, transform_fn  # noqa: E402, F401"
 _OWN = "from {module} import *  # noqa: E402, F403"
 
 

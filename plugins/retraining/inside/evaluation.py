@@ -6,7 +6,8 @@ judged is what is served, and a champion trained by older code keeps scoring.
 Output: ``rows.csv`` (``COLUMNS``; of a classification also ``PROBABILITIES``, of two classes that of the second, of more all with blanks
 between; what is the champion's is empty throughout when there is none, or when it cannot be scored), ``summary.json`` (figures by numpy, as
 a cross-check of the analysis; ``champion_failed``: why the champion could not be scored; ``files``: what the numbers in column ``file``
-stand for) and ``smoke.json`` (requests and the challenger's answers, to verify an endpoint with).
+stand for; ``not_explained``: why there are no explanations), ``smoke.json`` (requests and the challenger's answers, to verify an endpoint
+with) and what ``explaining.overview`` writes about the challenger.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retraining.contract.rows import csv_line
 from retraining.inside import losses
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
-from retraining.inside.frames import iterate_frames
+from retraining.inside.explaining.overview import SampledRows, write_overview
+from retraining.inside.frames import iterate_frames, request_lines
 from retraining.inside.groups import group_names
 from retraining.inside.job_file import Job
 
@@ -84,13 +85,14 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
     answers: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
     files: dict[str, int] = {}
     numbers: list[np.ndarray] = []
-    asked = SmokeRows()
+    asked, sampled = SmokeRows(), SampledRows()
     for name, frame in _chunks(test, job):
         numbers.append(np.full(len(frame), files.setdefault(_arrival(name), len(files))))
         truth.append(losses.encoded(job.task, frame[job.target].to_numpy(), job.classes))
         if job.group:
             groups.append(frame[job.group])
         rows = _records(frame, job)
+        sampled.see(rows)
         for model in (challenger, champion.process):
             _ask(model, rows, champion)
         answers["challenger"].append(_answer(challenger, len(frame), job))
@@ -113,7 +115,11 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
     names = group_names(pd.concat(groups, ignore_index=True) if groups else None, len(known))
     _write_rows(output / "rows.csv", job, known, scored, names, np.concatenate(numbers))
     _write_json(output / "smoke.json", _smoke(asked, job, challenger))
-    return {**_summary(job, known, scored), "champion_failed": champion.failed, "files": list(files)}
+    not_explained = write_overview(challenger, sampled.rows, job, output)
+    if not_explained:
+        print(f"the challenger is not explained: {not_explained}")
+    summary = {**_summary(job, known, scored), "champion_failed": champion.failed, "files": list(files)}
+    return {**summary, "not_explained": not_explained}
 
 
 def _arrival(path: str) -> str:
@@ -234,21 +240,10 @@ def _smoke(asked: SmokeRows, job: Job, challenger: ArtifactProcess) -> dict[str,
 
 
 def _smoke_row(frame: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
-    cells = [_cell(frame[column.name].iloc[0], column.type) for column in job.inputs]
-    body = csv_line(cells)
+    [body] = request_lines(frame, job.inputs)
     challenger.ask(body=body, content_type="text/csv")
     [prediction] = challenger.answers("probabilities" if job.classes else "predictions", 1)
     return {"body": body, "prediction": prediction}
-
-
-def _cell(value: Any, kind: str) -> str:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, str):
-        return value
-    if kind == "boolean":
-        return "true" if value else "false"
-    return str(int(value)) if kind == "int" else repr(float(value))
 
 
 def _summary(job: Job, truth: np.ndarray, scored: Mapping[str, losses.Scored]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retraining.contract.rows import csv_line
 from retraining.contract.rules import Column, Contract
 from retraining.contract.values import BLANKS, parsed
 from retraining.inside.job_file import Job, is_number
@@ -73,6 +74,24 @@ def request_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], 
         values = [convert(row[column.name], number, column, contract) for number, row in enumerate(rows, start=1)]
         made[column.name] = _series(values, column)
     return pd.DataFrame(made)
+
+
+def request_lines(frame: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
+    """Return rows of a frame as the lines of a ``text/csv`` request, which ``request_frame`` reads back as they are."""
+    return [
+        csv_line([_cell(value, column.type) for value, column in zip(row, columns, strict=True)])
+        for row in zip(*(frame[column.name] for column in columns), strict=True)
+    ]
+
+
+def _cell(value: Any, kind: str) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, str):
+        return value
+    if kind == "boolean":
+        return "true" if value else "false"
+    return str(int(value)) if kind == "int" else repr(float(value))
 
 
 def check_limits(frame: pd.DataFrame, columns: Sequence[Column], contract: Contract) -> None:

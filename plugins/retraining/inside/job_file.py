@@ -52,6 +52,11 @@ class Job:
     version: str = ""
     """Of a batch: what the model is called in its results."""
 
+    explain: bool = False
+    """Of a batch: whether to say why each row got its answer."""
+    explain_seconds: float = 0.0
+    """Of an evaluation: how long it asks the challenger why."""
+
     left_out: tuple[str, ...] = ()
     """Of a look at captured requests: beginnings of inference ids that do not count."""
 
@@ -144,5 +149,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         serving=document.get("serving"),
         files=tuple(document.get("files") or ()),
         version=document.get("version") or "",
+        explain=bool(document.get("explain")),
+        explain_seconds=float(document.get("explain_seconds") or 0),
         left_out=tuple(document.get("left_out") or ()),
     )

@@ -4,7 +4,8 @@ Requests are ``text/csv`` (rows without the target, columns in the contract's or
 [...]}``, of rows: lists in that order or objects by column name; further keys are ignored). A value is typed by the contract, as in
 training, and held against the contract's limits, allowed values and rules.
 Answers are ``application/json``: ``{"predictions": [...]}``, of a classification with ``"probabilities"`` in the order of
-``"classes"``; or ``text/csv``: a line for each row, the prediction first.
+``"classes"``; or ``text/csv``: a line for each row, the prediction first. A JSON request with ``"explain": true`` gets ``"explanations"``
+beside them, one for each row: ``of`` what, ``base``, ``values`` by column, of sampled ones ``standard_errors``; see ``explaining.shapley``.
 
 A request that cannot be answered is answered with 400 (406 and 415 for content types) and a sentence: a client's mistake is no server
 error, which alarms count and clients retry.
@@ -27,11 +28,17 @@ from threadpoolctl import ThreadpoolController
 from retraining.contract.rules import Column, Contract
 from retraining.inside.answers import UnsoundModelError, labels_of, model_answers
 from retraining.inside.artifact import MODEL_FILE, read_card
+from retraining.inside.explaining.background import read_background
+from retraining.inside.explaining.shapley import Explanation, asked_rows, explain
 from retraining.inside.frames import check_limits, request_frame
 from retraining.inside.job_file import classes_of, inputs_of
 
 CSV = "text/csv"
 JSON = "application/json"
+EXPLAIN = "explain"
+"""Field of a JSON request that asks for explanations. Whether the header of Clarify's explainer reaches a container is not documented."""
+MOST_ASKED = 500_000
+"""Rows that a model answers to explain those of one request: SageMaker waits a minute for an answer."""
 
 
 class InvalidRequest(ValueError):
@@ -67,6 +74,8 @@ class Model(NamedTuple):
     """See ``answers.labels_of``."""
     threads: ThreadpoolController
     """Of the numeric libraries that the estimator has loaded."""
+    background: pd.DataFrame | None
+    """What explanations compare rows with; None for an artifact that was made without."""
 
 
 def model_fn(model_dir: str) -> Model:
@@ -76,7 +85,9 @@ def model_fn(model_dir: str) -> Model:
     contract = Contract.of(card["contract"])
     classes = classes_of(contract.column(contract.target), card["task"])
     estimator, threshold = joblib.load(folder / MODEL_FILE), card.get("threshold")
-    return Model(estimator, inputs_of(contract), contract, classes, threshold, ThreadpoolController())
+    columns = inputs_of(contract)
+    background = read_background(folder, columns, contract)
+    return Model(estimator, columns, contract, classes, threshold, ThreadpoolController(), background)
 
 
 def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str) -> Any:
@@ -90,7 +101,13 @@ def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str
     try:
         answer_as = _accepted(accept)
         frame = _request_frame(read_request(body, content_type, model.columns), model, limits=True)
-        return write_answer(_answers(model, frame), model.classes, answer_as, model.threshold), answer_as
+        answers = _answers(model, frame)
+        explanations = None
+        if asks_why(body, content_type):
+            if answer_as != JSON:
+                raise NotAcceptable(f"explanations are not answered as {accept!r}: accept {JSON}")
+            explanations = _by_row(model, answers, _explained(model, frame, answers))
+        return write_answer(answers, model.classes, answer_as, model.threshold, explanations), answer_as
     except InvalidRequest as error:
         try:
             from sagemaker_containers.beta.framework import worker
@@ -113,6 +130,46 @@ def evaluate_fn(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, An
         raise InvalidRequest(f"the rows have no {', '.join(missing)}, which the model needs")
     answers = _answers(model, _request_frame(rows, model, limits=False))
     return {"probabilities" if model.classes else "predictions": answers.tolist()}
+
+
+def explain_fn(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:
+    """Explain rows of the data set, which are taken as ``evaluate_fn`` takes them.
+
+    Returns:
+        ``columns``, ``outputs`` (the target, of a classification the classes), ``base`` (a number for each), ``explanations`` (for each
+        row, column and output), ``errors`` (as many of sampled values, None of exact ones), ``background`` (rows behind the base).
+
+    Raises:
+        InvalidRequest: the artifact cannot explain, or not so many rows at once.
+
+    """
+    frame = _request_frame(rows, model, limits=False)
+    found = _explained(model, frame, _answers(model, frame))
+    assert model.background is not None
+    return {
+        "columns": [column.name for column in model.columns],
+        "outputs": list(model.classes) or [model.contract.target],
+        "base": found.base.tolist(),
+        "explanations": found.values.tolist(),
+        "errors": None if found.errors is None else found.errors.tolist(),
+        "background": len(model.background),
+    }
+
+
+def asks_why(body: str | bytes, content_type: str) -> bool:
+    """Return whether a request asks for explanations.
+
+    Raises:
+        InvalidRequest: it says neither yes nor no.
+
+    """
+    if _media_type(content_type or JSON) != JSON or f'"{EXPLAIN}"' not in (text := _text(body)):
+        return False
+    document = json.loads(text)
+    wanted = document.get(EXPLAIN, False) if isinstance(document, dict) else False
+    if not isinstance(wanted, bool):
+        raise InvalidRequest(f'the field "explain" is {json.dumps(wanted)[:60]}: send true or false')
+    return wanted
 
 
 def read_request(body: str | bytes, content_type: str, columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -138,16 +195,23 @@ def read_request(body: str | bytes, content_type: str, columns: Sequence[Column]
     return [_by_name(row, number, names) for number, row in enumerate(rows, start=1)]
 
 
-def write_answer(answers: np.ndarray, classes: Sequence[str], kind: str, threshold: float | None = None) -> str:
-    """Return the body of an answer, as JSON or CSV."""
+def write_answer(
+    answers: np.ndarray,
+    classes: Sequence[str],
+    kind: str,
+    threshold: float | None = None,
+    explanations: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the body of an answer, as JSON or CSV; explanations, if there are, stand in JSON alone."""
+    extra = {} if explanations is None else {"explanations": explanations}
     if not classes:
         values = [float(value) for value in answers]
         if kind == JSON:
-            return json.dumps({"predictions": values}, allow_nan=False)
+            return json.dumps({"predictions": values, **extra}, allow_nan=False)
         return "".join(f"{value!r}\n" for value in values)
     labels = labels_of(answers, classes, threshold)
     if kind == JSON:
-        document = {"predictions": labels, "probabilities": answers.tolist(), "classes": list(classes)}
+        document = {"predictions": labels, "probabilities": answers.tolist(), "classes": list(classes), **extra}
         return json.dumps(document, allow_nan=False)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
@@ -169,6 +233,47 @@ def _answers(model: Model, frame: pd.DataFrame) -> np.ndarray:
     if bad.size:
         raise ValueError(f"the model answers {answers[bad[0]]} for row {bad[0] + 1}: not finite")
     return answers
+
+
+def _explained(model: Model, frame: pd.DataFrame, answers: np.ndarray) -> Explanation:
+    """Return why rows got their answers.
+
+    Raises:
+        InvalidRequest: the artifact has no background rows, the rows are too many, or the model refuses mixtures of them.
+
+    """
+    if model.background is None:
+        raise InvalidRequest("this model was trained before models could explain themselves: train it again")
+    most = max(1, MOST_ASKED // asked_rows(len(model.columns), len(model.background)))
+    if len(frame) > most:
+        raise InvalidRequest(
+            f"explanations of {len(frame)} rows take too long for one request: send at most {most} rows"
+        )
+    try:
+        return explain(lambda mixed: _answers(model, mixed), frame, answers, model.background)
+    except UnsoundModelError:
+        raise
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the model refuses mixtures of the rows with others, which explain it: {error}"
+        ) from error
+
+
+def _by_row(model: Model, answers: np.ndarray, found: Explanation) -> list[dict[str, Any]]:
+    """Return explanations: of the prediction, of two classes of the second one's probability, of more of the likeliest one's."""
+    names, classes = [column.name for column in model.columns], model.classes
+    told = []
+    for row, values in enumerate(found.values):
+        output = 0 if not classes else 1 if len(classes) == 2 else int(answers[row].argmax())
+        one = {
+            "of": classes[output] if classes else model.contract.target,
+            "base": float(found.base[output]),
+            "values": dict(zip(names, values[:, output].tolist(), strict=True)),
+        }
+        if found.errors is not None:
+            one["standard_errors"] = dict(zip(names, found.errors[row, :, output].tolist(), strict=True))
+        told.append(one)
+    return told
 
 
 def _request_frame(rows: Sequence[Mapping[str, Any]], model: Model, limits: bool) -> pd.DataFrame:

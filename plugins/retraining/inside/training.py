@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from retraining.inside import losses
 from retraining.inside.answers import SMALL_NUMBER_OF_ROWS, labels_of, model_answers
 from retraining.inside.artifact import write_artifact
+from retraining.inside.explaining.background import chosen_background, write_background
 from retraining.inside.frames import read_frame
 from retraining.inside.groups import group_names
 from retraining.inside.job_file import Job
@@ -68,6 +69,9 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     frozen = json.dumps(frozen_profile(model, training, validation, job), allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PROFILE_FILE).write_text(frozen + "\n", encoding="utf-8")
+    inputs = training[[column.name for column in job.inputs]]
+    background = chosen_background(lambda frame: model_answers(model, frame, job.classes), inputs)
+    write_background(folder, background, job.inputs)
     write_artifact(folder, model, card(job, model, training, validation, metrics), code, job.serving)
     for split, values in metrics.items():
         print("".join(f"{split}:{name}={values[name]:.6f}; " for name in PRINTED[job.task]))

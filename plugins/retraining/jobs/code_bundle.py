@@ -120,7 +120,7 @@ def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) 
 
 def evaluation_document(config: ModelConfig, plan: RunPlan) -> dict[str, Any]:
     """Return ``job.json`` of an evaluation."""
-    return _document(config, plan, "evaluation")
+    return {**_document(config, plan, "evaluation"), "explain_seconds": config.evaluation.explain_seconds}
 
 
 def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the analysis function is told about an evaluation's rows: where they are, what the task is, how much each file's rows count."""
+"""What is read of an evaluation: what the analysis function is told about its rows, and what the challenger goes by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from retraining.aws.documents import get_json
 from retraining.dataset.log import LogState
 from retraining.judging.fading import file_weights
 from retraining.settings.gate_policy import GatePolicy
+
+OVERVIEW, CLARIFY_ANALYSIS = "explanations/overview.json", "explanations/analysis.json"
 
 
 def analysis_event(s3: Any, evaluation: str, state: LogState, policy: GatePolicy) -> tuple[dict[str, Any], str | None]:
@@ -33,3 +35,18 @@ def analysis_event(s3: Any, evaluation: str, state: LogState, policy: GatePolicy
         "weights": file_weights([arrived.get(name) for name in files], policy.half_life_days) or None,
     }
     return event, summary.get("champion_failed")
+
+
+def explanation(s3: Any, evaluation: str, name: str = OVERVIEW) -> dict[str, Any] | None:
+    """Return what an evaluation found out about what the challenger goes by; None when it did not, or is the model folder's own.
+
+    Args:
+        s3: boto3 client.
+        evaluation: S3 prefix of the evaluation's output.
+        name: one of its documents.
+
+    """
+    try:
+        return dict(get_json(s3, f"{evaluation}{name}"))
+    except LookupError:
+        return None

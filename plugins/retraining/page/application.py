@@ -48,6 +48,7 @@ class RowsRequest(Strict):
     """Rows to predict."""
 
     rows: Annotated[list[dict[str, str | int | float | bool | None]], Field(min_length=1, max_length=trying.ROWS)]
+    explain: bool = False
 
 
 FileName = Annotated[str, Query(min_length=1, max_length=1024)]
@@ -141,8 +142,10 @@ def routes() -> FastAPI:
 
     @app.post("/models/{model}/predictions")
     async def predict(visitor: Seeing, request: Request) -> dict[str, Any]:
-        rows = RowsRequest.model_validate(await _json(request)).rows
-        return {"predictions": await run_in_threadpool(trying.predict, visitor.model, rows)}
+        wanted = RowsRequest.model_validate(await _json(request))
+        return {
+            "predictions": await run_in_threadpool(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)
+        }
 
     return app
 

@@ -28,12 +28,13 @@ class NoAnswerError(RuntimeError):
     """The endpoint does not answer; the message says why."""
 
 
-def predict(model: KnownModel, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def predict(model: KnownModel, rows: Sequence[Mapping[str, Any]], *, explain: bool = False) -> list[dict[str, Any]]:
     """Return what the endpoint says about rows.
 
     Args:
         model: whose endpoint is asked.
         rows: text, number, truth value or None by column; the target is not among them.
+        explain: also ask why; a model that cannot tell has no ``explanation``.
 
     Raises:
         InvalidRowsError: a row breaks the contract, or names something that is no feature.
@@ -49,16 +50,28 @@ def predict(model: KnownModel, rows: Sequence[Mapping[str, Any]]) -> list[dict[s
     if any(reasons):
         raise InvalidRowsError(reasons)
     typed = [{name: _cell(row.get(name)) for name in features} for row in rows]
-    answer = _asked(model, json.dumps({"instances": typed}, allow_nan=False).encode())
+    body = {"instances": typed, **({"explain": True} if explain else {})}
+    answer = _asked(model, json.dumps(body, allow_nan=False).encode())
+    why = _explanations(answer)
     shares, classes = answer.get("probabilities"), answer.get("classes")
     return [
         {
             "prediction": prediction,
             "words": _words(model, prediction),
             "probabilities": dict(zip(classes, shares[at], strict=False)) if shares and classes else None,
+            "explanation": why[at],
         }
         for at, prediction in enumerate(answer["predictions"])
     ]
+
+
+def _explanations(answer: Mapping[str, Any]) -> list[dict[str, Any] | None]:
+    """Return the explanation of each row, None where the serving code, which may be a model folder's own, gives none."""
+    found, rows = answer.get("explanations"), len(answer["predictions"])
+    if not isinstance(found, list) or len(found) != rows:
+        return [None] * rows
+    needed = {"of", "base", "values"}
+    return [one if isinstance(one, dict) and needed <= one.keys() else None for one in found]
 
 
 def _words(model: KnownModel, prediction: Any) -> dict[str, Any] | None:

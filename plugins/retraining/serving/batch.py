@@ -172,6 +172,7 @@ def job_document(config: ModelConfig, scorer: Scorer, files: Sequence[BatchFile]
         "task": config.task,
         "contract": fed(config.contract.model_dump(mode="json")),
         "version": scorer.version,
+        "explain": config.batch.explain,
         "files": [
             {"name": numbered(number), "key": f"{config.name}/{IN}{file.path}", "etag": file.etag}
             for number, file in enumerate(files)

@@ -79,6 +79,7 @@ def register(
     metrics_uri: str,
     description: str,
     lineage: Mapping[str, str],
+    explanation_uri: str | None = None,
 ) -> Registered:
     """Register a candidate once; a repeated call for the same run finds the package and brings its status up to date.
 
@@ -92,6 +93,7 @@ def register(
         metrics_uri: S3 URI of a JSON document with the metrics.
         description: one sentence, the decision's reason.
         lineage: run key, dataset version, job names, digests; ``run_key`` identifies the package.
+        explanation_uri: S3 URI of a JSON document in the layout of SageMaker Clarify that says what the model goes by, if there is one.
 
     Raises:
         AbandonedError: the candidate is to be approved, but a rollback abandoned it.
@@ -110,7 +112,7 @@ def register(
                 "SupportedContentTypes": ["text/csv", "application/json"],
                 "SupportedResponseMIMETypes": ["text/csv", "application/json"],
             },
-            ModelMetrics={"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": metrics_uri}}},
+            ModelMetrics=_model_metrics(metrics_uri, explanation_uri),
             CustomerMetadataProperties={key: _metadata(value) for key, value in lineage.items()},
             ClientToken=digest({"group": group, "run": lineage["run_key"], "data": container["ModelDataUrl"]}, 36),
         )["ModelPackageArn"]
@@ -124,6 +126,16 @@ def register(
     if registered.status == PENDING and status == REJECTED:
         return set_status(sagemaker, registered, status, description)
     return registered
+
+
+def _model_metrics(metrics_uri: str, explanation_uri: str | None) -> dict[str, Any]:
+    def source(uri: str) -> dict[str, str]:
+        return {"ContentType": "application/json", "S3Uri": uri}
+
+    found: dict[str, Any] = {"ModelQuality": {"Statistics": source(metrics_uri)}}
+    if explanation_uri:
+        found["Explainability"] = {"Report": source(explanation_uri)}
+    return found
 
 
 def set_status(sagemaker: Any, package: Registered, status: str, description: str) -> Registered:

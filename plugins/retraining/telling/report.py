@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from retraining.contract.plain_text import plain
+from retraining.telling.explaining.section import explanation_section
 from retraining.telling.gate_table import NONE, conditions, label, measures, number, odds_text
 from retraining.telling.report_classes import class_sections
 from retraining.telling.report_data import data_section, refused_section
@@ -35,6 +36,7 @@ def render(
     target: str,
     group: str,
     created_at: str,
+    explanation: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report as an HTML page of well below a megabyte.
 
@@ -48,6 +50,7 @@ def render(
         target: name of the predicted column.
         group: name of the column that errors are reported by.
         created_at: time of the report.
+        explanation: what the evaluation found out about what the challenger goes by, if it did.
 
     """
     title = f"{summary['model']}: {summary['decision']} ({summary['run_key']})"
@@ -58,6 +61,7 @@ def render(
         _comparison(analysis, decision),
         *(class_sections(analysis, target) if analysis.get("curves") else [_predictions(rows, target)]),
         _groups(analysis, decision, summary["metric"], group),
+        explanation_section(explanation, target),
         _candidates(summary),
         data_section(merge, summary),
         _worst(rows, target, group),

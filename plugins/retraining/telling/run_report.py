@@ -10,6 +10,7 @@ from urllib.parse import quote
 from retraining.aws.documents import get_json, split_uri
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import RunPlan
+from retraining.judging.evaluation_rows import explanation
 from retraining.settings.platform import Platform
 from retraining.telling.gate_table import label, odds_text
 from retraining.telling.outcomes import Outcome
@@ -98,6 +99,7 @@ def write_report(
         target=target,
         group=group,
         created_at=created_at,
+        explanation=explanation(s3, f"{root}evaluation/"),
     )
     bucket, key = split_uri(f"{root}report.html")
     s3.put_object(Bucket=bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8")

@@ -167,6 +167,9 @@ def batch_outcome(records: Sequence[Mapping[str, Any]], version: str) -> Outcome
     sentence = f"{len(records) - len(refused)} file(s) scored with model {version}: {scored:,} rows"
     if rejected:
         sentence += f", {rejected:,} set aside with their reasons"
+    if unexplained := [record for record in records if record.get("unexplained")]:
+        rows = sum(record["unexplained"] for record in unexplained)
+        sentence += f"; {rows:,} row(s) without the explanation that batch.explain asks for: {unexplained[0]['why_unexplained']}"
     if refused:
         sentence += f"; {len(refused)} file(s) refused"
     facts = [(plain(record["key"], 60), record["reason"]) for record in odd[:10]]

@@ -14,7 +14,7 @@ from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import document_bytes, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
 from retraining.judging import candidates as judgement
-from retraining.judging.evaluation_rows import analysis_event
+from retraining.judging.evaluation_rows import CLARIFY_ANALYSIS, analysis_event, explanation
 from retraining.judging.gate import decide
 from retraining.judging.looks import note_look, rows_digest
 from retraining.sdk import context as sdk_context
@@ -175,6 +175,8 @@ class ModelTasks(TaskBodies):
         run = RunPlan.model_validate(plan)
         challenger = self.choice(plan, trained).best
         status = registry.PENDING if decision["promote"] else registry.REJECTED
+        evaluation = f"s3://{self.platform.bucket}/{run.run_prefix}evaluation/"
+        explained = explanation(self._s3, evaluation, CLARIFY_ANALYSIS) is not None
         try:
             registered = registry.register(
                 self._sagemaker,
@@ -193,6 +195,7 @@ class ModelTasks(TaskBodies):
                     "decision": decision["decision"],
                     "champion": run.champion.package_arn if run.champion else "none",
                 },
+                f"{evaluation}{CLARIFY_ANALYSIS}" if explained else None,
             )
         except registry.AbandonedError as error:
             raise AirflowFailException(str(error)) from error

@@ -4,8 +4,8 @@ Runs as a SageMaker processing job. A file is read as the merge reads it, under 
 answered by the artifact's own serving code, in processes of its own, so that a row gets the answer that an endpoint would give.
 
 Input: ``job`` (``job.json`` with ``files``: name, key), ``model`` (``model.tar.gz``) and ``files``. Output, in a folder for each file,
-``000000`` and so on: ``scored.csv`` (line, the columns of the file, the answer, the model), ``rejected.csv`` (line, reasons, the line as it
-came), both unless the file is refused, and ``report.json``.
+``000000`` and so on: ``scored.csv`` (line, the columns of the file, the answer, its explanation if that is asked for, the model),
+``rejected.csv`` (line, reasons, the line as it came), both unless the file is refused, and ``report.json``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import csv
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ from retraining.inside.watching.look import artifact_documents
 CHUNK_CELLS = 20_000
 """Values in one request: large enough that requests cost little, small enough that a bad row is found soon."""
 PROCESSES = max(1, min(8, len(os.sched_getaffinity(0))))
+EXPLAINED_CELLS = 200
+"""The same of rows to be explained, which cost thousands of answers each."""
 LINE, PREDICTION, PROBABILITY, MODEL = "line", "prediction", "probability", "model"
+BASE, EFFECT = "base", "effect"
 SPLIT = {"train": 100}
 """A row to be scored goes nowhere; the reader asks."""
 
@@ -52,6 +55,9 @@ class Report:
     rows: int = 0
     scored: int = 0
     rejected: int = 0
+    unexplained: int = 0
+    """Scored rows whose explanation was asked for and is not there; why, of the first."""
+    why_unexplained: str | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     reason: str | None = None
     """Why the file is refused; of a scored file why so many of its rows were rejected that somebody should look."""
@@ -96,7 +102,7 @@ def run(job: Job, inputs: Path, output: Path) -> int:
             for process in processes:
                 process.be_ready()
             try:
-                score_file(inputs / "files" / file["name"], contract, processes, folder, report)
+                score_file(inputs / "files" / file["name"], contract, processes, folder, report, job.explain)
             except FileRefused as refusal:
                 report.refuse(refusal.reason, refusal.remedy)
             except UnansweredError as error:
@@ -130,9 +136,14 @@ def artifact_contract(archive: Path) -> Contract | None:
 
 
 def score_file(
-    path: Path, contract: Contract, processes: Sequence[ArtifactProcess], folder: Path, report: Report
+    path: Path,
+    contract: Contract,
+    processes: Sequence[ArtifactProcess],
+    folder: Path,
+    report: Report,
+    explain: bool = False,
 ) -> None:
-    """Score one file into ``folder``, in constant memory.
+    """Score one file into ``folder``, in constant memory, and explain its rows if asked to.
 
     Raises:
         FileRefused: it is no file of rows of this contract.
@@ -152,7 +163,9 @@ def score_file(
         rejected.writerow((LINE, "reasons", "row"))
         wrote_header = False
         last_refusal = ""
-        for piece in _answered(_pieces(lines, max(1, CHUNK_CELLS // len(names))), names, judged, processes):
+        size = max(1, (EXPLAINED_CELLS if explain else CHUNK_CELLS) // len(names))
+        question = Question(names, judged, explain)
+        for piece in _answered(_pieces(lines, size), question, processes):
             for line, answer in piece:
                 report.rows += 1
                 if isinstance(answer, str):
@@ -163,11 +176,13 @@ def score_file(
                     rejected.writerow((line.number, "; ".join(reasons), line.raw.replace(LINE_FEED, "\n")))
                     continue
                 if not wrote_header:
-                    scored.writerow(_header(header, answer))
+                    scored.writerow(_header(header, answer, question))
                     wrote_header = True
                 cells = [cell.replace(LINE_FEED, "\n") for cell in cut(line.raw, layout.delimiter)]
                 scored.writerow((line.number, *cells, *answer.cells, report.model))
                 report.scored += 1
+                report.unexplained += bool(answer.unexplained)
+                report.why_unexplained = report.why_unexplained or answer.unexplained or None
         if not wrote_header:
             scored.writerow((LINE, *header, PREDICTION, MODEL))
     if last_refusal and not report.scored:
@@ -183,15 +198,47 @@ def _headings(layout: Layout, contract: Contract) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What the model is asked about rows."""
+
+    names: Sequence[str]
+    """Columns that it needs."""
+    contract: Contract
+    """Says where they stand in a line."""
+    explain: bool
+
+    def ask(self, process: ArtifactProcess, lines: Sequence[Line]) -> None:
+        """Ask about the rows of lines, as a client would."""
+        places = [self.contract.position[name] for name in self.names]
+        rows = [
+            {name: _plain(line.values[place]) for name, place in zip(self.names, places, strict=True)} for line in lines
+        ]
+        body = {"instances": rows, **({"explain": True} if self.explain else {})}
+        process.ask(body=json.dumps(body), content_type="application/json")
+
+    def without_effects(self, answer: Answer, reason: str) -> Answer:
+        """Return an answer with empty cells where its explanation would be."""
+        return replace(answer, cells=(*answer.cells, *("" for _ in (BASE, *self.names))), unexplained=reason)
+
+    def with_effects(self, answer: Answer, explanation: Mapping[str, Any]) -> Answer:
+        """Return an answer with its explanation."""
+        values = [explanation["base"], *(explanation["values"][name] for name in self.names)]
+        return replace(answer, cells=(*answer.cells, *map(_shown, values)))
+
+
+@dataclass(frozen=True)
 class Answer:
     """The answer for a row, as it is written, and the classes that its probabilities are of."""
 
     cells: tuple[str, ...]
     classes: tuple[str, ...] = ()
+    unexplained: str = ""
+    """Why the cells of the effects, which were asked for, are empty."""
 
 
-def _header(names: Sequence[str], answer: Answer) -> list[str]:
-    added = [PREDICTION, *(f"{PROBABILITY}_{name}" for name in answer.classes), MODEL]
+def _header(names: Sequence[str], answer: Answer, question: Question) -> list[str]:
+    why = [BASE, *(f"{EFFECT}_{name}" for name in question.names)] if question.explain else []
+    added = [PREDICTION, *(f"{PROBABILITY}_{name}" for name in answer.classes), *why, MODEL]
     taken = {LINE, *added}
     return [LINE, *(f"{name}_" if name in taken else name for name in names), *added]
 
@@ -210,68 +257,77 @@ def _pieces(lines: Iterator[Line] | tuple[()], size: int) -> Iterator[list[Line]
 
 
 def _answered(
-    pieces: Iterator[list[Line]], names: Sequence[str], contract: Contract, processes: Sequence[ArtifactProcess]
+    pieces: Iterator[list[Line]], question: Question, processes: Sequence[ArtifactProcess]
 ) -> Iterator[list[tuple[Line, Answer | str]]]:
     """Yield each line with its answer, or with the reason of the model's refusal (empty for a line that the contract refuses)."""
     idle, asked = deque(processes), deque[tuple[ArtifactProcess, list[Line]]]()
     for piece in pieces:
         if not idle:
             process, earlier = asked.popleft()
-            yield _collected(process, earlier, names, contract)
+            yield _collected(process, earlier, question)
             idle.append(process)
         process = idle.popleft()
         if good := [line for line in piece if not line.reasons]:
-            _ask(process, good, names, contract)
+            question.ask(process, good)
         asked.append((process, piece))
     for process, piece in asked:
-        yield _collected(process, piece, names, contract)
+        yield _collected(process, piece, question)
 
 
-def _collected(
-    process: ArtifactProcess, piece: list[Line], names: Sequence[str], contract: Contract
-) -> list[tuple[Line, Answer | str]]:
+def _collected(process: ArtifactProcess, piece: list[Line], question: Question) -> list[tuple[Line, Answer | str]]:
     good = [line for line in piece if not line.reasons]
-    answers = iter(_answers(process, good, names, contract) if good else ())
+    answers = iter(_answers(process, good, question) if good else ())
     return [(line, "" if line.reasons else next(answers)) for line in piece]
 
 
-def _answers(
-    process: ArtifactProcess, lines: Sequence[Line], names: Sequence[str], contract: Contract
-) -> list[Answer | str]:
+def _answers(process: ArtifactProcess, lines: Sequence[Line], question: Question) -> list[Answer | str]:
     """Return the answers of a request that was asked. A refused one is asked again in halves, until the refused row stands alone."""
     try:
         found = process.answer()
     except ArtifactRefusal as refusal:
+        if len(lines) == 1 and question.explain:
+            without = replace(question, explain=False)
+            without.ask(process, lines)
+            [answer] = _answers(process, lines, without)
+            return [answer if isinstance(answer, str) else question.without_effects(answer, refusal.reason)]
         if len(lines) == 1:
             return [refusal.reason]
         halves: list[Answer | str] = []
         for half in (lines[: len(lines) // 2], lines[len(lines) // 2 :]):
-            _ask(process, half, names, contract)
-            halves += _answers(process, half, names, contract)
+            question.ask(process, half)
+            halves += _answers(process, half, question)
         return halves
-    predictions, probabilities = found.get("predictions"), found.get("probabilities")
-    for name, values in (("predictions", predictions), ("probabilities", probabilities)):
+    predictions, probabilities, explanations = (
+        found.get(name) for name in ("predictions", "probabilities", "explanations")
+    )
+    for name, values in (
+        ("predictions", predictions),
+        ("probabilities", probabilities),
+        ("explanations", explanations),
+    ):
         if (values is not None or name == "predictions") and (
             not isinstance(values, list) or len(values) != len(lines)
         ):
             raise ArtifactError(f"the model answered {len(lines)} rows without as many {name}")
     assert predictions is not None
     if probabilities is None:
-        return [Answer((_shown(value),)) for value in predictions]
-    widths = {len(shares) if isinstance(shares, list) else 0 for shares in probabilities}
-    classes = tuple(map(str, found.get("classes") or range(max(widths))))
-    if widths != {len(classes)}:
-        raise ArtifactError(f"the model answered {len(lines)} rows without one probability for each class in each row")
-    return [
-        Answer((_shown(value), *map(_shown, shares)), classes)
-        for value, shares in zip(predictions, probabilities, strict=True)
-    ]
-
-
-def _ask(process: ArtifactProcess, lines: Sequence[Line], names: Sequence[str], contract: Contract) -> None:
-    places = [contract.position[name] for name in names]
-    rows = [{name: _plain(line.values[place]) for name, place in zip(names, places, strict=True)} for line in lines]
-    process.ask(body=json.dumps({"instances": rows}), content_type="application/json")
+        answers = [Answer((_shown(value),)) for value in predictions]
+    else:
+        widths = {len(shares) if isinstance(shares, list) else 0 for shares in probabilities}
+        classes = tuple(map(str, found.get("classes") or range(max(widths))))
+        if widths != {len(classes)}:
+            raise ArtifactError(
+                f"the model answered {len(lines)} rows without one probability for each class in each row"
+            )
+        answers = [
+            Answer((_shown(value), *map(_shown, shares)), classes)
+            for value, shares in zip(predictions, probabilities, strict=True)
+        ]
+    if not question.explain:
+        return list(answers)
+    if explanations is None:
+        return [question.without_effects(answer, "the model does not explain its answers") for answer in answers]
+    return [question.with_effects(answer, why) for answer, why in zip(answers, explanations, strict=True)]
 
 
 def _plain(value: Value | None) -> Any:

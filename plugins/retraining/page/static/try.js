@@ -1,6 +1,7 @@
 // Try it: a form made from the contract, and what the serving model says.
 
-import { el, notice, number, put, section } from "./dom.js";
+import { el, notice, number, put, section, table } from "./dom.js";
+import { pushes } from "./plots.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
@@ -18,8 +19,10 @@ export async function show(place, context) {
         const row = Object.fromEntries([...inputs].map(([name, { input }]) => [name, input.value.trim() === "" ? null : input.value.trim()]));
         try {
           const { predictions } = await server.post(server.route(context.model, "predictions"), { rows: [row] });
-          put(answer, told(predictions[0], now));
+          const why = el("div", { "aria-live": "polite" });
+          put(answer, told(predictions[0], now), why);
           answer.scrollIntoView({ block: "nearest" });
+          await explain(row, context, why);
         } catch (error) {
           wrong(error, inputs, answer);
         }
@@ -100,5 +103,39 @@ function told(found, now) {
     champion && champion.score !== null && champion.metric
       ? el("p", { class: "soft small" }, `Model ${champion.package}: ${champion.metric} ${number(champion.score)} on ${number(champion.test_rows)} test rows that it never saw. A single prediction can be further off.`)
       : null,
+  );
+}
+
+// Asked after the prediction stands there, which takes many times as long.
+async function explain(row, context, place) {
+  put(place, el("p", { class: "soft" }, "Asking the model why…"));
+  try {
+    const { predictions } = await server.post(server.route(context.model, "predictions"), { rows: [row], explain: true });
+    put(place, why(predictions[0]));
+  } catch (error) {
+    put(place, el("p", { class: "soft" }, `The model does not say why: ${error.message}`));
+  }
+}
+
+function why({ explanation, probabilities, prediction }) {
+  if (!explanation) return el("p", { class: "soft" }, "This model does not say why it answers so: the next one that is trained will.");
+  const { of, base, values, standard_errors: errors } = explanation;
+  const what = probabilities ? `probability of ${of}` : of;
+  const end = probabilities ? probabilities[of] : prediction;
+  const moves = Object.entries(values).map(([column, move]) => ({ column, move, error: errors ? errors[column] : null })).sort((a, b) => Math.abs(b.move) - Math.abs(a.move));
+  return section(
+    "What moved the answer",
+    el("p", {}, `Without knowing the row the model would say ${number(base)} (${what}); the columns move it to ${number(end)}.`),
+    pushes(moves.slice(0, 12), what),
+    table(
+      `moves of ${what}`,
+      [
+        { name: "column", cell: ({ column }) => column },
+        { name: "move", n: true, cell: ({ move }) => number(move, true) },
+        errors ? { name: "standard error", n: true, cell: ({ error }) => number(error) } : null,
+      ].filter(Boolean),
+      moves,
+    ),
+    el("p", { class: "soft small" }, "Shapley values against rows that the model was trained on. They say what the model goes by, not what causes the answer."),
   );
 }

@@ -15,3 +15,5 @@ class Batch(PeriodicJob):
 
     cron: Cron = "20 * * * *"
     volume_gb: Annotated[int, Field(gt=0)] = 10
+    explain: bool = False
+    """Say of each row, too, by how much each column moved its answer; many times as dear as the answer."""
