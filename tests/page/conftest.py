@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from local_account import Account
 from page_site import BUCKET, PLATFORM, SECRET, Site, fill, mounted
+from watched_model import fill_watch
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         account.s3.create_bucket(Bucket=BUCKET)
         account.ssm.put_parameter(Name="/retraining/dev/abalone/platform", Value=json.dumps(PLATFORM), Type="String")
         fill(account.s3)
+        fill_watch(account.s3)
         yield account
 
 

@@ -1,5 +1,5 @@
 import pytest
-from page_site import BATCH, REFUSED_KEY, RUN, Site
+from page_site import BATCH, HOSTILE, REFUSED_KEY, RUN, Site
 
 ANYBODY, SEE, ACT = "anybody whom Airflow knows", "who may see the DAG", "who may start the DAG"
 ROWS = {"rows": [{"sex": "M"}]}
@@ -14,6 +14,8 @@ ROUTES = {
     ("GET", "/models/{model}/versions/{number}"): ("/models/abalone/versions/1", SEE, {}, 200),
     ("GET", "/models/{model}/batches/{batch}/reasons"): (f"/models/abalone/batches/{BATCH}/reasons", SEE, {}, 200),
     ("GET", "/models/{model}/batches/{batch}/rejected"): (f"/models/abalone/batches/{BATCH}/rejected", SEE, {}, 200),
+    ("GET", "/models/{model}/drift"): ("/models/abalone/drift", SEE, {}, 200),
+    ("GET", "/models/{model}/drift/{version}/column"): ("/models/abalone/drift/v1/column?name=sex", SEE, {}, 200),
     ("GET", "/models/{model}/files"): ("/models/abalone/files?key=x", SEE, {}, 200),
     ("POST", "/models/{model}/predictions"): ("/models/abalone/predictions", SEE, {"json": ROWS}, 422),
     ("POST", "/models/{model}/checks"): ("/models/abalone/checks?name=a.csv", ACT, {"content": b"x"}, 200),
@@ -127,6 +129,7 @@ def test_what_files_are_called_never_comes_as_html(site: Site) -> None:
         if "/models/" in path and not path.endswith("/report"):
             assert answer.headers["content-type"] == "application/json"
     assert REFUSED_KEY in site.ask("GET", "/models/abalone/data").text
+    assert HOSTILE in site.ask("GET", "/models/abalone/drift/v1/column?name=sex").text
 
 
 def test_who_is_logged_out_is_told_where_to_log_in(site: Site) -> None:

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from retraining.aws.platform_parameter import PlatformError
 from retraining.contract.plain_text import plain
-from retraining.page import data_view, history_view, now_view, quarantine, sending, trying
+from retraining.page import data_view, drift_view, history_view, now_view, quarantine, sending, trying
 from retraining.page.file_check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard
 from retraining.page.rights import Acting, Seeing
@@ -52,6 +52,7 @@ class RowsRequest(Strict):
 
 
 FileName = Annotated[str, Query(min_length=1, max_length=1024)]
+WatchedVersion = Annotated[str | None, Query(pattern=drift_view.VERSION)]
 Text = Annotated[str | None, Query(max_length=1024)]
 
 
@@ -116,6 +117,18 @@ def routes() -> FastAPI:
         return quarantine.rejected_rows(
             visitor.model, batch, reason=reason, file=file, column=column, cursor=cursor, limit=limit
         )
+
+    @app.get("/models/{model}/drift")
+    def drift(visitor: Seeing, version: WatchedVersion = None) -> dict[str, Any]:
+        return drift_view.drift(visitor.model, version)
+
+    @app.get("/models/{model}/drift/{version}/column")
+    def column(
+        visitor: Seeing,
+        version: Annotated[str, Path(pattern=drift_view.VERSION)],
+        name: Annotated[str, Query(min_length=1, max_length=1024)],
+    ) -> dict[str, Any]:
+        return drift_view.column(visitor.model, version, name)
 
     @app.post("/models/{model}/releases")
     def release(visitor: Acting, wanted: ReleaseRequest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from retraining.aws.documents import get_json
 from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
 from retraining.dataset.state import LogState
+from retraining.page import drift_view
 from retraining.page.known_models import KnownModel
 from retraining.serving import registry
 from retraining.serving.champion import standing
@@ -20,7 +21,7 @@ WAITING_FILES = 50
 
 
 def now(model: KnownModel) -> dict[str, Any]:
-    """Return what serves, the versions that approved models have, and how many files wait."""
+    """Return what serves, the versions that approved models have, the open incident, and how many files wait."""
     config, sagemaker = model.config, model.sagemaker
     stands = standing(sagemaker, config.name, config.endpoint)
     state = model.dataset.read()
@@ -30,6 +31,7 @@ def now(model: KnownModel) -> dict[str, Any]:
         "endpoint": _endpoint(sagemaker, config.endpoint),
         "champion": _package(model, stands.package) if stands.package else None,
         "disagreement": stands.disagreement,
+        "incident": drift_view.open_incident(model),
         "approved": [
             _package(model, package)
             for package in islice(registry.packages(sagemaker, config.name, registry.APPROVED), PACKAGES)

@@ -19,6 +19,7 @@ from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 
 STATE, INCIDENTS, WORK, PAGE = "monitor/state/", "monitor/incidents/", "monitor/work/", "monitor/page.html"
+LOOK_FILE = "look.json"
 CAPTURES_OF_A_JOB = 5_000
 OVERLAP = timedelta(days=1)
 """A capture file may appear under an hour that has passed already."""
@@ -29,6 +30,11 @@ HISTORY = 400
 def captured_prefix(config: ModelConfig) -> str:
     """Return where the endpoint's captures lie, below the model's prefix."""
     return f"{CAPTURED}{config.endpoint}/{VARIANT}/"
+
+
+def look_output(look: str) -> str:
+    """Return where the job of a look writes, below the model's prefix."""
+    return f"{WORK}{look}/out/"
 
 
 def first_key(prefix: str, since: datetime) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retraining.judging.compared_profiles import ranges
 from retraining.judging.drift import Finding
 from retraining.telling.gate_table import number
 from retraining.telling.report_html import STYLE, as_text, section_of, table_of
 
-BARS = 20
 WIDTH, HEIGHT = 420, 120
 
 
@@ -122,16 +122,9 @@ def _columns(
 
 def histogram(known: Mapping[str, Any], seen: Mapping[str, Any]) -> str:
     """Return bars of the new rows over a line of the training rows, as shares."""
-    if "edges" in known:
-        before, now = _grouped(known["counts"]), _grouped(seen["counts"])
-        labels = [f"{known['edges'][0]:.3g}", f"{known['edges'][-1]:.3g}"] if known["edges"] else []
-    else:
-        names = [*known["counts"], *(name for name in seen["counts"] if name not in known["counts"])][:BARS]
-        before, now = ([part["counts"].get(name, 0) for name in names] for part in (known, seen))
-        labels = names
-    shares = [[count / max(1, sum(counts)) for count in counts] for counts in (before, now)]
-    top = max((value for part in shares for value in part), default=0.0) or 1.0
-    step = WIDTH / max(1, len(now))
+    parts = ranges(known, seen)
+    top = max((max(part.before, part.now) for part in parts), default=0.0) or 1.0
+    step = WIDTH / max(1, len(parts))
 
     def y(value: float) -> float:
         return HEIGHT - 20 - (HEIGHT - 30) * value / top
@@ -139,29 +132,26 @@ def histogram(known: Mapping[str, Any], seen: Mapping[str, Any]) -> str:
     bars = "".join(
         f"<rect class='challenger-fill' opacity='.55' x='{at * step + 1:.1f}' y='{y(value):.1f}' width='{max(1.0, step - 2):.1f}' "
         f"height='{HEIGHT - 20 - y(value):.1f}'/>"
-        for at, value in enumerate(shares[1])
+        for at, value in enumerate(part.now for part in parts)
     )
     line = " ".join(
-        f"{x:.1f},{y(value):.1f}" for at, value in enumerate(shares[0]) for x in (at * step, (at + 1) * step)
+        f"{x:.1f},{y(part.before):.1f}" for at, part in enumerate(parts) for x in (at * step, (at + 1) * step)
     )
     if "edges" in known:
-        ends = (f"<text x='0' y='{HEIGHT - 4}'>{as_text(label)}</text>" for label in labels[:1])
-        more = (f"<text x='{WIDTH}' y='{HEIGHT - 4}' text-anchor='end'>{as_text(label)}</text>" for label in labels[1:])
-        words = "".join((*ends, *more))
+        ends = [f"{known['edges'][at]:.3g}" for at in (0, -1)] if known["edges"] else ["", ""]
+        words = (
+            f"<text x='0' y='{HEIGHT - 4}'>{as_text(ends[0])}</text>"
+            f"<text x='{WIDTH}' y='{HEIGHT - 4}' text-anchor='end'>{as_text(ends[1])}</text>"
+        )
     else:
         words = "".join(
-            f"<text x='{(at + 0.5) * step:.1f}' y='{HEIGHT - 4}' text-anchor='middle'>{as_text(label[:12])}</text>"
-            for at, label in enumerate(labels)
+            f"<text x='{(at + 0.5) * step:.1f}' y='{HEIGHT - 4}' text-anchor='middle'>{as_text(part.label[:12])}</text>"
+            for at, part in enumerate(parts)
         )
     return (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='new rows and training rows'>{bars}"
         f"<polyline class='mean champion' points='{line}'/>{words}</svg>"
     )
-
-
-def _grouped(counts: Sequence[int]) -> list[int]:
-    size = max(1, -(-len(counts) // BARS))
-    return [sum(counts[at : at + size]) for at in range(0, len(counts), size)]
 
 
 def _course(ranks: Sequence[float]) -> str:

@@ -18,7 +18,7 @@ from retraining.jobs import leftovers
 from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
 from retraining.jobs.job import Asker
 from retraining.judging.drift import Detectors, Finding, counted
-from retraining.serving import batch, monitoring
+from retraining.serving import batch, monitoring, watch_records
 from retraining.serving.batch import Scorer
 from retraining.telling.drift_page import drift_page
 from retraining.telling.outcomes import Outcome
@@ -71,7 +71,7 @@ class MonitorTasks(TaskBodies):
             "code": f"{self._root}code/{code_digest(code)}/",
             "job": f"{self._root}code/jobs/{digest(document)}/",
             "captured": put_json(self._s3, f"{work}manifest.json", manifest),
-            "output": f"{work}out/",
+            "output": f"{self._root}{monitoring.look_output(look)}",
         }
         for name, content in code.items():
             put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
@@ -92,7 +92,7 @@ class MonitorTasks(TaskBodies):
     def judge_requests(self, plan: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Take what the job counted into the drift detectors, open or close the incident, publish messages and write the page."""
         version, at = plan["scorer"]["version"], plan["at"]
-        look = get_json(self._s3, f"{plan['places']['output']}look.json")
+        look = get_json(self._s3, f"{plan['places']['output']}{monitoring.LOOK_FILE}")
         state = self._judged(plan, look)
         detectors = Detectors(self.config.monitor.alarm, self.config.monitor.tolerance, state["detectors"])
         level, findings = detectors.level, detectors.findings()
@@ -222,11 +222,12 @@ class MonitorTasks(TaskBodies):
 
     def _begun(self, version: str, changed: datetime) -> dict[str, Any]:
         """Return what is kept of the model that serves, from its first look on."""
-        state, uri = self._state(version), self._state_uri(version)
-        others = (self._document(key) for key in self._keys(monitoring.STATE) if not uri.endswith(f"/{key}"))
-        if state is None or not monitoring.serves_on(state, others):
+        kept = self._s3, self.platform.bucket, self.config.name
+        state = watch_records.state(*kept, version)
+        beside = (watch_records.state(*kept, other) for other in watch_records.watched(*kept) if other != version)
+        if state is None or not monitoring.serves_on(state, (other for other in beside if other)):
             state = monitoring.begun(state, self._captured_prefix, changed)
-            put_json(self._s3, uri, state)
+            put_json(self._s3, self._state_uri(version), state)
         return state
 
     def _endpoint_changed_at(self) -> datetime | None:
@@ -254,25 +255,10 @@ class MonitorTasks(TaskBodies):
         return (item for page in pages for item in page.get("Contents", []))
 
     def _incidents(self) -> list[dict[str, Any]]:
-        return [self._document(key) for key in self._keys(monitoring.INCIDENTS)[-20:]]
-
-    def _keys(self, folder: str) -> list[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.platform.bucket, Prefix=f"{self.config.name}/{folder}"
-        )
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
-
-    def _document(self, key: str) -> dict[str, Any]:
-        return dict(get_json(self._s3, f"s3://{self.platform.bucket}/{key}"))
+        return watch_records.incidents(self._s3, self.platform.bucket, self.config.name, 20)
 
     def _incident_uri(self, number: int) -> str:
         return f"{self._root}{monitoring.INCIDENTS}{number:06d}.json"
 
     def _state_uri(self, version: str) -> str:
         return f"{self._root}{monitoring.STATE}{version}.json"
-
-    def _state(self, version: str) -> dict[str, Any] | None:
-        try:
-            return dict(get_json(self._s3, self._state_uri(version)))
-        except LookupError:
-            return None

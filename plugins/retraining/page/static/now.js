@@ -1,6 +1,7 @@
 // Now: what serves, what waits for a person, what runs, and the way back.
 
 import { badge, card, DASH, el, field, moment, notice, number, put, section, table } from "./dom.js";
+import { alarm } from "./drift.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
@@ -16,6 +17,7 @@ export async function show(place, context) {
     el("p", {}, now.about.description || `Model ${now.about.name}`, el("span", { class: "soft" }, ` · owner ${now.about.owner}`)),
     questions.map((question) => asked(question, context, now.person)),
     dag.is_paused ? notice("warn", el("p", {}, `The DAG ${context.dag} is paused: new files start no run. Unpause it in Airflow.`)) : null,
+    now.incident ? alarm(now.incident, { serving: now.champion ? `v${now.champion.package}` : null }, context, "The evidence, column by column") : null,
     now.disagreement ? notice("warn", el("p", {}, now.disagreement)) : null,
     cards(now, dag, running),
     now.champion ? section("Why this model serves", el("p", {}, now.champion.reason), report(context, now.champion)) : first(context),

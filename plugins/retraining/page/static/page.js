@@ -7,6 +7,7 @@ const VIEWS = {
   now: { title: "Now", load: () => import("./now.js") },
   history: { title: "History", load: () => import("./history.js") },
   data: { title: "Data", load: () => import("./data.js") },
+  drift: { title: "Drift", load: () => import("./drift.js") },
   send: { title: "Send data", load: () => import("./send.js") },
   try: { title: "Try it", load: () => import("./try.js") },
 };

@@ -14,7 +14,7 @@ export function ticks(low, high, wanted = 5) {
   return found;
 }
 
-function frame(label, height, values, count) {
+function frame(label, height, values, count, { marks = ticks, written = String } = {}) {
   const width = Math.max(300, Math.min(1100, document.documentElement.clientWidth - 80));
   const finite = values.filter((value) => Number.isFinite(value));
   let low = Math.min(...finite), high = Math.max(...finite);
@@ -23,9 +23,9 @@ function frame(label, height, values, count) {
   high += pad;
   const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
   const x = (at) => LEFT + ((at + 0.5) / Math.max(1, count)) * (width - LEFT - RIGHT);
-  const grid = ticks(low, high).map((tick) => [
+  const grid = marks(low, high).map((tick) => [
     svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }),
-    svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, String(tick)),
+    svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, written(tick)),
   ]);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label }, grid);
   return { picture, x, y, width, height };
@@ -121,4 +121,53 @@ export function pushes(moves, what) {
   });
   const zero = svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: height });
   return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `moves of ${what} by column` }, zero, bars));
+}
+
+// looks: the evidence of each, on a scale of tenfold steps; 1 opens an incident.
+export function evidence(looks) {
+  const floor = -6, height = 200;
+  const values = looks.map((look) => Math.log10(Math.max(look.level, 10 ** floor)));
+  const marks = (low, high) => {
+    const every = high - low > 7 ? 2 : 1;
+    return Array.from({ length: 1 + Math.ceil(high) - floor }, (_, at) => floor + at).filter((tick) => tick >= low && tick <= high && tick % every === 0);
+  };
+  const written = (tick) => (tick < -3 ? `1e${tick}` : (10 ** tick).toLocaleString("en", { maximumFractionDigits: 3 }));
+  const made = frame("evidence of each look; 1 opens an incident", height, [floor, 0.5, ...values], looks.length, { marks, written });
+  const { picture, x, y, width } = made;
+  picture.append(svg("line", { class: "bad", "stroke-width": 1.5, x1: LEFT, x2: width - RIGHT, y1: y(0), y2: y(0) }));
+  picture.append(svg("text", { x: LEFT + 4, y: y(0) - 5 }, "an incident opens"));
+  picture.append(...below(made, looks.map((look) => look.at.slice(5, 10))).filter(Boolean));
+  picture.append(svg("polyline", { class: "line challenger", points: values.map((value, at) => `${x(at)},${y(value)}`).join(" ") }));
+  values.forEach((value, at) => picture.append(svg("circle", { class: value >= 0 ? "bad-fill" : "challenger-fill", cx: x(at), cy: y(value), r: 4 })));
+  return el("figure", {}, picture);
+}
+
+// course: the mean rank of a column at each look, in percent of the training rows, with two standard errors.
+export function course(looks) {
+  const ends = looks.flatMap((look) => [look.rank - look.error, look.rank + look.error, 50]);
+  const made = frame("mean rank of each look", 190, ends, looks.length, { written: (tick) => `${tick} %` });
+  const { picture, x, y, width } = made;
+  picture.append(svg("line", { class: "champion", "stroke-width": 1.5, x1: LEFT, x2: width - RIGHT, y1: y(50), y2: y(50) }));
+  picture.append(...below(made, looks.map((look) => look.at.slice(5, 10))).filter(Boolean));
+  looks.forEach((look, at) => {
+    picture.append(svg("line", { class: "challenger", "stroke-width": 2, x1: x(at), x2: x(at), y1: y(look.rank - look.error), y2: y(look.rank + look.error) }));
+    picture.append(svg("circle", { class: "challenger-fill", cx: x(at), cy: y(look.rank), r: 4 }));
+  });
+  return el("figure", {}, picture);
+}
+
+// Bars of the newest look, and over each a line where the training rows are.
+export function shares(ranges) {
+  const written = (tick) => `${Number((100 * tick).toPrecision(3))} %`;
+  const values = ranges.flatMap((part) => [part.now, part.before]);
+  const made = frame("share of the rows by range", 190, [0, ...values], ranges.length, { written, marks: (low, high) => ticks(0, high) });
+  const { picture, x, y, width } = made;
+  const wide = Math.max(3, ((width - LEFT - RIGHT) / ranges.length) * 0.72);
+  const short = (label) => (label.length > 10 ? `${label.slice(0, 9)}…` : label);
+  picture.append(...below(made, ranges.map((part) => short(part.label.replace(/^above .* to /, "to ").replace("up to", "to")))).filter(Boolean));
+  ranges.forEach((part, at) => {
+    picture.append(svg("rect", { class: "challenger-fill", opacity: 0.6, x: x(at) - wide / 2, width: wide, y: y(part.now), height: Math.max(0, y(0) - y(part.now)) }));
+    picture.append(svg("line", { class: "champion", "stroke-width": 3, x1: x(at) - wide / 2, x2: x(at) + wide / 2, y1: y(part.before), y2: y(part.before) }));
+  });
+  return el("figure", {}, picture);
 }
