@@ -163,7 +163,7 @@ test: setup-dev  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
-	$(DEV)/python -m pytest tests/e2e -m e2e
+	$(DEV)/python -m pytest -m e2e $(or $(ARGS),tests/e2e)
 
 test-pages: setup-dev  ## every command of README.md and docs/, played as a reader would
 	$(DEV)/python -m pytest tests/pages -m pages

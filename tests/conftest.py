@@ -5,6 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell may be led to an account, to a deployment, or to the Airflow of a local stack.
@@ -15,6 +17,10 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Its connections close when the interpreter ends, after pytest has closed the stream that they would log to.
 logging.getLogger("py4j").setLevel(logging.WARNING)
