@@ -134,12 +134,13 @@ query:  ## SQL over a version of the data set: make query SQL="select sex, avg(r
 env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"
 	@$(READY) && $(RUN) env $(if $(AIRFLOW),--airflow)
 
-check: setup-dev  ## linter, formatter, types, order of the rooms, templates
+check: setup-dev  ## linter, formatter, types, order of the rooms, templates, workflows
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy plugins/retraining local_aws local_stack deploy experiment
 	PYTHONPATH=plugins:. $(DEV)/lint-imports --no-cache
 	$(DEV)/cfn-lint infra/*.yaml
+	$(DEV)/zizmor --offline --no-progress --quiet --pedantic .github/workflows
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 	$(DEV)/python docs/words.py
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi

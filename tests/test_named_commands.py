@@ -62,6 +62,7 @@ def test_texts_of_all_kinds_are_read():
         "deploy/environments/staging.yaml",
         "local_stack/verbs/calls.py",
         ".ci/run",
+        ".github/workflows/check.yml",
     ):
         assert name in read
     assert sum(len(VERB.findall(text)) for text in read.values()) > 200
