@@ -14,6 +14,8 @@ SDK_STEPS := training,evaluation
 WITH_SDK  := $(if $(filter-out 0 no false,$(SDK)),RETRAINING_SDK_STEPS=$(SDK_STEPS))
 # One more than processors: tests wait for the processes that they start.
 TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
+# What test-e2e plays: all of it, or a file of it.
+E2E ?= tests/e2e
 # What a verb prints is all that it prints, also when another make calls it: eval "$(make env)".
 MAKEFLAGS += --no-print-directory
 
@@ -164,7 +166,7 @@ test: setup-dev  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
-	$(DEV)/python -m pytest -m e2e $(or $(ARGS),tests/e2e)
+	$(DEV)/python -m pytest -m e2e $(E2E)
 
 test-pages: setup-dev  ## every command of README.md and docs/, played as a reader would
 	$(DEV)/python -m pytest tests/pages -m pages
