@@ -2,12 +2,13 @@
 
 import gzip
 import random
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
-from retraining.command.new_model import check, folder
+from retraining.command.new_model import check, folder, proposal
 from retraining.command.new_model.__main__ import main, name_of
 from retraining.command.new_model.columns import columns_of
 from retraining.contract.rules import Contract
@@ -76,7 +77,7 @@ def test_numbers_with_comma_between_semicolons_and_headings_of_people(make):
     config, said = make(text, "Preis")
     assert (config.task, config.contract.csv.decimal) == ("regression", ",")
     assert [column.type for column in config.contract.columns] == ["double"] * 3
-    assert column(config, "l_nge_mm").aliases == ("Länge (mm)",)
+    assert column(config, "lange_mm").aliases == ("Länge (mm)",)
     assert list(config.gate.guards) == ["rmse"]
     assert 0.5 < config.gate.guards["rmse"] < 2
     assert "task regression" in said
@@ -270,6 +271,28 @@ def test_nothing_is_overwritten(make, tmp_path, capsys):
     assert main([str(tmp_path / "sample.csv"), "y", "--dags", str(tmp_path / "dags")]) == 2
     assert "exists, and nothing is overwritten" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "dags").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("heading", "name"),
+    [
+        ("Größe (m²)", "grosse_m2"),
+        ("  Straße ", "strasse"),
+        ("numéro_d'ordre", "numero_d_ordre"),
+        ("温度", "c"),
+        ("1st", "c_1st"),
+    ],
+)
+def test_a_heading_keeps_its_letters_in_its_name(heading, name):
+    assert proposal._name(heading, {}) == name
+
+
+def test_the_next_command_runs_as_it_is_printed(tmp_path, capsys):
+    file = tmp_path / "it's $HOME of 2026.csv"
+    file.write_text(GOOD)
+    assert main([str(file), "y", "--name", "printed", "--dags", str(tmp_path / "dags")]) == 0
+    words = shlex.split(capsys.readouterr().out.rpartition("then: ")[2])
+    assert words == ["make", "retrain", f"FILE={str(file).replace('$', '$$')}", "MODEL=printed"]
 
 
 def test_a_name_is_made_of_the_file_or_checked():

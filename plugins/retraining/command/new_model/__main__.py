@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USE
     sys.stdout.write(table(proposal))
     sys.stdout.write("\nwritten: " + ", ".join(str(path) for path in written) + "\n")
-    sys.stdout.write(f"read them, then: make retrain FILE={chosen.file} MODEL={name}\n")
+    file = shlex.quote(str(chosen.file).replace("$", "$$"))
+    sys.stdout.write(f"read them, then: make retrain FILE={file} MODEL={name}\n")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -213,7 +214,9 @@ def _above(target: Column, limit: float) -> bool:
 
 
 def _name(text: str, taken: dict[str, str]) -> str:
-    plain_name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    letters = unicodedata.normalize("NFKD", text.casefold())  # "Größe (m²)" becomes grosse_m2
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain_name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
     if not re.match(r"[a-z]", plain_name):
         plain_name = f"c_{plain_name}".rstrip("_")
     if plain_name in RESERVED:
