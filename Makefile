@@ -27,7 +27,7 @@ export RETRAINING_ENFORCE_POLICIES := $(if $(filter-out 0 no false,$(ENFORCE)),1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda bench-explain survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -203,6 +203,9 @@ bench-looks: setup  ## how late looks at jobs come when 1, 12 and 30 models shar
 
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
 	$(DEV)/python benchmarks/bench_lambda.py $(ARGS)
+
+bench-explain: setup-dev  ## what an explanation costs beside a plain request
+	$(DEV)/python benchmarks/bench_explain.py $(ARGS)
 
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
 	$(DEV)/python benchmarks/bench_survey.py $(ARGS)
