@@ -37,6 +37,11 @@ ALLOWED = "allowed: [M, F, I]"
         (ALLOWED, "allowed: [1, 2]", ['1 is read as a number: put it in quotes to mean the text "1"']),
         (ALLOWED, "allowed: M", ["contract.columns.0.allowed: M is not a list such as [a, b]"]),
         ("train: 85", "train: eighty", ["split.train: eighty is not a whole number"]),
+        (
+            "  image: sagemaker-scikit-learn:1.9-0-cpu-py3\n  instance_type: ml.m5.large\n  volume_gb: 10\n",
+            "  overrides: {VpcConfg: {}}\n  image: sagemaker-scikit-learn:1.9-0-cpu-py3\n  instance_type: ml.m5.large\n  volume_gb: 10\n",
+            ["training.overrides: a request to AWS has no VpcConfg; did you mean VpcConfig?"],
+        ),
         ("train: 85", "train: 0", ["split.train: 0: it has to be greater than 0"]),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 from retraining.aws.image_uris import image_uri
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.settings.machines.overrides import added
 from retraining.settings.model_config import Candidate, Evaluation, ModelConfig
 from retraining.settings.periodic.periodic_job import PeriodicJob
 from retraining.settings.platform import Platform
@@ -71,7 +72,7 @@ def training_request(
         "sagemaker_region": platform.region,
     }
     job = document_uri(platform.bucket, plan, training_document(config, plan, candidate))
-    return {
+    request = {
         "AlgorithmSpecification": {
             "TrainingImage": image_uri(candidate.image or training.image, platform.region),
             "TrainingInputMode": "File",
@@ -98,6 +99,7 @@ def training_request(
         "RoleArn": platform.train_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": training.max_runtime_seconds},
     }
+    return added(request, training.overrides)
 
 
 def evaluation_request(
@@ -151,7 +153,7 @@ def library_job(
 
     """
     name, uri = output
-    return {
+    request = {
         "AppSpecification": {
             "ImageUri": image,
             "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{program}"],
@@ -176,6 +178,7 @@ def library_job(
         "RoleArn": platform.evaluate_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": machines.max_runtime_seconds},
     }
+    return added(request, machines.overrides)
 
 
 def processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:

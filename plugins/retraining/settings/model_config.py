@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from retraining.settings.access import AwsAccess
 from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
+from retraining.settings.machines.instances import Instances
+from retraining.settings.machines.overrides import PROCESSING, TRAINING, adds_to
 from retraining.settings.metrics import GUARDS, Task, known_direction
 from retraining.settings.periodic.batch import Batch
 from retraining.settings.periodic.monitor import Monitor
@@ -91,16 +93,6 @@ class Etl(Strict):
     max_runtime_minutes: PositiveInt = 60
 
 
-class Instances(Strict):
-    """Machines of a SageMaker job and its time limit."""
-
-    image: str
-    instance_type: str = "ml.m5.large"
-    instance_count: PositiveInt = 1
-    volume_gb: PositiveInt = 10
-    max_runtime_seconds: PositiveInt = 3600
-
-
 class Candidate(Strict):
     """One algorithm to train: a trainer in the box, or ``fit`` in train.py. ``image`` overrides the step's."""
 
@@ -145,11 +137,23 @@ class Training(Instances):
     """How many candidates train at once; None for all."""
     min_candidates: PositiveInt = 1
     """How many candidates must have trained and report a finite metric; the others are named in the report."""
+    overrides: Annotated[dict[str, Any], AfterValidator(adds_to(TRAINING))] = Field(default_factory=dict)
+    """Members of CreateTrainingJob in AWS's spelling that have no key here, added to each candidate's request."""
 
     @property
     def selection_direction(self) -> Literal["min", "max"]:
         """Whether the smallest or the largest value is chosen."""
         return self.direction or known_direction(self.selection_metric) or "min"
+
+    @model_validator(mode="after")
+    def _spot_waits(self) -> Training:
+        longest = self.overrides.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        if self.overrides.get("EnableManagedSpotTraining") and (longest or 0) < self.max_runtime_seconds:
+            raise ValueError(
+                "overrides.EnableManagedSpotTraining needs StoppingCondition: {MaxWaitTimeInSeconds: ...} of at least "
+                f"max_runtime_seconds, {self.max_runtime_seconds}: AWS refuses it otherwise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _selectable(self) -> Training:
@@ -187,6 +191,8 @@ class Evaluation(Instances):
     """An evaluation script of the model folder, in place of the library's."""
     explain_seconds: Annotated[float, Field(ge=0, le=3600)] = 4
     """How long the challenger is asked, test row by test row, why it answers as it does; 0 for a report without."""
+    overrides: Annotated[dict[str, Any], AfterValidator(adds_to(PROCESSING))] = Field(default_factory=dict)
+    """Members of CreateProcessingJob in AWS's spelling that have no key here."""
 
 
 Form = Literal["declarative", "sdk"]

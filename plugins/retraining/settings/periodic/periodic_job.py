@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from retraining.settings.machines.overrides import PROCESSING, adds_to
 from retraining.settings.periodic.cron import Cron
 from retraining.settings.strict import Strict
 
@@ -17,6 +18,8 @@ class PeriodicJob(Strict):
     instance_type: str = "ml.m5.large"
     volume_gb: Annotated[int, Field(gt=0)]
     max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
+    overrides: Annotated[dict[str, Any], AfterValidator(adds_to(PROCESSING))] = Field(default_factory=dict)
+    """Members of CreateProcessingJob in AWS's spelling that have no key here."""
 
     @property
     def instance_count(self) -> int:

@@ -1,0 +1,1 @@
+"""What the jobs of SageMaker run on: machines and time limits, and what is added to their requests."""
