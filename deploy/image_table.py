@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TABLE = Path(__file__).resolve().parents[1] / "plugins" / "retraining" / "aws" / "image_table.json"
+TABLE = Path(__file__).resolve().parents[1] / "plugins" / "retraining" / "settings" / "machines" / "image_table.json"
 
 #: Framework of the SDK -> the family of registries (AWS accounts by region) that its images share.
 FAMILIES = {"sklearn": "algorithms", "xgboost": "algorithms", "tensorflow": "deep-learning", "pytorch": "deep-learning"}

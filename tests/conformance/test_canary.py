@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from retraining.settings.model_config import Canary, Deployment
+from retraining.settings.machines.deployment import Canary, Deployment
 
 
 def deployment(count, percent):

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.image_table import TABLE, Image, table_text
 from local_stack import layout
-from retraining.aws.image_uris import image_uri
+from retraining.settings.machines.image_uris import image_uri
 
 ROOT = Path(__file__).parents[2]
 PYTHON = layout.python("sagemaker")

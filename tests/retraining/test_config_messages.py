@@ -42,6 +42,30 @@ ALLOWED = "allowed: [M, F, I]"
             "  overrides: {VpcConfg: {}}\n  image: sagemaker-scikit-learn:1.9-0-cpu-py3\n  instance_type: ml.m5.large\n  volume_gb: 10\n",
             ["training.overrides: a request to AWS has no VpcConfg; did you mean VpcConfig?"],
         ),
+        ("split:", "split: {train: 80, validation: 10, test: 10}\nsplit:", ["split stands twice, here and in line"]),
+        ("max: 40,", "max: 40, max: 50,", ["max stands twice"]),
+        (
+            "instance_type: ml.m5.large",
+            "instance_type: m5.large",
+            ["training.instance_type: 'm5.large'", "did you mean ml.m5.large?"],
+        ),
+        (
+            "learn:1.9-0",
+            "lern:1.9-0",
+            ["training.image: image 'sagemaker-scikit-lern:1.9-0", "did you mean sagemaker-scikit-learn?"],
+        ),
+        ("learn:1.9-0", "learn:1.9-9", ["the table has no such tag of sagemaker-scikit-learn"]),
+        (
+            "train:rmse=([0-9.]+);",
+            "train:rmse=([0-9.+;",
+            ["training.metrics: the expression", "is no regular expression"],
+        ),
+        ("train:rmse=([0-9.]+);", "train:rmse=[0-9.]+;", ["needs a group in parentheses"]),
+        (
+            'metric: "validation:rmse"',
+            'metric: "validation:mae"',
+            ["selection_metric 'validation:mae' is not among the metrics"],
+        ),
         ("train: 85", "train: 0", ["split.train: 0: it has to be greater than 0"]),
     ],
 )
@@ -53,7 +77,8 @@ def test_the_sentence_helps(tmp_path, old, new, sentences):
         load_model_config(path)
     said = str(wrong.value)
     line = SHIPPED[: SHIPPED.index(old)].count("\n") + 1
-    assert said.startswith(f"{path}:{line}: ")
+    sections = (line - 1, line, line + new.count("\n"), SHIPPED[: SHIPPED.index("\ntraining:")].count("\n") + 2)
+    assert said.startswith(tuple(f"{path}:{number}: " for number in sections))
     assert [sentence for sentence in sentences if sentence not in said] == []
 
 

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from retraining.aws.image_uris import image_uri
+from retraining.settings.machines.image_uris import image_uri
 
-TABLE = json.loads((Path(__file__).parents[2] / "plugins" / "retraining" / "aws" / "image_table.json").read_text())
+TABLE = json.loads(
+    (Path(__file__).parents[2] / "plugins" / "retraining" / "settings" / "machines" / "image_table.json").read_text()
+)
 
 
 def test_the_registry_depends_on_the_region():

@@ -8,7 +8,8 @@ from retraining.aws.naming import digest
 from retraining.inside.job_file import as_job
 from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
-from retraining.settings.model_config import Canary, ModelConfig
+from retraining.settings.machines.deployment import Canary
+from retraining.settings.model_config import ModelConfig
 
 SESSION = botocore.session.get_session()
 MANIFESTS = {

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from local_aws.sagemaker.images import ENVIRONMENTS, repository
 from local_stack import bootstrap
-from retraining.aws.image_uris import image_uri
 from retraining.contract.rows import row_split
+from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.model_config import load_model_config
 from retraining.settings.platform import Platform
 from retraining.survey import job as survey_job

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retraining.aws.image_uris import image_uri
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.machines.overrides import added
 from retraining.settings.model_config import Candidate, Evaluation, ModelConfig
 from retraining.settings.periodic.periodic_job import PeriodicJob

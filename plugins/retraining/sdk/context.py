@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
-from retraining.aws.image_uris import image_uri
 from retraining.jobs.code_bundle import document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.model_config import Candidate, Instances, ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.strict import Strict

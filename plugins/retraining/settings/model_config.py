@@ -14,6 +14,8 @@ from retraining.settings.contract_keys import Contract
 from retraining.settings.costs import Costs
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
+from retraining.settings.machines.deployment import Deployment, Name, Script
+from retraining.settings.machines.image_uris import Image
 from retraining.settings.machines.instances import Instances
 from retraining.settings.machines.overrides import PROCESSING, TRAINING, adds_to
 from retraining.settings.metrics import GUARDS, Task, known_direction
@@ -21,16 +23,12 @@ from retraining.settings.periodic.batch import Batch
 from retraining.settings.periodic.monitor import Monitor
 from retraining.settings.periodic.schedule import Schedule
 from retraining.settings.present.section import Present
-from retraining.settings.problems import problems
+from retraining.settings.problems import problems, repeated
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
 from retraining.settings.trainers import Trainer, complete
 
-Name = Annotated[str, Field(max_length=24, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
-LONGEST_SHIFT = 28_800
-"""Seconds: MaximumExecutionTimeoutInSeconds of a blue/green update."""
 PositiveInt = Annotated[int, Field(gt=0)]
-Script = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py$")]
 
 
 class ConfigError(ValueError):
@@ -100,7 +98,7 @@ class Candidate(Strict):
     trainer: Trainer | None = None
     """One of the trainers in the box, which need no code; null for the model folder's train.py."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    image: str | None = None
+    image: Image | None = None
 
     @field_validator("hyperparameters")
     @classmethod
@@ -118,6 +116,7 @@ class Candidate(Strict):
 class Training(Instances):
     """The training step. Each candidate trains as a job of its own; the best ``selection_metric`` goes on to the test."""
 
+    image: Image
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     script: Script | None = None
     """A whole training script of the model folder, in place of the library around ``fit`` in train.py."""
@@ -145,6 +144,20 @@ class Training(Instances):
         """Whether the smallest or the largest value is chosen."""
         return self.direction or known_direction(self.selection_metric) or "min"
 
+    @field_validator("metrics")
+    @classmethod
+    def _expressions(cls, metrics: dict[str, str]) -> dict[str, str]:
+        for name, pattern in metrics.items():
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"the expression {pattern!r} of {name!r} is no regular expression: {error}") from error
+            if not groups:
+                raise ValueError(
+                    f"the expression {pattern!r} of {name!r} needs a group in parentheses around the number"
+                )
+        return metrics
+
     @model_validator(mode="after")
     def _spot_waits(self) -> Training:
         longest = self.overrides.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
@@ -160,7 +173,8 @@ class Training(Instances):
         names = [candidate.name for candidate in self.candidates]
         if len(set(names)) != len(names):
             raise ValueError("two candidates have the same name")
-        if len(names) > 1 and self.selection_metric not in self.metrics:
+        chosen = len(names) > 1 or "selection_metric" in self.model_fields_set
+        if chosen and self.selection_metric not in self.metrics:
             raise ValueError(
                 f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
             )
@@ -185,6 +199,7 @@ class Training(Instances):
 class Evaluation(Instances):
     """The processing job that scores challenger and champion on the same test rows."""
 
+    image: Image
     group: str | None = None
     """Column to report errors by; numbers with many values are put into ranges."""
     script: Script | None = None
@@ -215,45 +230,6 @@ class Approval(Strict):
 
     required: bool = False
     timeout_hours: PositiveInt = 24
-
-
-class Canary(Strict):
-    """Blue/green traffic shifting of an endpoint update on AWS, watched by CloudWatch alarms."""
-
-    percent: Annotated[int, Field(gt=0, le=50)] = 10
-    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
-    alarms: tuple[str, ...] = ()
-
-
-class Deployment(Strict):
-    """The endpoint and what stands around it. ``keep`` superseded models and configs stay for a rollback."""
-
-    endpoint: Name
-    image: str
-    instance_type: str = "ml.t2.medium"
-    script: Script | None = None
-    """File of the model folder with serving functions of its own (``model_fn``, ``transform_fn``, ...), in place of the library's."""
-    instance_count: PositiveInt = 1
-    startup_timeout_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
-    max_wait_seconds: PositiveInt = 3600
-    data_capture_percent: Annotated[int, Field(ge=0, le=100)] = 100
-    keep: Annotated[int, Field(ge=1)] = 3
-    smoke_tolerance: Annotated[float, Field(gt=0)] = 1e-6
-    canary: Canary | None = None
-
-    @model_validator(mode="after")
-    def _can_shift(self) -> Deployment:
-        if self.canary and self.instance_count * self.canary.percent < 100:
-            least = -(-100 // self.canary.percent)
-            raise ValueError(
-                f"canary: percent {self.canary.percent} of {self.instance_count} is less than an instance, which AWS refuses: "
-                f"ask for {least} instances, or a larger share"
-            )
-        if self.canary and self.max_wait_seconds > LONGEST_SHIFT:
-            raise ValueError(
-                f"max_wait_seconds is {self.max_wait_seconds}: with a canary AWS takes at most {LONGEST_SHIFT}"
-            )
-        return self
 
 
 class ModelConfig(Strict):
@@ -364,12 +340,15 @@ def load_model_config(path: Path) -> ModelConfig:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        twice = list(repeated(node))
         values = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a model folder needs a model.yaml") from error
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # Beside its own errors PyYAML lets out those of Python: wrong bytes, impossible dates, tags on the wrong kind of node.
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if twice:
+        raise ConfigError("\n".join(f"{path}:{line}: {sentence}" for line, sentence in twice))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
     try:

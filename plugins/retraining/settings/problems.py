@@ -62,6 +62,27 @@ def problems(model: type[BaseModel], node: yaml.Node | None, error: ValidationEr
         yield line_of(node, location), ".".join(str(part) for part in location), _sentence(model, node, item)
 
 
+def repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Yield line and sentence of each key that a mapping has twice; YAML would take the later one and say nothing."""
+    pending, looked_at = [node], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in looked_at:  # an alias
+            continue
+        looked_at.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                pending += [key, value]
+                if isinstance(key, yaml.ScalarNode):
+                    line = key.start_mark.line + 1
+                    if key.value in lines and key.value != "<<":
+                        yield line, f"{key.value} stands twice, here and in line {lines[key.value]}: keep one of them"
+                    lines.setdefault(key.value, line)
+
+
 def keys_at(model: type[BaseModel], location: Location) -> tuple[str, ...]:
     """Return the keys that the settings at a place may have, none where any key is right."""
     for part in location:

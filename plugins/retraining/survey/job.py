@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from retraining.aws.image_uris import image_uri
 from retraining.aws.naming import digest, file_digest
 from retraining.contract.source import source_files
 from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs.requests import PROCESSING, processing_input
+from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.model_config import Instances, ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.strict import Strict

@@ -1,1 +1,1 @@
-"""What the jobs of SageMaker run on: machines and time limits, and what is added to their requests."""
+"""What jobs and endpoint run on: images, machines, limits, and what is added to the requests of jobs."""

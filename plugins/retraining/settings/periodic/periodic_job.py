@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from retraining.settings.machines.instances import InstanceType
 from retraining.settings.machines.overrides import PROCESSING, adds_to
 from retraining.settings.periodic.cron import Cron
 from retraining.settings.strict import Strict
@@ -15,7 +16,7 @@ class PeriodicJob(Strict):
     """A processing job on one machine, at the times of a cron expression."""
 
     cron: Cron
-    instance_type: str = "ml.m5.large"
+    instance_type: InstanceType = "ml.m5.large"
     volume_gb: Annotated[int, Field(gt=0)]
     max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
     overrides: Annotated[dict[str, Any], AfterValidator(adds_to(PROCESSING))] = Field(default_factory=dict)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator
 
 
 @cache
@@ -22,17 +25,7 @@ def image_uri(image: str, region: str) -> str:
     """
     if ".dkr.ecr" in image:
         return image
-    repository, _, tag = image.partition(":")
-    groups = _table()["repositories"].get(repository)
-    if groups is None:
-        known = ", ".join(sorted(_table()["repositories"]))
-        raise LookupError(f"image {image!r}: known repositories are {known}; or give a full URI in model.yaml")
-    group = next((group for group in groups if tag in _tags(group)), None)
-    if group is None:
-        raise LookupError(
-            f"image {image!r}: the table has no such tag of {repository}; known are {_nearest(groups, tag)}; "
-            "or give a full URI in model.yaml, which always wins"
-        )
+    group = _group(image)
     registries = _table()["registries"][group["registries"]]
     if region not in registries or region in group["not_in"]:
         raise LookupError(
@@ -40,6 +33,40 @@ def image_uri(image: str, region: str) -> str:
         )
     domain = _table()["domains"].get(region, "amazonaws.com")
     return f"{registries[region]}.dkr.ecr.{region}.{domain}/{image}"
+
+
+def known_image(image: str) -> str:
+    """Return an image if it is a full URI, or the table has it for some region.
+
+    Raises:
+        ValueError: the table has no such repository or tag; the message names what there is.
+
+    """
+    if ".dkr.ecr" not in image:
+        try:
+            _group(image)
+        except LookupError as error:
+            raise ValueError(str(error)) from error
+    return image
+
+
+def _group(image: str) -> dict[str, Any]:
+    repository, _, tag = image.partition(":")
+    groups = _table()["repositories"].get(repository)
+    if groups is None:
+        near = difflib.get_close_matches(repository, _table()["repositories"], n=1)
+        known = ", ".join(sorted(_table()["repositories"]))
+        raise LookupError(
+            f"image {image!r}: {f'did you mean {near[0]}? ' if near else ''}known repositories are {known}; "
+            "or give a full URI in model.yaml"
+        )
+    group = next((group for group in groups if tag in _tags(group)), None)
+    if group is None:
+        raise LookupError(
+            f"image {image!r}: the table has no such tag of {repository}; known are {_nearest(groups, tag)}; "
+            "or give a full URI in model.yaml, which always wins"
+        )
+    return cast("dict[str, Any]", group)
 
 
 def _tags(group: dict[str, Any]) -> list[str]:
@@ -60,3 +87,7 @@ def _nearest(groups: list[dict[str, Any]], tag: str) -> str:
     longest = max(named, key=len)
     group = next(group for group in groups if longest in group["versions"])
     return ", ".join(known for known in _tags(group) if known == longest or known.startswith(f"{longest}-"))
+
+
+Image = Annotated[str, AfterValidator(known_image)]
+"""``REPOSITORY:TAG`` of the table, or a full URI."""
