@@ -7,7 +7,9 @@ from retraining.settings.machines.deployment import Canary, Deployment
 
 
 def deployment(count, percent):
-    return Deployment(endpoint="e", image="sagemaker-scikit-learn:1.9-0-cpu-py3", instance_count=count, canary=Canary(percent=percent))
+    return Deployment(
+        endpoint="e", image="sagemaker-scikit-learn:1.9-0-cpu-py3", instance_count=count, canary=Canary(percent=percent)
+    )
 
 
 @pytest.mark.parametrize(("count", "percent"), [(1, 50), (2, 10), (9, 10)])

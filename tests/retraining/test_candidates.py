@@ -13,7 +13,13 @@ NAMES = ["a", "b", "c"]
 
 def training(metric: str = "validation:rmse", **changes) -> Training:
     candidates = [{"name": name} for name in NAMES]
-    return Training(image="i", candidates=candidates, metrics={metric: "x"}, selection_metric=metric, **changes)
+    return Training(
+        image="sagemaker-scikit-learn:1.9-0-cpu-py3",
+        candidates=candidates,
+        metrics={metric: "(x)"},
+        selection_metric=metric,
+        **changes,
+    )
 
 
 def results(metric: str = "validation:rmse", **values: float | None) -> list[dict]:
