@@ -9,8 +9,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A shell may be led to an account, to a deployment, or to the Airflow of a local stack.
-for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AWS_", "RETRAINING_ENFORCE_"))]:
+# A shell may be led to an account, to a deployment, or to the ports and the Airflow of a local stack.
+LED = ("AIRFLOW__", "AIRFLOW_PORT", "AWS_", "LOCAL_AWS_", "RETRAINING_ENFORCE_")
+for name in [name for name in os.environ if name.startswith(LED)]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
