@@ -7,7 +7,7 @@ digest becomes the job's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
@@ -117,19 +117,20 @@ def evaluation_request(
 
     """
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
-    inputs = [
-        processing_input("code", plan.code_uri(platform.bucket), "S3Prefix"),
-        processing_input("job", document_uri(platform.bucket, plan, evaluation_document(config, plan)), "S3Prefix"),
-        processing_input("test", test_manifest, "ManifestFile"),
-        *(processing_input(name, uri, "S3Prefix") for name, uri in models.items()),
-    ]
+    inputs = {
+        "code": plan.code_uri(platform.bucket),
+        "job": document_uri(platform.bucket, plan, evaluation_document(config, plan)),
+        "test": test_manifest,
+        **models,
+    }
     return library_job(
         platform,
         image_uri(config.evaluation.image, platform.region),
         config.evaluation,
         inputs,
         ("evaluation", f"s3://{platform.bucket}/{plan.run_prefix}evaluation/"),
-        config.evaluation.script or JOB_PROGRAM,
+        manifests=("test",),
+        program=config.evaluation.script or JOB_PROGRAM,
     )
 
 
@@ -137,8 +138,10 @@ def library_job(
     platform: Platform,
     image: str,
     machines: Evaluation | PeriodicJob,
-    inputs: list[dict[str, Any]],
+    inputs: Mapping[str, str],
     output: tuple[str, str],
+    *,
+    manifests: Collection[str] = (),
     program: str = JOB_PROGRAM,
 ) -> dict[str, Any]:
     """CreateProcessingJob that runs a program of the code bundle in the role of evaluations.
@@ -147,8 +150,9 @@ def library_job(
         platform: bucket and role.
         image: URI of the container's image.
         machines: where it runs.
-        inputs: what ``processing_input`` made; the one of the name ``code`` is the bundle.
+        inputs: S3 URIs by name; ``code`` is the bundle.
         output: name, and S3 URI of what the job leaves below /opt/ml/processing/output.
+        manifests: names of the inputs whose URI is that of a list of objects; the others are prefixes.
         program: file of the bundle.
 
     """
@@ -159,7 +163,10 @@ def library_job(
             "ContainerEntrypoint": ["python3", f"{PROCESSING}/input/code/{program}"],
             "ContainerArguments": ["--inputs", f"{PROCESSING}/input", "--output", f"{PROCESSING}/output"],
         },
-        "ProcessingInputs": inputs,
+        "ProcessingInputs": [
+            processing_input(name, uri, "ManifestFile" if name in manifests else "S3Prefix")
+            for name, uri in inputs.items()
+        ],
         "ProcessingOutputConfig": {
             "Outputs": [
                 {

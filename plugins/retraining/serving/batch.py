@@ -16,7 +16,7 @@ from retraining.contract.layout import refuse_key
 from retraining.contract.names import ignored_reason
 from retraining.contract.refusal import FileRefused
 from retraining.contract.source import fed
-from retraining.jobs.requests import library_job, processing_input
+from retraining.jobs.requests import library_job
 from retraining.serving import champion
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
@@ -195,10 +195,6 @@ def batch_request(config: ModelConfig, platform: Platform, scorer: Scorer, place
         places: S3 URIs: ``code``, ``job``, ``files`` and ``output``.
 
     """
-    inputs = [
-        processing_input("code", places["code"], "S3Prefix"),
-        processing_input("job", places["job"], "S3Prefix"),
-        processing_input("model", scorer.model_data, "S3Prefix"),
-        processing_input("files", places["files"], "S3Prefix"),
-    ]
-    return library_job(platform, scorer.image, config.batch, inputs, ("scores", places["output"]))
+    inputs = {**places, "model": scorer.model_data}
+    output = ("scores", inputs.pop("output"))
+    return library_job(platform, scorer.image, config.batch, inputs, output)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.naming import digest
-from retraining.jobs.requests import CAPTURED, VARIANT, library_job, processing_input
+from retraining.jobs.requests import CAPTURED, VARIANT, library_job
 from retraining.judging.drift import Finding
 from retraining.serving.batch import Scorer
 from retraining.serving.inference_ids import NO_USE
@@ -122,13 +122,9 @@ def look_request(config: ModelConfig, platform: Platform, scorer: Scorer, places
         places: S3 URIs: ``code``, ``job``, ``captured`` (a manifest) and ``output``.
 
     """
-    inputs = [
-        processing_input("code", places["code"], "S3Prefix"),
-        processing_input("job", places["job"], "S3Prefix"),
-        processing_input("model", scorer.model_data, "S3Prefix"),
-        processing_input("captured", places["captured"], "ManifestFile"),
-    ]
-    return library_job(platform, scorer.image, config.monitor, inputs, ("look", places["output"]))
+    inputs = {**places, "model": scorer.model_data}
+    output = ("look", inputs.pop("output"))
+    return library_job(platform, scorer.image, config.monitor, inputs, output, manifests=("captured",))
 
 
 def incident(
