@@ -12,6 +12,7 @@ The permutations depend on nothing but the game's size, so that a row has the sa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -46,12 +47,13 @@ class Explanation(NamedTuple):
     """Standard errors of sampled values, of the same shape; None when all are exact."""
 
 
-class Game:
+class Game(ABC):
     """The coalitions of some players that are asked about, and what their worth says about each player."""
 
     masks: np.ndarray
     """Whether a player is in a coalition, shape (coalitions, players); neither the empty coalition nor the whole one is among them."""
 
+    @abstractmethod
     def values(self, empty: np.ndarray, inner: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the players' values and the variances of these, each of shape (players, outputs).
 
@@ -61,7 +63,6 @@ class Game:
             whole: worth of the whole coalition, shape (outputs,).
 
         """
-        raise NotImplementedError
 
 
 class ExactGame(Game):
