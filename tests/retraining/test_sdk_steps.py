@@ -68,6 +68,21 @@ def test_a_step_of_the_sdk_without_its_file_is_an_error_when_the_dag_is_parsed(f
         retraining_dag(folder)
 
 
+def test_overrides_that_a_step_of_the_sdk_would_not_read_are_refused_whoever_chose_the_form(folder, monkeypatch):
+    path = folder / "model.yaml"
+    path.write_text(
+        path.read_text().replace("\ntraining:\n", "\ntraining:\n  overrides: {EnableNetworkIsolation: true}\n", 1)
+    )
+    assert set(operators(retraining_dag(folder)).values()) == {"AwsJobOperator"}
+    monkeypatch.setenv(SDK_STEPS_VARIABLE, "training")
+    with pytest.raises(ConfigError, match=r"training\.overrides are not read by a step in the form sdk"):
+        retraining_dag(folder)
+    monkeypatch.delenv(SDK_STEPS_VARIABLE)
+    set_steps(folder, training="sdk")
+    with pytest.raises(ConfigError, match=r"model\.yaml:\d+: training\.overrides are not read"):
+        retraining_dag(folder)
+
+
 def test_only_chosen_steps_are_other_work(config):
     assert Steps().sdk == ()
     assert with_chosen_forms(config, "") is config

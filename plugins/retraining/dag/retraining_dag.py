@@ -75,6 +75,8 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                 f"{folder / 'model.yaml'}: steps {', '.join(declared.steps.sdk)} need {folder / SDK_FILE}, which does not exist"
             )
         config = declared  # the environment chooses among the forms that a model has
+    if config.unread_overrides:
+        raise ConfigError(f"{folder / 'model.yaml'}: {config.unread_overrides}")
     steps = RetrainingTasks(config, folder)
     name = config.name
     asset = Asset(

@@ -270,6 +270,20 @@ class ModelConfig(Strict):
             raise ValueError(f"evaluation.group {self.evaluation.group!r} is not a column of the contract")
         return self
 
+    @property
+    def unread_overrides(self) -> str | None:
+        """What is wrong when a step in the form ``sdk`` has overrides: nothing would read them."""
+        unread = next((name for name in self.steps.sdk if getattr(self, name).overrides), None)
+        return (
+            unread and f"{unread}.overrides are not read by a step in the form sdk: sdk_jobs.py makes the whole request"
+        )
+
+    @model_validator(mode="after")
+    def _overrides_are_read(self) -> ModelConfig:
+        if self.unread_overrides:
+            raise ValueError(self.unread_overrides)
+        return self
+
     @model_validator(mode="after")
     def _presented_by_its_target(self) -> ModelConfig:
         unknown = sorted(self.present.names() - {self.contract.target}) if self.present else []
