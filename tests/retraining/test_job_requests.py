@@ -8,6 +8,8 @@ from retraining.aws.naming import digest
 from retraining.inside.job_file import as_job
 from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
+from retraining.serving import batch, monitoring
+from retraining.serving.batch import Scorer
 from retraining.settings.machines.deployment import Canary
 from retraining.settings.model_config import ModelConfig
 
@@ -199,3 +201,18 @@ def test_a_canary_may_do_without_alarms(config):
     request = job_requests.endpoint_request(guarded, "c")
     validate("sagemaker", "UpdateEndpoint", request)
     assert "AutoRollbackConfiguration" not in request["DeploymentConfig"]
+
+
+def test_a_list_of_objects_is_an_input_of_another_kind_than_a_prefix(config, platform, plan):
+    evaluation = job_requests.evaluation_request(config, platform, plan, MANIFESTS["test"], "s3://b/m", "s3://b/c")
+    kinds = {item["InputName"]: item["S3Input"]["S3DataType"] for item in evaluation["ProcessingInputs"]}
+    prefixes = dict.fromkeys(("code", "job", "challenger", "champion"), "S3Prefix")
+    assert kinds == {**prefixes, "test": "ManifestFile"}
+    scorer = Scorer(version="v1", package_arn="", model_data="s3://b/m", image="i")
+    places = dict.fromkeys(("code", "job", "captured", "files", "output"), "s3://b/x")
+    looked = monitoring.look_request(config, platform, scorer, {n: u for n, u in places.items() if n != "files"})
+    scored = batch.batch_request(config, platform, scorer, {n: u for n, u in places.items() if n != "captured"})
+    names = [[item["InputName"] for item in request["ProcessingInputs"]] for request in (looked, scored)]
+    assert names == [["code", "job", "captured", "model"], ["code", "job", "files", "model"]]
+    assert looked["ProcessingInputs"][2]["S3Input"]["S3DataType"] == "ManifestFile"
+    assert {item["S3Input"]["S3DataType"] for item in scored["ProcessingInputs"]} == {"S3Prefix"}
