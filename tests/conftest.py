@@ -3,8 +3,10 @@
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,3 +27,14 @@ settings.load_profile("untimed")
 
 # Its connections close when the interpreter ends, after pytest has closed the stream that they would log to.
 logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def environment_as_found() -> Iterator[None]:
+    """Take back what a test made of this process's environment: verbs of the local stack lead their process to its account for good."""
+    environ = os.environ
+    found = dict(environ)
+    yield
+    for name in environ.keys() - found.keys() - {"PYTEST_CURRENT_TEST"}:
+        del environ[name]
+    environ.update(found)
