@@ -61,9 +61,9 @@ GOOD = st.tuples(
 FILES = st.one_of(GOOD, GOOD, st.sampled_from(FOREIGN))
 
 
-@given(st.lists(st.lists(FILES, min_size=1, max_size=14), min_size=1, max_size=3), st.randoms(use_true_random=False))
+@given(st.lists(st.lists(FILES, min_size=1, max_size=12), min_size=1, max_size=2), st.randoms(use_true_random=False))
 # A merge takes seconds: a failing example is shown as it is, not made smaller.
-@settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_good_rows_are_stored_once_with_each_value_in_its_column(
     spark: SparkSession, batches: list, order: random.Random
 ) -> None:
