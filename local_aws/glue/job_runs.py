@@ -13,6 +13,7 @@ from typing import Any
 
 from local_aws.glue.bookmarks import STATE_VARIABLE, JobBookmarks
 from local_aws.glue.script import Script
+from local_aws.glue.spares import SpareDriver, SpareDrivers
 from local_aws.glue.staging import Staging
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
@@ -79,6 +80,7 @@ class JobRuns:
         self._store = store
         self._clients = clients
         self.bookmarks = JobBookmarks(store)
+        self.spares = SpareDrivers(settings)
         self._active: dict[str, ActiveRun] = {}
         self._by_key: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
@@ -215,6 +217,7 @@ class JobRuns:
 
     def shutdown(self) -> None:
         """End all running scripts; their runs are reported as failed, with this reason."""
+        self.spares.shutdown()
         with self._lock:
             runs = dict(self._active)
         for run_id, run in runs.items():
@@ -245,9 +248,13 @@ class JobRuns:
     def _execute(self, job: Document, run: Document, active: ActiveRun) -> None:
         run_id = run["Id"]
         folder = self._settings.jobs_dir / "glue" / _folder_name(job["Name"]) / run_id
-        work = folder / "work"
-        work.mkdir(parents=True)
+        folder.mkdir(parents=True)
         output, error_log = folder / "output.txt", folder / "error.txt"
+        spare = self.spares.take(job, run)
+        if spare:
+            spare.take_over(output, error_log)
+        work = spare.work if spare else folder / "work"
+        work.mkdir(exist_ok=True)
         for file in (output, error_log):
             file.touch()
         shippers = [
@@ -255,7 +262,7 @@ class JobRuns:
             for name, file in (("output", output), ("error", error_log))
         ]
         try:
-            state, message = self._run(job, run, active, work, output, error_log)
+            state, message = self._run(job, run, active, work, output, error_log, spare)
         except JobError as error:
             state, message = "FAILED", str(error)
         except Exception as error:
@@ -274,11 +281,21 @@ class JobRuns:
             self._active.pop(run_id, None)
             self._by_key.pop(active.key.access_key, None)
         self._clients.job_keys.revoke(active.key)
-        if not self._settings.keep_job_folders:
+        keep = self._settings.keep_job_folders
+        if spare:
+            spare.end(folder / "work" if keep else None)
+        elif not keep:
             shutil.rmtree(work, ignore_errors=True)
 
     def _run(
-        self, job: Document, run: Document, active: ActiveRun, work: Path, output: Path, error_log: Path
+        self,
+        job: Document,
+        run: Document,
+        active: ActiveRun,
+        work: Path,
+        output: Path,
+        error_log: Path,
+        spare: SpareDriver | None,
     ) -> tuple[str, str]:
         """Return the final state and the error message."""
         script = Script(self._settings, self._clients, job, run, work)
@@ -286,8 +303,13 @@ class JobRuns:
         bookmark = self.bookmarks.hand_out(job["Name"], work)
         argv, env = script.command(active.key, {STATE_VARIABLE: str(bookmark)})
         self._change_to_running(run["Id"], time.time())
-        view = view_of_job(self._settings, work, work / "tmp", str(work))
-        process = ManagedProcess(argv, env, work, output, error_log, grace_seconds=5.0, view=view)
+        process: ManagedProcess
+        if spare and spare.running:
+            spare.assign(argv, env)
+            process = spare
+        else:
+            view = view_of_job(self._settings, work, work / "tmp", str(script.folder))
+            process = ManagedProcess(argv, env, script.folder, output, error_log, grace_seconds=5.0, view=view)
         outcome = active.run(process, run["Timeout"] * 60)
         if active.aborted:
             return "FAILED", INTERRUPTED

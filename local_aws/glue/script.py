@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from local_aws.glue.arguments import check_arguments, libraries, listed
 from local_aws.glue.spark import spark_environment
 from local_aws.glue.staging import Staging
 from local_aws.shared.clients import Clients
@@ -43,12 +44,18 @@ class Script:
         command = job["Command"]["Name"]
         if command not in ("glueetl", "pythonshell"):
             raise JobError(f"the command {command} is not available in local_aws (glueetl, pythonshell)")
+        check_arguments(self._arguments, self._python)
         location = job["Command"].get("ScriptLocation", "")
         client = clients.s3_as(job.get("Role"))
         files = S3Files(client)
         self._script = _file_of(location, work / "script")
         files.download_uri(location, self._script)
-        self._extra_path = _extra_files(files, self._arguments.get("--extra-py-files", ""), work / "script")
+        self._extra_path = _libraries(files, libraries(self._arguments), work / "script")
+        #: Where the script starts; its extra files lie there.
+        self.folder = work / "here"
+        self.folder.mkdir(exist_ok=True)  # a spare driver has started there
+        for uri in listed(self._arguments, "--extra-files"):
+            files.download_uri(uri, _file_of(uri, self.folder))
         self.staging: Staging | None = None
         if command == "glueetl":
             named = self._named_buckets(clients, [location, *map(str, self._arguments.values())])
@@ -88,9 +95,9 @@ class Script:
         return argv, env
 
 
-def _extra_files(files: S3Files, listed: str, folder: Path) -> list[str]:
+def _libraries(files: S3Files, uris: list[str], folder: Path) -> list[str]:
     paths = []
-    for uri in filter(None, (part.strip() for part in listed.split(","))):
+    for uri in uris:
         target = _file_of(uri, folder)
         files.download_uri(uri, target)
         paths.append(str(target if target.suffix in (".zip", ".whl", ".egg") else target.parent))

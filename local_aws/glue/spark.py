@@ -26,29 +26,8 @@ _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
 _VIEW = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
 _RAW = "org.apache.hadoop.fs.RawLocalFileSystem"
 
-#: What retraining jobs do with Spark, on a few rows: the classes of these steps are worth recording.
-_TYPICAL_JOB = """
-import sys
-from pyspark.sql import SparkSession, Window, functions as F
-source, target = sys.argv[1:]
-spark = SparkSession.builder.getOrCreate()
-spark.createDataFrame([("M", 0.5, 7), ("F", 0.4, 9), ("F", 0.4, 9)], "sex string, length double, rings int").write.mode(
-    "overwrite"
-).option("header", True).csv(source)
-rows = spark.read.option("header", True).schema("sex string, length string, rings string").csv(source)
-rows = rows.withColumn("length", F.expr("try_cast(length as double)"))
-rows = rows.withColumn("rings", F.expr("try_cast(rings as int)"))
-rows = rows.withColumn("row_hash", F.sha2(F.concat_ws("|", "sex", "length", "rings"), 256))
-rows = rows.withColumn("split", F.when(F.abs(F.xxhash64("row_hash")) % 100 < 80, "train").otherwise("test"))
-rows = rows.withColumn("number", F.row_number().over(Window.partitionBy("row_hash").orderBy("sex"))).where("number = 1")
-rows = rows.withColumn("file", F.input_file_name()).cache()
-rows.write.mode("overwrite").partitionBy("split").parquet(target)
-known = spark.read.parquet(target)
-rows.join(known.select("row_hash"), "row_hash", "left_anti").groupBy("sex").agg(F.avg("rings"), F.count("*")).collect()
-known.coalesce(1).write.mode("overwrite").json(target + "-json")
-spark.read.text(target + "-json").count()
-spark.stop()
-"""
+#: Its classes are worth recording.
+_TYPICAL_JOB = Path(__file__).with_name("typical_job.py")
 
 
 def class_archive(settings: Settings) -> Path:
@@ -88,9 +67,7 @@ def spark_environment(
         defaults[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = _RAW
     for bucket, folder in buckets.items():
         defaults[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = folder.as_uri()
-    for pair in filter(None, (part.strip() for part in conf.split("--conf"))):
-        name, _, value = pair.partition("=")
-        defaults[name.strip()] = value.strip()
+    defaults |= settings_of(conf)
     # The folder of SPARK_CONF_DIR is on Java's class path, where it must be empty for class data sharing to work.
     empty = work / "conf"
     empty.mkdir(exist_ok=True)
@@ -108,6 +85,12 @@ def spark_environment(
     }
 
 
+def settings_of(conf: str) -> dict[str, str]:
+    """Return the Spark settings that the value of Glue's ``--conf`` argument gives, such as ``a=1 --conf b=2``."""
+    pairs = (part.strip().partition("=") for part in conf.split("--conf") if part.strip())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def record_classes(settings: Settings) -> Path:
     """Run a typical job once and keep the classes that it loaded; return the archive.
 
@@ -123,8 +106,6 @@ def record_classes(settings: Settings) -> Path:
     ).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        script = work / "typical_job.py"
-        script.write_text(_TYPICAL_JOB)
         bucket = work / "bucket"
         bucket.mkdir()
         partial = archive.with_suffix(".partial")
@@ -133,7 +114,7 @@ def record_classes(settings: Settings) -> Path:
         env |= spark_environment(settings, work, {"bucket": bucket}, java_options=options)
         env.pop("PYSPARK_SUBMIT_ARGS")
         # spark-submit is the parent of the script here: Java ends, and writes the archive, before it returns.
-        command = [f"{submit}/bin/spark-submit", "--properties-file", str(work / "spark.properties"), str(script)]
+        command = [f"{submit}/bin/spark-submit", "--properties-file", str(work / "spark.properties"), str(_TYPICAL_JOB)]
         done = subprocess.run(
             [*command, "s3://bucket/source", "s3://bucket/target"], env=env, capture_output=True, text=True, cwd=work
         )

@@ -6,31 +6,10 @@ import re
 
 import pytest
 from botocore.exceptions import ClientError
+from glue_jobs import define, run_end
 from local_account import BUCKET, ROLE, Account, wait_for
 
 pytestmark = pytest.mark.local_aws
-
-ACTIVE = ("STARTING", "RUNNING", "STOPPING")
-
-
-def define(account: Account, name: str, script: str, **changes) -> None:
-    location = account.put(f"scripts/{name}.py", script)
-    job = {
-        "Name": name,
-        "Role": ROLE,
-        "Command": {"Name": "glueetl", "ScriptLocation": location},
-        "GlueVersion": "5.0",
-        "ExecutionProperty": {"MaxConcurrentRuns": 2},
-    }
-    account.glue.create_job(**(job | changes))
-
-
-def run_end(account: Account, name: str, run: str) -> dict:
-    def ended() -> dict | None:
-        found = account.glue.get_job_run(JobName=name, RunId=run)["JobRun"]
-        return found if found["JobRunState"] not in ACTIVE else None
-
-    return wait_for(ended, timeout=120)
 
 
 @pytest.mark.spark
@@ -237,7 +216,7 @@ with socket.create_connection(("127.0.0.1", port), timeout=10) as stranger:
     answer = stranger.recv(4096)
 print("SETTING", spark.conf.get("spark.authenticate"), spark.conf.get("spark.network.crypto.enabled"))
 print("ANSWER", answer[:600])
-print("TMP", spark._jvm.java.lang.System.getProperty("java.io.tmpdir").startswith(os.getcwd()))
+print("TMP", spark._jvm.java.lang.System.getProperty("java.io.tmpdir").startswith(os.path.dirname(os.getcwd())))
 """
     define(account, "stranger", script)
     run = account.glue.start_job_run(JobName="stranger")["JobRunId"]

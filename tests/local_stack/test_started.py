@@ -122,7 +122,7 @@ def test_a_reset_of_one_model_starts_the_stack_again_in_its_mode(run, tmp_path, 
     (tmp_path / "state").mkdir()
     again = []
     monkeypatch.setattr(stack, "up", lambda say, enforce: again.append(enforce))
-    reset.one_model("abalone", "abalone", lambda line: None)
+    reset.one_model("abalone", lambda line: None)
     assert again == [expected]
 
 

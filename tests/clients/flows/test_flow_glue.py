@@ -1,6 +1,9 @@
 """Glue as people write it: crawlers, the catalog, ``awsglue`` scripts, bookmarks and retries."""
 
+import io
 import json
+import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,8 @@ def found(catalog: Account) -> dict:
             "--enable-glue-datacatalog": "true",
             "--TempDir": f"s3://{BUCKET}/temporary/",
             "--job-language": "python",
+            "--extra-files": catalog.put("flows-settings/settings.json", '{"answer": 42}'),
+            "--additional-python-modules": "pyarrow,pandas>=2",
         },
     )
     run = run_end(catalog, "flows")
@@ -112,6 +117,25 @@ EXPECTED = {
     "sink_that_makes_its_table": [[1, "a"], [2, "b"]],
     "write_to_a_table": 4,
     "tables_through_spark_sql": [36, True],
+    "partitions_through_spark_sql": {
+        "read": [["2023", "01", 0], ["2025", "01", 2], ["2026", "01", 7]],
+        "written": [["2026", "01", 7], ["2026", "02", 8], ["2027", "01", 9]],
+        "registered": ["2023-01", "2025-01", "2025-02", "2026-01", "2026-02", "2027-01"],
+        "made": [[1, "it's 10:30"], [2, None]],
+    },
+    "a_table_that_is_made_anew": [["new", "more"], [["x", 2]]],
+    "a_column_that_is_added_to_a_table_of_csv": [
+        ["name", "age", "city", "note"],
+        "1",
+        [["Ada", None], ["Bo", None], ["Cy", None]],
+    ],
+    "names_that_scripts_import": [True, 3, 0],
+    "one_key_and_one_field_given_alone": [["Bo"]],
+    "csv_without_quotes": ["s|n", "a|b |1", "|2"],
+    "folders_of_partitions_are_text": ["string", 3],
+    "data_frames_to_and_from_the_catalog": [1, 2, 5],
+    "old_objects_are_purged": [[[2]], [["b"]], 1],
+    "an_extra_file_lies_where_the_script_starts": {"answer": 42},
     "unregistered_rows_are_not_there": 0,
 }
 
@@ -127,6 +151,7 @@ def test_what_glue_work_is_refused(found: dict) -> None:
     refused = found["what_is_refused"]
     assert "connection_type 'mysql' is not available in local_aws" in refused["jdbc"]
     assert "format 'avro' is not available in local_aws" in refused["avro"]
+    assert "from_jdbc_conf is not available in local_aws: connections lead nowhere" in refused["jdbc sink"]
     assert "FindMatches is not available in local_aws" in refused["findings"]
     assert "EntityNotFoundException" in refused["table"]
 
@@ -216,6 +241,30 @@ if tries < 2:
     assert last["Id"] == f"{first['Id']}_attempt_2"
     assert last["PreviousRunId"] == middle["Id"]
     assert "try 1" in account.log("/aws-glue/python-jobs/error", middle["Id"])
+
+
+def test_an_argument_that_would_be_ignored_fails_the_run_by_its_name(account: Account) -> None:
+    script = account.put("scripts/arguments.py", "import greeting; print(greeting.WORD)")
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("greeting.py", "WORD = 'hello from a wheel'")
+    library = account.put("libraries/greeting-1.0-py3-none-any.whl", wheel.getvalue())
+    account.glue.create_job(
+        Name="arguments", Role=ROLE, Command={"Name": "pythonshell", "ScriptLocation": script, "PythonVersion": "3.9"}
+    )
+    refused = {
+        "--additional-python-modules": ("pandas==0.1", r"lacks pandas==0\.1 \(the environment has pandas \d"),
+        "--datalake-formats": ("iceberg", "--datalake-formats is not available in local_aws: .*Iceberg"),
+        "--extra-jars": ("s3://b/x.jar", "--extra-jars is not available"),
+        "--job-language": ("scala", "--job-language scala is not available"),
+    }
+    for name, (value, words) in refused.items():
+        run = run_end(account, "arguments", Arguments={name: value})
+        assert run["JobRunState"] == "FAILED"
+        assert re.search(words, run["ErrorMessage"]), run["ErrorMessage"]
+    run = run_end(account, "arguments", Arguments={"--additional-python-modules": f"{library}, numpy"})
+    assert run["JobRunState"] == "SUCCEEDED", run["ErrorMessage"]
+    assert "hello from a wheel" in account.log("/aws-glue/python-jobs/output", run["Id"])
 
 
 def test_a_trigger_that_would_not_run_is_refused(account: Account) -> None:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from glue_rows.bookmarks import Bookmarks
+from glue_rows.purging import purge
 from glue_rows.sinks import Sink
 from glue_rows.sources import Read, Sources
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
-from awsglue.dynamicframe import DynamicFrame, DynamicFrameCollection
+from awsglue.dynamicframe import DynamicFrame, DynamicFrameCollection, DynamicFrameReader, DynamicFrameWriter
+
+_NO_CONNECTION = "connections lead nowhere"
+_NO_STREAM = "there are no streams"
+#: What Glue has and local_aws has not, with the reason.
+_ABSENT = {
+    "write_dynamic_frame_from_jdbc_conf": _NO_CONNECTION,
+    "extract_jdbc_conf": _NO_CONNECTION,
+    "forEachBatch": _NO_STREAM,
+    "add_ingestion_time_columns": _NO_STREAM,
+    "transition_table": "objects have no storage classes",
+    "transition_s3_path": "objects have no storage classes",
+    "start_transaction": "tables are not governed by Lake Formation",
+    "commit_transaction": "tables are not governed by Lake Formation",
+    "cancel_transaction": "tables are not governed by Lake Formation",
+}
 
 
 class GlueContext:
@@ -22,13 +39,18 @@ class GlueContext:
         self.spark_session = SparkSession.builder.getOrCreate()
         self.bookmarks = Bookmarks()
         self.sources = Sources(self.spark_session, self.bookmarks)
-        self.create_dynamic_frame = _Reader(self)
-        self.create_data_frame = _DataFrameReader(self)
-        self.write_dynamic_frame = _Writer(self)
+        self.create_dynamic_frame = DynamicFrameReader(self)
+        self.create_data_frame = _DataFrames(self.create_data_frame_from_catalog, self.create_data_frame_from_options)
+        self.write_dynamic_frame = DynamicFrameWriter(self)
+        self.write_data_frame = _DataFrames(
+            self.write_dynamic_frame_from_catalog, self.write_dynamic_frame_from_options
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name in ("spark_session", "__getstate__"):
             raise AttributeError(name)
+        if name in _ABSENT:
+            raise NotImplementedError(f"GlueContext.{name} is not available in local_aws: {_ABSENT[name]}")
         return getattr(self.spark_session, name)
 
     def get_logger(self) -> Any:
@@ -69,6 +91,29 @@ class GlueContext:
         options = connection_options or {}
         read = self.sources.read(connection_type, options, format, format_options or {}, transformation_ctx)
         return self._frame(read, transformation_ctx or "frame")
+
+    def create_dynamic_frame_from_rdd(self, data: Any, name: str, schema: Any = None, **_: Any) -> DynamicFrame:
+        """Return a frame of an RDD's rows."""
+        return DynamicFrame(self.spark_session.createDataFrame(data, schema), self, name)
+
+    def create_data_frame_from_catalog(self, *args: Any, **arguments: Any) -> DataFrame:
+        """Return a catalog table as data frame."""
+        return self.create_dynamic_frame_from_catalog(*args, **arguments).toDF()
+
+    def create_data_frame_from_options(self, *args: Any, **arguments: Any) -> DataFrame:
+        """Return objects in S3 as data frame."""
+        return self.create_dynamic_frame_from_options(*args, **arguments).toDF()
+
+    def create_sample_dynamic_frame_from_catalog(
+        self, database: str, table_name: str, num: int, **options: Any
+    ) -> DynamicFrame:
+        """Return some rows of a catalog table."""
+        frame = self.create_dynamic_frame_from_catalog(database, table_name, **options)
+        return DynamicFrame.fromDF(frame.toDF().limit(int(num)), self, table_name)
+
+    def getSource(self, connection_type: str, transformation_ctx: str = "", **options: Any) -> Source:
+        """Return a source of objects in S3; ``setFormat`` and ``getFrame`` follow."""
+        return Source(self, connection_type, options, transformation_ctx)
 
     def _frame(self, read: Read, name: str) -> DynamicFrame:
         return DynamicFrame(read.frame, self, name, choices=read.choices)
@@ -116,42 +161,48 @@ class GlueContext:
         sink.writeFrame(frame)
         return frame
 
+    # -- old objects -----------------------------------------------------------------------------------------------
 
-class _Reader:
-    """``create_dynamic_frame.from_catalog``, ``.from_options`` and ``.from_rdd``."""
+    def purge_s3_path(
+        self, s3_path: str, options: dict[str, Any] | None = None, transformation_ctx: str = "", **_: Any
+    ) -> None:
+        """Delete the objects below a path that are older than ``retentionPeriod`` hours, by default a week."""
+        purge(s3_path, options or {})
 
-    def __init__(self, context: GlueContext) -> None:
-        self._context = context
-        self.from_catalog = context.create_dynamic_frame_from_catalog
-        self.from_options = context.create_dynamic_frame_from_options
-
-    def from_rdd(self, data: Any, name: str, schema: Any = None, **_: Any) -> DynamicFrame:
-        """Return a frame of an RDD's rows."""
-        return DynamicFrame(self._context.spark_session.createDataFrame(data, schema), self._context, name)
-
-
-class _DataFrameReader:
-    """``create_data_frame.from_catalog`` and ``.from_options``: the same as data frames."""
-
-    def __init__(self, context: GlueContext) -> None:
-        self._context = context
-
-    def from_catalog(self, **arguments: Any) -> DataFrame:
-        """Return a catalog table as data frame."""
-        return self._context.create_dynamic_frame_from_catalog(**arguments).toDF()
-
-    def from_options(self, connection_type: str, **arguments: Any) -> DataFrame:
-        """Return objects in S3 as data frame."""
-        return self._context.create_dynamic_frame_from_options(connection_type, **arguments).toDF()
+    def purge_table(
+        self,
+        database: str,
+        table_name: str,
+        options: dict[str, Any] | None = None,
+        transformation_ctx: str = "",
+        **_: Any,
+    ) -> None:
+        """Delete old objects of a table, of those partitions that fulfil ``partitionPredicate``; an empty partition ends."""
+        self.sources.purge_table(database, table_name, options or {})
 
 
-class _Writer:
-    """``write_dynamic_frame.from_options``, ``.from_catalog``; a JDBC connection has no database here."""
+class _DataFrames:
+    """``create_data_frame`` and ``write_data_frame``: ``from_catalog`` and ``from_options``."""
 
-    def __init__(self, context: GlueContext) -> None:
-        self.from_options = context.write_dynamic_frame_from_options
-        self.from_catalog = context.write_dynamic_frame_from_catalog
+    def __init__(self, from_catalog: Callable[..., Any], from_options: Callable[..., Any]) -> None:
+        self.from_catalog = from_catalog
+        self.from_options = from_options
 
-    def from_jdbc_conf(self, *_: Any, **__: Any) -> DynamicFrame:
-        """Refuse: there is no database behind a connection."""
-        raise NotImplementedError("from_jdbc_conf is not available in local_aws: connections lead nowhere")
+
+class Source:
+    """What ``getSource`` returns: ``setFormat``, ``getFrame``."""
+
+    def __init__(self, context: GlueContext, connection_type: str, options: dict[str, Any], name: str) -> None:
+        self._context, self._connection_type, self._options, self._name = context, connection_type, options, name
+        self._format: str | None = None
+        self._format_options: dict[str, Any] = {}
+
+    def setFormat(self, format: str, **options: Any) -> None:
+        """Name the format of the objects."""
+        self._format, self._format_options = format, options
+
+    def getFrame(self) -> DynamicFrame:
+        """Return the rows."""
+        return self._context.create_dynamic_frame_from_options(
+            self._connection_type, self._options, self._format, self._format_options, self._name
+        )

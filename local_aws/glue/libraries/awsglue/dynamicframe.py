@@ -103,12 +103,12 @@ class DynamicFrame:
 
     def select_fields(self, paths: Iterable[str], **_: Any) -> DynamicFrame:
         """Return the named fields alone."""
-        return self._next(_selected(self._frame, list(paths)))
+        return self._next(_selected(self._frame, _listed(paths)))
 
     def drop_fields(self, paths: Iterable[str], **_: Any) -> DynamicFrame:
         """Return the frame without the named fields."""
         frame = self._frame
-        for path in [paths] if isinstance(paths, str) else paths:
+        for path in _listed(paths):
             frame = _without(frame, path)
         return self._next(frame)
 
@@ -181,8 +181,9 @@ class DynamicFrame:
         """Return what a function makes of each record; its fields and types are those that it returns."""
         return self._next(mapped(self._frame, f), set())
 
-    def join(self, paths1: list[str], paths2: list[str], frame2: DynamicFrame, **_: Any) -> DynamicFrame:
-        """Return the equality join; a name of both sides is prefixed with a dot in the second, as in Glue."""
+    def join(self, paths1: list[str] | str, paths2: list[str] | str, frame2: DynamicFrame, **_: Any) -> DynamicFrame:
+        """Return the equality join; a name of both sides is prefixed with a dot in the second, as in Glue. One key may be given alone."""
+        paths1, paths2 = _listed(paths1), _listed(paths2)
         left, right = self._frame, frame2._frame
         renamed = [f".{name}" if name in left.columns else name for name in right.columns]
         right = right.toDF(*renamed)
@@ -276,6 +277,10 @@ class DynamicFrame:
         return self._next(self._frame.withColumn(path, F.from_json(paths.column([path]), inferred)))
 
 
+def _listed(names: Iterable[str] | str) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _selected(frame: DataFrame, names: list[str]) -> DataFrame:
     tree: dict[str, Any] = {}
     for path in names:
@@ -346,3 +351,25 @@ class DynamicFrameCollection:
         """Return the collection of what a function makes of each frame."""
         frames = {name: callable(frame, transformation_ctx) for name, frame in self._frames.items()}
         return DynamicFrameCollection(frames, self.glue_ctx)
+
+
+class DynamicFrameReader:
+    """``create_dynamic_frame.from_catalog``, ``.from_options`` and ``.from_rdd``."""
+
+    def __init__(self, glue_context: Any) -> None:
+        self.from_catalog = glue_context.create_dynamic_frame_from_catalog
+        self.from_options = glue_context.create_dynamic_frame_from_options
+        self.from_rdd = glue_context.create_dynamic_frame_from_rdd
+
+
+class DynamicFrameWriter:
+    """``write_dynamic_frame.from_options`` and ``.from_catalog``; a JDBC connection has no database here."""
+
+    def __init__(self, glue_context: Any) -> None:
+        self.from_options = glue_context.write_dynamic_frame_from_options
+        self.from_catalog = glue_context.write_dynamic_frame_from_catalog
+        self._context = glue_context
+
+    def from_jdbc_conf(self, *_: Any, **__: Any) -> DynamicFrame:
+        """Refuse: there is no database behind a connection."""
+        return self._context.write_dynamic_frame_from_jdbc_conf()

@@ -199,10 +199,18 @@ class MergeDynamicFrame(GlueTransform):
         return frame.mergeDynamicFrame(stageFrame, primaryKeys)
 
 
+class ErrorsAsDynamicFrame(GlueTransform):
+    """The records that a transform could not take: none, for it would have failed."""
+
+    def __call__(self, frame: DynamicFrame) -> DynamicFrame:
+        """Return them."""
+        return frame.errorsAsDynamicFrame()
+
+
 #: What Glue has and local_aws has not.
 _ABSENT = (
     "EvaluateDataQuality", "FillMissingValues", "FindIncrementalMatches", "FindMatches", "FormatPhoneNumber", "DetectSensitiveData",
-    "EvaluateDataQualityMultiframe", "ErrorsAsDynamicFrame",
+    "EvaluateDataQualityMultiframe",
 )  # fmt: skip
 
 

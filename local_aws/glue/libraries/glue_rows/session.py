@@ -1,8 +1,8 @@
 """The Glue catalog in Spark SQL, for jobs with ``--enable-glue-datacatalog``: ``python session.py SCRIPT [ARGUMENT ...]`` runs a script so.
 
 Spark's own catalog lives as long as the session. Before each statement the tables of the Glue catalog are put into it, after each that
-may change tables the changes go back. Tables with partitions stay out: Spark says that there is none of that name, and
-``create_dynamic_frame.from_catalog`` reads them.
+may change tables the changes go back. So are the partitions of the tables that the statement names: rows of a folder that is no
+registered partition are not seen, as in Glue.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 from pyspark.sql import DataFrameWriter, SparkSession
 from pyspark.sql.readwriter import DataFrameReader
 
-from glue_rows.sinks import keep_table
+from glue_rows.partitions import Partitions, identifier
+from glue_rows.sinks import add_columns, keep_table
 from glue_rows.sources import format_of, glue
 
 _CHANGING = re.compile(r"\s*(create|drop|alter|insert|truncate|msck|replace)\b", re.IGNORECASE)
@@ -33,7 +34,10 @@ class CatalogSession:
         self._managed: set[tuple[str, str]] = set()
         #: Tables of the Glue catalog that stay out: Spark does not know them, so it cannot have dropped them.
         self._foreign: set[tuple[str, str]] = set()
+        #: When a table was brought, and with which columns: whether it was altered since, or made anew.
+        self._brought: dict[tuple[str, str], tuple[int, str]] = {}
         self._plain: Callable[..., Any] = SparkSession.sql
+        self._partitions = Partitions(lambda spark, text: self._plain(spark, text))
 
     def install(self) -> None:
         """Stand in front of the methods by which scripts reach tables."""
@@ -43,17 +47,16 @@ class CatalogSession:
             original = getattr(owner, name)
 
             @functools.wraps(original)
-            def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-                session.bring(spark_of(self))
-                return original(self, *args, **kwargs)
+            def method(self: Any, tableName: str, *args: Any, **kwargs: Any) -> Any:
+                session.bring(spark_of(self), tableName)
+                return original(self, tableName, *args, **kwargs)
 
             setattr(owner, name, method)
 
         before(SparkSession, "table", lambda spark: spark)
         before(DataFrameReader, "table", lambda reader: reader._spark)
-        before(DataFrameWriter, "insertInto", lambda writer: writer._spark)
         catalog = SparkSession.catalog
-        original_sql, original_save = SparkSession.sql, DataFrameWriter.saveAsTable
+        original_sql = SparkSession.sql
         self._plain = original_sql
 
         def looked_up(spark: SparkSession) -> Any:
@@ -61,27 +64,34 @@ class CatalogSession:
             return catalog.fget(spark) if isinstance(catalog, property) else catalog.__get__(spark, type(spark))
 
         def sql(spark: SparkSession, sqlQuery: str, *args: Any, **kwargs: Any) -> Any:
-            session.bring(spark)
+            session.bring(spark, sqlQuery)
             answer = original_sql(spark, sqlQuery, *args, **kwargs)
             if _CHANGING.match(sqlQuery):
-                session.take(spark)
+                session.take(spark, sqlQuery)
             return answer
 
-        def save(writer: DataFrameWriter, name: str, *args: Any, **kwargs: Any) -> None:
-            session.bring(writer._spark)
-            original_save(writer, name, *args, **kwargs)
-            session.take(writer._spark)
+        def around(name: str) -> None:
+            original = getattr(DataFrameWriter, name)
 
+            @functools.wraps(original)
+            def write(writer: DataFrameWriter, table: str, *args: Any, **kwargs: Any) -> None:
+                session.bring(writer._spark, table)
+                original(writer, table, *args, **kwargs)
+                session.take(writer._spark, table)
+
+            setattr(DataFrameWriter, name, write)
+
+        around("saveAsTable")
+        around("insertInto")
         SparkSession.catalog = property(looked_up)  # type: ignore[assignment]
         SparkSession.sql = sql  # type: ignore[method-assign,assignment]
-        DataFrameWriter.saveAsTable = save  # type: ignore[method-assign,assignment]
         # The metastore that a script asks for with Hive's name is Glue's.
         SparkSession.Builder.enableHiveSupport = lambda builder: builder  # type: ignore[method-assign,assignment]
 
     # -- Glue's tables in Spark ------------------------------------------------------------------------------------
 
-    def bring(self, spark: SparkSession) -> None:
-        """Put the tables of the Glue catalog into Spark's, those that are new or changed."""
+    def bring(self, spark: SparkSession, text: str = "") -> None:
+        """Put the tables of the Glue catalog into Spark's, those that are new or changed, and the partitions of those that a text names."""
         found: set[tuple[str, str]] = set()
         for page in glue().get_paginator("get_databases").paginate():
             for database in page["DatabaseList"]:
@@ -92,6 +102,8 @@ class CatalogSession:
                     for table in tables["TableList"]:
                         found.add((name, table["Name"]))
                         self._bring_table(spark, name, table)
+                        if _names(text, table["Name"]) and (name, table["Name"]) not in self._foreign:
+                            self._partitions.bring(spark, name, table)
         for key in self._seen.keys() - found:
             self._drop(spark, key)
 
@@ -109,27 +121,33 @@ class CatalogSession:
             kind, options = format_of(table)
         except NotImplementedError:
             kind, options = "", {}
-        if table.get("PartitionKeys") or not kind:
+        if not kind:
             self._foreign.add(key)
             return  # Spark says that there is no such table, which is better than a wrong one
-        shown = ", ".join(f"`{column['Name']}` {column['Type']}" for column in table["StorageDescriptor"]["Columns"])
+        keys = table.get("PartitionKeys", [])
+        columns = [*table["StorageDescriptor"]["Columns"], *({"Type": "string"} | key for key in keys)]
+        shown = ", ".join(f"`{column['Name']}` {column['Type']}" for column in columns)
         name = f"`{database}`.`{table['Name']}`"
         settings = ""
         if kind == "csv":
             escaped = str(options["separator"]).replace("\\", "\\\\").replace("'", "\\'")
             settings = f" OPTIONS (sep '{escaped}', header '{str(options['withHeader']).lower()}')"
         location = table["StorageDescriptor"].get("Location", "")
+        if keys:
+            settings += f" PARTITIONED BY ({', '.join('`' + key['Name'] + '`' for key in keys)})"
         self._plain(spark, f"CREATE TABLE {name} ({shown}) USING {kind}{settings} LOCATION '{location}'")
+        self._brought[key] = _state(spark, key)
 
     def _drop(self, spark: SparkSession, key: tuple[str, str]) -> None:
         if self._seen.pop(key, None) is None:
             return
+        self._partitions.forget(key)
         self._plain(spark, f"DROP TABLE IF EXISTS `{key[0]}`.`{key[1]}`")
 
     # -- Spark's tables in Glue ------------------------------------------------------------------------------------
 
-    def take(self, spark: SparkSession) -> None:
-        """Put the databases and tables that Spark made into the Glue catalog, and remove those that it dropped.
+    def take(self, spark: SparkSession, text: str) -> None:
+        """Put what Spark made, tables and the partitions of those that a text names, into the Glue catalog; remove what it dropped.
 
         Raises:
             RuntimeError: a new table does not lie in S3.
@@ -150,18 +168,30 @@ class CatalogSession:
             if database not in known and database != "default":
                 glue().create_database(DatabaseInput={"Name": database})
                 known.add(database)
+        for key in sorted(existing & self._seen.keys()):
+            if not _names(text, key[1]):
+                continue
+            before, now = self._brought.get(key), _state(spark, key)
+            if key not in self._managed and before != now:
+                if before is None or before[0] != now[0]:  # made anew, by saveAsTable
+                    self._seen.pop(key)
+                    self._partitions.forget(key)
+                    glue().delete_table(DatabaseName=key[0], Name=key[1])
+                    continue
+                add_columns(*key, self._plain(spark, f"SELECT * FROM `{key[0]}`.`{key[1]}` LIMIT 0").schema)
+                self._brought[key] = now
+            self._partitions.take(spark, key)
         for key in sorted(existing - self._seen.keys()):
             self._take_table(spark, state, key)
         gone = self._seen.keys() - existing - self._foreign
         for key in [key for key in gone if key[0] in known]:
             self._seen.pop(key)
             self._managed.discard(key)
+            self._partitions.forget(key)
             glue().delete_table(DatabaseName=key[0], Name=key[1])
 
     def _take_table(self, spark: SparkSession, state: Any, key: tuple[str, str]) -> None:
-        identifier = spark._jvm.org.apache.spark.sql.catalyst.TableIdentifier  # type: ignore[union-attr]
-        option = spark._jvm.scala.Option  # type: ignore[union-attr]
-        table = state.getTableMetadata(identifier(key[1], option.apply(key[0])))
+        table = state.getTableMetadata(identifier(spark, key))
         if table.tableType().name() == "VIEW":
             return
         location = table.location().toString()
@@ -181,6 +211,16 @@ class CatalogSession:
         else:
             self._managed.add(key)
             self._seen[key] = "managed"
+
+
+def _names(text: str, table: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(table)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _state(spark: SparkSession, key: tuple[str, str]) -> tuple[int, str]:
+    """Return when Spark made a table, and its columns."""
+    table = spark._jsparkSession.sessionState().catalog().getTableMetadata(identifier(spark, key))
+    return int(table.createTime()), str(table.schema().json())
 
 
 def main() -> None:

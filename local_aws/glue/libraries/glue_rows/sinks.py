@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
 
 from glue_rows.sources import Options, Sources, find_table, format_of, glue
 
+_SPECIAL = re.compile(r"[\x01-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 _SERDES = {
     "parquet": (
         "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
@@ -67,7 +70,7 @@ class Sink:
 
     def writeFrame(self, frame: Any, info: str = "") -> Any:
         """Write a frame; return it."""
-        rows: DataFrame = frame.toDF() if hasattr(frame, "toDF") else frame
+        rows: DataFrame = frame if isinstance(frame, DataFrame) else frame.toDF()
         self._sources.write(rows, self._options, self._format, self._format_options)
         if self._table and self._updates and rows.columns:
             keep_table(*self._table, rows, self._format, self._options, self._format_options)
@@ -118,6 +121,16 @@ def keep_table(database: str, name: str, rows: DataFrame, kind: str, options: Op
         register_partitions(database, name, rows, keys, storage)
 
 
+def add_columns(database: str, name: str, schema: StructType) -> None:
+    """Tell the catalog of those columns of a table that it does not know."""
+    table = find_table(database, name)
+    keys = {key["Name"] for key in table.get("PartitionKeys", [])}
+    columns = [
+        {"Name": field.name, "Type": field.dataType.simpleString()} for field in schema if field.name not in keys
+    ]
+    _add_columns(database, table, columns)
+
+
 def _add_columns(database: str, table: dict[str, Any], columns: list[dict[str, str]]) -> None:
     known = {column["Name"] for column in table["StorageDescriptor"]["Columns"]}
     new = [column for column in columns if column["Name"] not in known]
@@ -138,13 +151,18 @@ def _add_columns(database: str, table: dict[str, Any], columns: list[dict[str, s
     glue().update_table(DatabaseName=database, TableInput=changed)
 
 
+def _escaped(name: str) -> str:
+    """Return a name or a value as Spark, like Hive, writes it into the name of a folder: ``10:00`` is ``10%3A00``."""
+    return _SPECIAL.sub(lambda match: f"%{ord(match.group()):02X}", name)
+
+
 def register_partitions(database: str, name: str, rows: DataFrame, keys: list[str], storage: dict[str, Any]) -> None:
     """Tell the catalog of the partitions of some rows; those that it knows stay."""
     base = storage["Location"].rstrip("/")
     inputs = []
     for row in rows.select(*[f"`{key}`" for key in keys]).distinct().collect():
         values = ["__HIVE_DEFAULT_PARTITION__" if value is None else str(value) for value in row]
-        folder = "/".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+        folder = "/".join(f"{_escaped(key)}={_escaped(value)}" for key, value in zip(keys, values, strict=True))
         inputs.append({"Values": values, "StorageDescriptor": storage | {"Location": f"{base}/{folder}/"}})
     for start in range(0, len(inputs), 100):
         glue().batch_create_partition(

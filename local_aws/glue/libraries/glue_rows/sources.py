@@ -15,11 +15,15 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from glue_rows.bookmarks import Bookmarks
 from glue_rows.choices import typed
+from glue_rows.purging import purge
 
 Options = Mapping[str, Any]
 
 _READABLE = ("csv", "json", "parquet", "orc", "xml")
 _WRITABLE = ("csv", "json", "parquet", "glueparquet", "orc")
+_INFERENCE = "spark.sql.sources.partitionColumnTypeInference.enabled"
+#: A separator that stands in no value.
+_NEVER = "\x01"
 _SERDES = {"parquet": "parquet", "json": "json", "orc": "orc", "opencsv": "csv", "lazysimple": "csv"}
 
 
@@ -68,10 +72,18 @@ class Sources:
         return self._spark.createDataFrame([], StructType([]))
 
     def _load(self, kind: str, uris: list[str], options: Options, base: str | None) -> Read:
+        """Read objects; the values of partition folders below `base` are text: a month stays 01."""
+        before = self._spark.conf.get(_INFERENCE)
+        self._spark.conf.set(_INFERENCE, "false")
+        try:
+            return self._load_objects(kind, uris, options, base)
+        finally:
+            self._spark.conf.set(_INFERENCE, str(before))
+
+    def _load_objects(self, kind: str, uris: list[str], options: Options, base: str | None) -> Read:
         reader = self._spark.read.option("mode", "PERMISSIVE")
         if base:
             reader = reader.option("basePath", base if base.endswith("/") else f"{base}/")
-            reader = reader.option("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
         if kind == "csv":
             frame = _csv_options(reader, options).csv(uris)
             if not _true(options.get("withHeader", False)):
@@ -100,6 +112,9 @@ class Sources:
         _refuse_others("format", kind, _WRITABLE)
         if not frame.columns or frame.isEmpty():
             return
+        quoted = format_options.get("quoteChar", '"') not in (-1, "-1")
+        if kind == "csv" and not quoted:
+            frame = _as_lines(frame, str(format_options.get("separator", ",")), options.get("partitionKeys") or [])
         writer = frame.write.mode("append").option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
         if options.get("partitionKeys"):
             writer = writer.partitionBy(*options["partitionKeys"])
@@ -107,10 +122,12 @@ class Sources:
             writer = writer.option("compression", options.get("compression") or format_options["compression"])
         if kind == "csv":
             writer = writer.option("header", _true(format_options.get("writeHeader", True)))
-            writer = writer.option("sep", format_options.get("separator", ","))
-            if format_options.get("quoteChar", '"') not in (-1, "-1"):
-                writer = writer.option("quote", format_options.get("quoteChar", '"')).option("escape", '"')
+            writer = writer.option("sep", format_options.get("separator", ",") if quoted else _NEVER)
+            writer = writer.option("quote", format_options.get("quoteChar", '"') if quoted else "").option(
+                "escape", '"'
+            )
             writer = writer.option("emptyValue", "")
+            writer = writer.option("ignoreLeadingWhiteSpace", False).option("ignoreTrailingWhiteSpace", False)
         writer.format("parquet" if kind == "glueparquet" else kind).save(options["path"])
 
     # -- tables ----------------------------------------------------------------------------------------------------
@@ -126,7 +143,7 @@ class Sources:
         keys = {key["Name"]: key.get("Type", "string") for key in table.get("PartitionKeys", [])}
         exclusions = _exclusions(options) or _exclusions(table.get("Parameters", {}))
         whole = [((), table["StorageDescriptor"]["Location"])]
-        parts = self._partitions(database, name, keys, predicate) if keys else whole
+        parts = self._partitions(database, table, keys, predicate) if keys else whole
         loaded: Read | None = None
         for values, location in parts:
             found = self._bookmarks.new_of(context, list_objects(location, exclusions))
@@ -138,13 +155,22 @@ class Sources:
             loaded = one if loaded is None else _union(loaded, one)
         return loaded or Read(self._empty())
 
+    def purge_table(self, database: str, name: str, options: Options) -> None:
+        """Delete old objects of a table, of the partitions that fulfil ``partitionPredicate``; a partition without objects ends."""
+        table = find_table(database, name)
+        keys = {key["Name"]: key.get("Type", "string") for key in table.get("PartitionKeys", [])}
+        if not keys:
+            purge(table["StorageDescriptor"]["Location"], options)
+            return
+        for values, location in self._partitions(database, table, keys, options.get("partitionPredicate", "")):
+            if purge(location, options):
+                gone = [{"Values": list(values)}]
+                glue().batch_delete_partition(DatabaseName=database, TableName=name, PartitionsToDelete=gone)
+
     def _partitions(
-        self, database: str, name: str, keys: Mapping[str, str], predicate: str
+        self, database: str, table: Options, keys: Mapping[str, str], predicate: str
     ) -> list[tuple[tuple[str, ...], str]]:
-        pages = glue().get_paginator("get_partitions").paginate(DatabaseName=database, TableName=name)
-        found = [
-            (*part["Values"], part["StorageDescriptor"]["Location"]) for page in pages for part in page["Partitions"]
-        ]
+        found = [(*values, location) for values, location in registered(database, table).items()]
         if predicate and found:
             schema = StructType([StructField(column, StringType()) for column in (*keys, "location of the partition")])
             rows = self._spark.createDataFrame(found, schema)
@@ -165,6 +191,13 @@ class Sources:
         frame = reader.option("enforceSchema", True).csv(uris)
         frame, choices = typed(frame, columns)
         return Read(frame.fillna(""), choices)
+
+
+def _as_lines(frame: DataFrame, separator: str, keys: list[str]) -> DataFrame:
+    """Return the frame with all its columns but the keys in one, as they stand in a file without quotes; its name is the header."""
+    names = [name for name in frame.columns if name not in keys]
+    texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in names]
+    return frame.select(F.concat_ws(separator, *texts).alias(separator.join(names)), *[f"`{key}`" for key in keys])
 
 
 def _union(one: Read, other: Read) -> Read:
@@ -194,6 +227,19 @@ def _s3() -> Any:
 def find_table(database: str, name: str) -> dict[str, Any]:
     """Return a table of the catalog; its EntityNotFoundException when there is none."""
     return dict(glue().get_table(DatabaseName=database.lower(), Name=name.lower())["Table"])
+
+
+def registered(database: str, table: Options) -> dict[tuple[str, ...], str]:
+    """Return where the registered partitions of a table lie, by their values; one without a location lies below the table's."""
+    names = [key["Name"] for key in table.get("PartitionKeys", [])]
+    base = table["StorageDescriptor"].get("Location", "").rstrip("/")
+    found = {}
+    for page in glue().get_paginator("get_partitions").paginate(DatabaseName=database, TableName=table["Name"]):
+        for part in page["Partitions"]:
+            values = tuple(part["Values"])
+            folder = "/".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+            found[values] = part.get("StorageDescriptor", {}).get("Location") or f"{base}/{folder}/"
+    return found
 
 
 def format_of(table: Options) -> tuple[str, dict[str, Any]]:
