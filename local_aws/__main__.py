@@ -70,6 +70,11 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         "--keep-job-folders", action="store_true", help="keep each job's working folder after its end, to look into"
     )
     parser.add_argument(
+        "--spare-drivers",
+        action="store_true",
+        help="keep a started Spark driver ready for the next Glue job while memory is not short: half a GiB for seconds of each job",
+    )
+    parser.add_argument(
         "--access-log",
         type=Path,
         metavar="FILE",
@@ -92,6 +97,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         java_home=options.java_home,
         region=options.region,
         keep_job_folders=options.keep_job_folders,
+        spare_drivers=options.spare_drivers,
         access_log=options.access_log.resolve() if options.access_log else None,
     )
 
@@ -158,6 +164,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
         # Endpoints come back once the port answers: they fetch their models through it.
         threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
+        glue.runs.spares.start()
         await hypercorn_serve(application, config, shutdown_trigger=stopped)
 
     asyncio.run(main())

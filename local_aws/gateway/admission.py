@@ -22,7 +22,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 MIB = 1024 * 1024
-INVOCATION_BYTES = 25 * MIB
+INVOCATION_BYTES = 6 * MIB  # as the service model of SageMaker's runtime says
 #: The longest request that any of a service's operations takes: Lambda's carries an archive of 50 MB as base64.
 REQUEST_BYTES = {"lambda": 80 * MIB, "sagemaker": INVOCATION_BYTES}
 OTHER_REQUEST_BYTES = 16 * MIB

@@ -24,6 +24,8 @@ from local_aws.shared.settings import Settings
 _LOG = logging.getLogger(__name__)
 _DELETED = re.compile(r"<Object>.*?</Object>", re.DOTALL)
 _FUNCTION = re.compile(r"/functions/([^/]+)")
+_ALWAYS_ALLOWED = frozenset({"sts:GetCallerIdentity"})
+"""Needs no permission, and no policy can take it away."""
 
 
 class Policies:
@@ -50,6 +52,8 @@ class Policies:
         region = name_call(method, path, query, headers, b"").region or self._settings.region
         policies = self._evaluator._gather_role_policies(role.rpartition("/")[2], self._settings.account)
         for call in asked(method, path, query, headers, body):
+            if call.action in _ALWAYS_ALLOWED:
+                continue
             context = self._evaluator.EvalContext(
                 principal_arn=role,
                 principal_type="AssumedRole",

@@ -15,7 +15,15 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from local_aws import __version__
-from local_aws.gateway.admission import INVOCATION_BYTES, OTHER_REQUEST_BYTES, Admission, DigestCheck, read, replay
+from local_aws.gateway.admission import (
+    INVOCATION_BYTES,
+    OTHER_REQUEST_BYTES,
+    REQUEST_BYTES,
+    Admission,
+    DigestCheck,
+    read,
+    replay,
+)
 from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
 from local_aws.gateway.policies import Policies, give_functions_their_role
@@ -35,6 +43,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
+#: Services whose requests show no other sign that their errors are XML; None is a request without a signature.
+_XML_SERVICES = (None, "s3", "route53", "cloudfront")
 _OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
 
 
@@ -96,9 +106,10 @@ class Gateway:
         if role is None:
             return receive, None
         body = b""
-        if _signing_service(headers) != "s3" or (scope["method"] == "POST" and "delete" in parse_qs(query, True)):
+        service = _signing_service(headers)
+        if service != "s3" or (scope["method"] == "POST" and "delete" in parse_qs(query, True)):
             try:
-                body = await read(receive, headers, INVOCATION_BYTES)
+                body = await read(receive, headers, REQUEST_BYTES.get(service or "", OTHER_REQUEST_BYTES))
             except ServiceError as error:
                 return receive, error
             if isinstance(receive, DigestCheck) and receive.differs:
@@ -332,9 +343,9 @@ async def _answer_error(send: Send, error: ServiceError) -> None:
 
 
 async def _refuse(send: Send, headers: dict[str, str], error: ServiceError) -> None:
-    """Refuse in the form that the client reads: JSON for the services with a target, XML for S3 and the query protocol."""
-    json_services = ("lambda", "sagemaker", "glue", "logs")
-    if "x-amz-target" in headers or _signing_service(headers) in json_services:
+    """Refuse in the form that the client reads: XML for S3 and its like and the query protocol, JSON for all others."""
+    queried = headers.get("content-type", "").startswith(("application/x-www-form-urlencoded", "application/cbor"))
+    if "x-amz-target" in headers or not (queried or _signing_service(headers) in _XML_SERVICES):
         await _answer_error(send, error)
         return
     code, message = escape(error.code), escape(error.message)

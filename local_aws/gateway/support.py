@@ -29,6 +29,8 @@ OWN: dict[str, dict[str, Support]] = {
     "sagemaker": _table(
         real="""
             CreateTrainingJob DescribeTrainingJob ListTrainingJobs StopTrainingJob
+            CreateHyperParameterTuningJob DescribeHyperParameterTuningJob ListHyperParameterTuningJobs StopHyperParameterTuningJob
+            ListTrainingJobsForHyperParameterTuningJob
             CreateProcessingJob DescribeProcessingJob ListProcessingJobs StopProcessingJob
             CreateTransformJob DescribeTransformJob ListTransformJobs StopTransformJob
             CreateEndpoint UpdateEndpoint DescribeEndpoint ListEndpoints DeleteEndpoint UpdateEndpointWeightsAndCapacities
@@ -81,7 +83,7 @@ MINISTACK: dict[str, dict[str, Support]] = {
             CreateBucket DeleteBucket HeadBucket ListBuckets ListObjectsV2 ListObjectVersions
             GetObject HeadObject PutObject CopyObject DeleteObject DeleteObjects
             CreateMultipartUpload UploadPart CompleteMultipartUpload
-            GetBucketVersioning GetBucketNotificationConfiguration
+            GetBucketVersioning PutBucketVersioning GetBucketNotificationConfiguration
         """,
         recorded="GetBucketEncryption GetBucketPolicy GetObjectTagging PutObjectTagging",
     ),

@@ -10,9 +10,20 @@ from local_aws.shared.settings import Settings
 #: Repository name of an image (the part before the tag) -> virtual environment below the environments folder.
 ENVIRONMENTS = {
     "sagemaker-scikit-learn": "jobs",
+    "sagemaker-xgboost": "xgboost",
     "retraining-survey": "survey",
+    # SageMaker Distribution, the image of Studio: it brings the SageMaker SDK, which @remote needs inside the job.
+    "sagemaker-distribution-prod": "sagemaker",
     "tensorflow-training": "tensorflow",
     "tensorflow-inference": "tensorflow",
+}
+#: Virtual environment -> the call of make that creates it.
+CREATED_BY = {
+    "jobs": "make setup",
+    "sagemaker": "make setup-sdk",
+    "survey": "make setup-survey",
+    "tensorflow": "make setup-tensorflow",
+    "xgboost": "make setup-xgboost",
 }
 
 
@@ -33,6 +44,6 @@ def python_for_image(settings: Settings, image: str) -> Path:
     if not python.exists():
         raise JobError(
             f"the image {image} runs locally in the virtual environment {environment!r}, "
-            f"which does not exist below {settings.environments}; create it first."
+            f"which does not exist below {settings.environments}: {CREATED_BY[environment]} creates it."
         )
     return python

@@ -1,39 +1,30 @@
-"""SageMaker jobs: what training, processing and transform jobs have in common.
+"""SageMaker jobs: what all kinds have in common.
 
-A job is a document (what Describe answers) and a thread that prepares a sandbox, runs one process in it and uploads
-what it left. The document is written through at every step, so that a restart finds the truth.
+A job is a document (what Describe answers) and a thread that does its work. The document is written through at every step, so that a
+restart finds the truth.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from local_aws.shared.clients import Clients
-from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
+from local_aws.shared.errors import ServiceError, validation_error
 from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper
-from local_aws.shared.running.processes import ManagedProcess, Outcome, job_environment, view_of_job
-from local_aws.shared.sandbox import S3Files, Sandbox
+from local_aws.shared.running.processes import ManagedProcess, Outcome
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
 
 _LOG = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-_NO_PIP = """#!/bin/sh
-echo "local_aws installs no packages: a job runs with those of its environment (requirements/jobs.txt)" >&2
-exit 1
-"""
 
 #: Reason of a job whose process died together with local_aws.
 INTERRUPTED = "InternalServerError: local_aws stopped while the job was running; start the job again."
@@ -92,9 +83,7 @@ class JobService(ABC):
     kind: ClassVar[str]  # also the resource part of the ARN
     title: ClassVar[str]  # as it stands in AWS's messages
     prefix: ClassVar[str]  # of the members: TrainingJob -> TrainingJobName, TrainingJobArn, TrainingJobStatus
-    log_group: ClassVar[str]
     summary_fields: ClassVar[Sequence[str]]
-    default_limit_seconds: ClassVar[int] = 86_400
     default_order: ClassVar[str] = "Descending"
     status_after_page: ClassVar[bool] = False
 
@@ -196,48 +185,6 @@ class JobService(ABC):
             if job.thread:
                 job.thread.join(timeout=5)
 
-    def folder(self, name: str) -> Path:
-        """Return the folder that keeps the job's log."""
-        return self.settings.jobs_dir / self.kind / name
-
-    def log_file(self, name: str) -> Path:
-        """Return the job's log."""
-        return self.folder(name) / "log.txt"
-
-    def _execute(self, name: str, job: ActiveJob) -> None:
-        folder = self.folder(name)
-        sandbox = Sandbox(folder / "container", self.settings.isolated)
-        # What an earlier life of this data folder left under the name is not this job's.
-        shutil.rmtree(folder, ignore_errors=True)
-        sandbox.ml.mkdir(parents=True)
-        log = self.log_file(name)
-        log.touch()
-        stream = f"{name}/algo-1-{int(time.time())}"
-        job.shipper = LogShipper(self.clients.logs, log, self.log_group, stream).start()
-        try:
-            self.run(name, self._get(name), sandbox, job)
-        except StoppedEarly:
-            self.finish(name, "Stopped")
-        except JobError as error:
-            self._fail(name, log, f"ClientError: {error}")
-        except ServiceError as error:
-            self._fail(name, log, f"ClientError: {error.message}")
-        except Exception as error:
-            _LOG.exception("%s %s", self.kind, name)
-            self._fail(name, log, f"InternalServerError: {describe_exception(error)}")
-        finally:
-            job.shipper.close()
-            self.clients.job_keys.revoke(job.key)
-            with self._lock:
-                self.active.pop(name, None)
-            if not self.settings.keep_job_folders:
-                sandbox.remove()
-
-    def _fail(self, name: str, log: Path, reason: str) -> None:
-        with log.open("a") as file:
-            file.write(reason + "\n")
-        self.finish(name, "Failed", reason=reason)
-
     def change(self, name: str, **fields: Any) -> None:
         """Write members of a job in progress; a job that has ended stays as it is."""
 
@@ -264,40 +211,15 @@ class JobService(ABC):
 
         self.store.update(self.kind, name, apply)
 
-    def environment(self, python: Path, sandbox: Sandbox, job: ActiveJob, extra: dict[str, str]) -> dict[str, str]:
-        """Return the environment of the job's process; /opt/ml in the request's variables is mapped."""
-        mapped = {key: sandbox.map_text(value) for key, value in extra.items()}
-        home = sandbox.root / "home"
-        home.mkdir(exist_ok=True)
-        return job_environment(self.settings, python, home, job.key, mapped)
-
-    def process(
-        self, argv: list[str], env: dict[str, str], sandbox: Sandbox, cwd: Path, log: Path, network: bool = True
-    ) -> ManagedProcess:
-        """Return the process of a job, which sees its own /opt/ml and /tmp."""
-        tmp = sandbox.root / "home" / "tmp"
-        view = view_of_job(self.settings, sandbox.root, tmp, str(sandbox.seen(cwd)), sandbox.ml, network)
-        if view is None:
-            refuse_literal_paths(sandbox)
-        return ManagedProcess(argv, env, cwd=cwd, stdout=log, view=view)
-
-    def files(self, document: Document) -> S3Files:
-        """Return copies from and to S3, made in the job's role."""
-        return S3Files(self.clients.s3_as(self.role_of(document)))
-
     def role_of(self, document: Document) -> str | None:
         """Return the ARN of the role that the job acts in."""
         return document.get("RoleArn")
 
-    def limit_seconds(self, document: Document) -> int:
-        """Return the job's own limit."""
-        return document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", self.default_limit_seconds)
-
     # -- what a kind of job adds -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
-        """Do the work; call `finish` or raise."""
+    def _execute(self, name: str, job: ActiveJob) -> None:
+        """Do the work of a job and write its end, in a thread of its own."""
 
     @abstractmethod
     def on_create(self, document: Document) -> None:
@@ -312,53 +234,7 @@ class JobService(ABC):
         return {self._status: "Stopping"}
 
 
-def argv_in_sandbox(command: Sequence[str], python: Path, sandbox: Sandbox) -> list[str]:
-    """Return a container's command for this machine: paths mapped, python replaced by the environment's."""
-    argv = [sandbox.map_text(part) for part in command]
-    if argv and Path(argv[0]).name in ("python", "python3"):
-        argv[0] = str(python)
-    return argv
-
-
-def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:
-    """Map the paths inside the shell scripts of a container's command, such as the ``runproc.sh`` of the SageMaker SDK."""
-    for part in argv:
-        path = Path(part)
-        if path.suffix == ".sh" and path.is_relative_to(sandbox.ml) and path.is_file():
-            sandbox.map_script(path)
-
-
 def one_instance(config: Document, path: str) -> None:
     """Refuse a cluster: there would be one host where the request counts on several."""
     if (count := config.get("InstanceCount", 1)) > 1:
         raise validation_error(f"{path}.InstanceCount is {count}: local_aws runs a job on one instance (algo-1).")
-
-
-def refuse_literal_paths(sandbox: Sandbox) -> None:
-    """Refuse scripts that name /opt/ml where that is no folder of the job but one of this machine that they could write to.
-
-    Raises:
-        JobError: one does; it says where.
-
-    """
-    nearest = next(path for path in (Path("/opt/ml"), Path("/opt"), Path("/")) if path.exists())
-    if not os.access(nearest, os.W_OK):
-        return
-    for folder in (sandbox.ml / "code", sandbox.ml / "processing" / "input" / "code"):
-        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else []:
-            for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-                if "/opt/ml" in line and not line.lstrip().startswith("#"):
-                    raise JobError(
-                        f"{path.name} line {number} names /opt/ml: this kernel gives jobs no mount namespace, so that would be this "
-                        "machine's own folder; take paths from the SM_* variables or the arguments"
-                    )
-
-
-def refuse_installation(sandbox: Sandbox, env: dict[str, str]) -> None:
-    """Put a ``pip`` first on the job's PATH that installs nothing and says so: a job's packages are those of its environment."""
-    folder = sandbox.root / "bin"
-    folder.mkdir(exist_ok=True)
-    for name in ("pip", "pip3"):
-        (folder / name).write_text(_NO_PIP)
-        (folder / name).chmod(0o755)
-    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from local_aws.sagemaker.hosting import serverless
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import ServiceError, validation_error
 from local_aws.shared.listing import list_page, page_of
@@ -178,18 +179,10 @@ class EndpointConfigs(NamedResources):
                     f"Production variant {variant['VariantName']} names no model; "
                     "inference components are not available in local_aws."
                 )
-            _check_capacity(variant)
-            self._models.find(variant["ModelName"])
+            serverless.check_capacity(variant)
+            serverless.check_model(variant, self._models.find(variant["ModelName"]))
+        serverless.check_config(params)
         return super().create(params)
-
-
-def _check_capacity(variant: Document) -> None:
-    """Refuse a variant that names both instances and serverless capacity, neither, or memory that is no whole GB."""
-    name, serverless = variant["VariantName"], variant.get("ServerlessConfig")
-    if (serverless is None) == ("InstanceType" not in variant):
-        raise validation_error(f"Production variant {name}: give one of InstanceType and ServerlessConfig.")
-    if serverless and serverless["MemorySizeInMB"] % 1024:
-        raise validation_error(f"Production variant {name}: MemorySizeInMB must be a multiple of 1024.")
 
 
 class ModelRegistry:

@@ -5,16 +5,9 @@ from __future__ import annotations
 import json
 import time
 
+from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, give_pip, map_shell_scripts
 from local_aws.sagemaker.images import python_for_image
-from local_aws.sagemaker.jobs import (
-    ActiveJob,
-    Document,
-    JobService,
-    argv_in_sandbox,
-    map_shell_scripts,
-    one_instance,
-    refuse_installation,
-)
+from local_aws.sagemaker.jobs import ActiveJob, Document, one_instance
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
 from local_aws.shared.sandbox import Sandbox
@@ -33,7 +26,7 @@ _CONFIGURATION = (
 )
 
 
-class ProcessingJobs(JobService):
+class ProcessingJobs(ContainerJobs):
     """CreateProcessingJob and its kin."""
 
     kind = "processing-job"
@@ -85,7 +78,7 @@ class ProcessingJobs(JobService):
         argv = argv_in_sandbox(command, python, sandbox)
         map_shell_scripts(argv, sandbox)
         env = self.environment(python, sandbox, job, document.get("Environment", {}))
-        refuse_installation(sandbox, env)
+        give_pip(sandbox, env)
         env["PROCESSING_JOB_NAME"] = name
         self.change(name, ProcessingStartTime=time.time())
         network = not document.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)

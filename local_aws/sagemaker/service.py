@@ -12,6 +12,7 @@ from local_aws.sagemaker.processing import ProcessingJobs
 from local_aws.sagemaker.search import Search
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.transform import TransformJobs
+from local_aws.sagemaker.tuning.jobs import TuningJobs
 from local_aws.shared.clients import Clients
 from local_aws.shared.requests.members import check_members
 from local_aws.shared.requests.validation import check_request, unsupported
@@ -35,8 +36,9 @@ class SageMaker:
         self.transform = TransformJobs(settings, store, clients)
         self.transform.container_by_model = lambda name: container_of(self.models.find(name), self.registry)
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
+        self.tuning = TuningJobs(settings, store, clients, self.training)
         self.search = Search(store)
-        self._jobs = (self.training, self.processing, self.transform)
+        self._jobs = (self.tuning, self.training, self.processing, self.transform)  # no tuning job outlives its trials
         self._operations = self._table()
 
     def _table(self) -> dict[str, Callable[[Document], Document]]:
@@ -50,6 +52,7 @@ class SageMaker:
                 f"Stop{noun}": jobs.stop,
             }
         return table | {
+            "ListTrainingJobsForHyperParameterTuningJob": self.tuning.list_trials,
             "CreateModel": self.models.create,
             "DescribeModel": self.models.describe,
             "ListModels": self.models.list_resources,

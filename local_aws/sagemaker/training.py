@@ -8,15 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, give_pip
 from local_aws.sagemaker.images import python_for_image
-from local_aws.sagemaker.jobs import (
-    ActiveJob,
-    Document,
-    JobService,
-    argv_in_sandbox,
-    one_instance,
-    refuse_installation,
-)
+from local_aws.sagemaker.jobs import ActiveJob, Document, one_instance
 from local_aws.sagemaker.training_toolkit import (
     algorithm_error,
     decode_hyperparameters,
@@ -33,7 +27,7 @@ from local_aws.shared.sandbox import Sandbox, pack_folder, parse_s3_uri
 DRIVERS = "sm_drivers"
 
 
-class TrainingJobs(JobService):
+class TrainingJobs(ContainerJobs):
     """CreateTrainingJob and its kin."""
 
     kind = "training-job"
@@ -57,10 +51,8 @@ class TrainingJobs(JobService):
             raise validation_error("local_aws trains with AlgorithmSpecification.TrainingImage only.")
         one_instance(document.get("ResourceConfig", {}), "ResourceConfig")
         self._check_channels(document)
-        base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         # Required in the answer, so it is there before there is an artifact.
-        uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
-        document["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+        document["ModelArtifacts"] = {"S3ModelArtifacts": _artifact(document, "model")}
         document["SecondaryStatus"] = "Starting"
         document["SecondaryStatusTransitions"] = [
             {"Status": "Starting", "StartTime": document["CreationTime"], "StatusMessage": "Starting the training job"}
@@ -204,7 +196,7 @@ class TrainingJobs(JobService):
         if (ml / "code").is_dir():
             variables["PYTHONPATH"] = str(sandbox.seen(ml / "code"))
         env = self.environment(python, sandbox, job, document.get("Environment", {})) | variables
-        refuse_installation(sandbox, env)
+        give_pip(sandbox, env)
         return argv, env
 
     def _unpack_code(self, document: Document, decoded: Document, sandbox: Sandbox) -> None:
@@ -240,24 +232,32 @@ class TrainingJobs(JobService):
             self.files(document).upload_folder(sandbox.output(folder), uri)
 
     def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
-        base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-        uri = f"{base}/{document['TrainingJobName']}/output/model.tar.gz"
-        folder = sandbox.output(sandbox.ml / "model")
-        if any(folder.iterdir()):
-            archive = sandbox.root / "model.tar.gz"
-            pack_folder(folder, archive)
-            self.files(document).upload(archive, *parse_s3_uri(uri))
-        return uri
+        self._upload(document, sandbox, "model", sandbox.output(sandbox.ml / "model"))
+        return _artifact(document, "model")
 
     def _upload_output(self, document: Document, sandbox: Sandbox) -> None:
-        folder = sandbox.output(sandbox.ml / "output" / "data")
-        if folder.is_dir() and any(folder.iterdir()):
-            base = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-            archive = sandbox.root / "output.tar.gz"
+        self._upload(document, sandbox, "output", sandbox.output(sandbox.ml / "output" / "data"))
+
+    def _upload(self, document: Document, sandbox: Sandbox, name: str, folder: Path) -> None:
+        if not (folder.is_dir() and any(folder.iterdir())):
+            return
+        target = _artifact(document, name)
+        if _is_compressed(document):
+            archive = sandbox.root / f"{name}.tar.gz"
             pack_folder(folder, archive)
-            self.files(document).upload(
-                archive, *parse_s3_uri(f"{base}/{document['TrainingJobName']}/output/output.tar.gz")
-            )
+            self.files(document).upload(archive, *parse_s3_uri(target))
+        else:
+            self.files(document).upload_folder(folder, target)
+
+
+def _is_compressed(document: Document) -> bool:
+    return bool(document["OutputDataConfig"].get("CompressionType", "GZIP") != "NONE")
+
+
+def _artifact(document: Document, name: str) -> str:
+    """Return where a job's model or output is uploaded: an archive, or with CompressionType NONE a folder of its files."""
+    base = f"{document['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
+    return f"{base}/{name}.tar.gz" if _is_compressed(document) else f"{base}/{'data' if name == 'output' else name}/"
 
 
 def _transition(document: Document, secondary: str, message: str, now: float) -> None:

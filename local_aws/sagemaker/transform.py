@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from local_aws.sagemaker.container_jobs import ContainerJobs
 from local_aws.sagemaker.hosting.model_server import ModelServer
-from local_aws.sagemaker.jobs import ActiveJob, Document, JobService
+from local_aws.sagemaker.jobs import ActiveJob, Document
 from local_aws.sagemaker.record_paths import Processing
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
@@ -15,7 +16,7 @@ from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key
 _HEALTH_SECONDS = 60
 
 
-class TransformJobs(JobService):
+class TransformJobs(ContainerJobs):
     """CreateTransformJob and its kin."""
 
     kind = "transform-job"

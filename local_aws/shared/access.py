@@ -30,12 +30,14 @@ _OF_A_VERSION = {"s3:GetObject": "s3:GetObjectVersion", "s3:DeleteObject": "s3:D
 _COPIES = ("CopyObject", "UploadPartCopy")
 _PASSED_TO = {"sagemaker": "sagemaker.amazonaws.com", "glue": "glue.amazonaws.com", "lambda": "lambda.amazonaws.com"}
 _NAMED = {
+    "cloudformation": ("StackName", "stack/{}/*"),
     "ssm": ("Name", "parameter{}"),
     "lambda": ("FunctionName", "function:{}"),
     "logs": ("logGroupName", "log-group:{}:*"),
 }
 _GLUE_KINDS = (("Crawler", "crawler"), ("Job", "job"), ("Database", "database"))  # of an operation that has only a Name
 _SAGEMAKER_KINDS = {
+    "HyperParameterTuningJobName": "hyper-parameter-tuning-job",
     "TrainingJobName": "training-job",
     "ProcessingJobName": "processing-job",
     "TransformJobName": "transform-job",
@@ -73,9 +75,11 @@ def calls(service: str, operation: str, params: Mapping[str, Any], region: str) 
     yield Call(action(service, operation), resource)
     if service == "sagemaker" and params.get("Tags") and operation != "AddTags":
         yield Call("sagemaker:AddTags", resource)
-    for name in ("RoleArn", "ExecutionRoleArn", "Role"):
-        if isinstance(params.get(name), str) and service in _PASSED_TO:
-            yield Call("iam:PassRole", params[name], (("iam:passedtoservice", _PASSED_TO[service]),))
+    trials = params.get("TrainingJobDefinition")
+    for holder in (params, trials if isinstance(trials, Mapping) else {}):
+        for name in ("RoleArn", "ExecutionRoleArn", "Role"):
+            if isinstance(holder.get(name), str) and service in _PASSED_TO:
+                yield Call("iam:PassRole", holder[name], (("iam:passedtoservice", _PASSED_TO[service]),))
 
 
 def _s3_calls(operation: str, params: Mapping[str, Any]) -> Iterator[Call]:
@@ -133,7 +137,7 @@ def _glue_resource(operation: str, params: Mapping[str, Any], region: str) -> st
 
 
 def _sagemaker_resource(operation: str, params: Mapping[str, Any], region: str) -> str:
-    if operation.startswith("List") and operation != "ListTags":
+    if operation.startswith("List") and operation not in ("ListTags", "ListTrainingJobsForHyperParameterTuningJob"):
         return "*"
     for name in ("ResourceArn", "ModelPackageArn"):
         if name in params:

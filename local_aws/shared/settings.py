@@ -29,6 +29,8 @@ class Settings:
     account: str = "000000000000"
     keep_job_folders: bool = False
     access_log: Path | None = None
+    spare_drivers: bool = False
+    """Whether a Spark driver is kept ready for the next job."""
     isolated: bool = False
     """Whether each job gets a mount namespace, in which /opt/ml is its own."""
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -366,6 +367,32 @@ def test_the_stack_is_deleted(aws, platform):
     assert "ParameterNotFound" in aws(
         "ssm", "get-parameter", "--name", "/retraining/dev/abalone/platform", fails=REFUSED
     )
+
+
+def test_an_exchanged_artifact_is_restored_as_the_page_says(aws, account, tmp_path):
+    # After all others: in the one process that runs the commands, `s3api get-object` takes the body from later downloads of `s3 cp`, too.
+    bucket, key = "retraining-artifacts", "abalone/models/job/output/model.tar.gz"
+    aws("s3api", "create-bucket", "--bucket", bucket)
+    aws("s3api", "put-bucket-versioning", "--bucket", bucket, "--versioning-configuration", {"Status": "Enabled"})
+    account.s3.put_object(Bucket=bucket, Key=key, Body=b"the artifact")
+    account.s3.put_object(Bucket=bucket, Key=key, Body=b"another one")
+
+    def play(command, version=""):
+        words = command.replace("BUCKET", bucket).replace("KEY", key).replace("VERSION", version)
+        return aws(*shlex.split(words)[1:])
+
+    found = play("aws s3api list-object-versions --bucket BUCKET --prefix KEY")
+    earlier = next(item["VersionId"] for item in found["Versions"] if not item["IsLatest"])
+    kept = tmp_path / "earlier.tar.gz"
+    got = play(
+        "aws s3api get-object --bucket BUCKET --key KEY --version-id VERSION earlier.tar.gz".replace(
+            "earlier.tar.gz", str(kept)
+        ),
+        earlier,
+    )
+    assert (kept.read_bytes(), got["VersionId"]) == (b"the artifact", earlier)
+    play('aws s3api copy-object --bucket BUCKET --key KEY --copy-source "BUCKET/KEY?versionId=VERSION"', earlier)
+    assert account.read(f"s3://{bucket}/{key}") == b"the artifact"
 
 
 def test_the_record_of_operations_is_what_was_seen(account):

@@ -268,12 +268,58 @@ def test_endpoints_are_deleted_and_waited_for(client, served):
     client("sagemaker").get_waiter("endpoint_deleted").wait(EndpointName=served, WaiterConfig=SOON)
 
 
+def test_tuning(client):
+    name, sagemaker = "search", client("sagemaker")
+    script = "import json, os\nprint(f\"loss={float(json.loads(os.environ['SM_HPS'])['x']) ** 2};\")\n"
+    client("s3").put_object(Bucket=BUCKET, Key=f"code/{name}.tar.gz", Body=archive({"train.py": script}))
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": f"s3://{BUCKET}/code/{name}.tar.gz"}
+    sagemaker.create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2},
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "x", "MinValue": "0", "MaxValue": "5"}]},
+        },
+        TrainingJobDefinition={
+            "RoleArn": ROLE,
+            "StaticHyperParameters": parameters,
+            "AlgorithmSpecification": {
+                "TrainingImage": IMAGE,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": "loss", "Regex": "loss=([-+0-9.e]+);"}],
+            },
+            "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/models"},
+            "ResourceConfig": CLUSTER,
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+    )
+
+    def look():
+        job = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        return job if job["HyperParameterTuningJobStatus"] != "InProgress" else None
+
+    job = wait_for(look)
+    assert job["HyperParameterTuningJobStatus"] == "Completed", job
+    pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    trials = [
+        trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+        for page in pages.paginate(HyperParameterTuningJobName=name)
+        for trial in page["TrainingJobSummaries"]
+    ]
+    best = job["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+    assert len(trials) == 2
+    assert best == min(trials)
+    found = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)["HyperParameterTuningJobSummaries"]
+    assert [one["HyperParameterTuningJobName"] for one in found] == [name]
+
+
 def test_operations_that_are_missing_are_refused_by_their_name(client):
     error = client("sagemaker").exceptions.ClientError
     with pytest.raises(error, match=r"UnknownOperationException.*ListAlgorithms of sagemaker is not available"):
         client("sagemaker").list_algorithms()
     with pytest.raises(error, match="UnknownOperationException"):
-        client("sagemaker").list_hyper_parameter_tuning_jobs()
+        client("sagemaker").list_auto_ml_jobs()
     with pytest.raises(error, match=r"UnknownOperationException.*ListDocuments of ssm is not available"):
         client("ssm").list_documents()
     with pytest.raises(error, match=r"UnknownOperationException.*ListWorkGroups of athena is not available"):

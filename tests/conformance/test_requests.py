@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from deploy import artifacts
+from local_aws.gateway.admission import INVOCATION_BYTES
 from local_aws.shared.requests.java_patterns import compiled
 from local_aws.shared.requests.validation import check_request, service_model
 from retraining.aws.naming import job_name
@@ -175,6 +176,35 @@ def test_the_largest_requests_fit_into_aws_limits(config, platform, plan):
         "StartJobRun",
         "UpdateCrawler",
     } <= checked
+
+
+def outputs_in(value, name=""):
+    """Yield the S3 URIs at which a service writes for a request."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from outputs_in(item, f"{name}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from outputs_in(item, name)
+    elif name.endswith((".S3OutputPath", ".DestinationS3Uri", ".S3Output.S3Uri")):
+        yield value
+
+
+def test_no_output_is_asked_for_at_a_uri_that_ends_with_a_slash(config, platform, plan):
+    """Some services write ``PREFIX//FILE`` after ``PREFIX/``, where no reader would look."""
+    found = {uri for _, _, params in requests_of(config, platform, plan) for uri in outputs_in(params)}
+    assert {uri for uri in found if uri.endswith("/")} == set()
+    assert {uri(place) for place in ("models", "captured", f"runs/{plan.run_key}/evaluation")} <= found
+
+
+def test_an_endpoint_is_sent_no_longer_request_here_than_there():
+    assert service_model("sagemaker-runtime").shape_for("BodyBlob").metadata["max"] == INVOCATION_BYTES
+
+
+def test_a_model_server_has_a_way_to_the_package_index_that_its_start_asks(config, platform, plan):
+    """SageMaker's container installs the serving code with pip when it starts, which fetches what it builds with."""
+    [model] = [params for _, operation, params in requests_of(config, platform, plan) if operation == "CreateModel"]
+    assert not model.get("EnableNetworkIsolation") and "VpcConfig" not in model
 
 
 def test_every_pattern_of_the_services_is_understood():

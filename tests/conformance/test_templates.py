@@ -4,12 +4,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import cloudformation
 import pytest
+import yaml
 from botocore.loaders import Loader
+from pydantic import ValidationError
 
-from deploy import artifacts
+from deploy import artifacts, data_platform
+from glue_scripts.merge.publisher import Publisher
+from retraining.settings.model_config import ModelConfig
 
 TEMPLATES = sorted((artifacts.ROOT / "infra").glob("*.yaml"))
 REGIONS = ("us-east-1", "us-west-2", "eu-central-1", "ap-southeast-2")
@@ -93,6 +99,60 @@ def test_a_role_of_a_job_is_for_this_account_only():
         if item["Type"] == "AWS::IAM::Role":
             [statement] = item["Properties"]["AssumeRolePolicyDocument"]["Statement"]
             assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}, name
+
+
+def statements(role):
+    resources = dict(parts(artifacts.ROOT / "infra" / "data_platform.yaml"))
+    [policy] = resources[role]["Properties"]["Policies"]
+    return [item for item in policy["PolicyDocument"]["Statement"] if "Fn::If" not in item]
+
+
+def test_the_roles_of_glue_may_do_what_s3a_and_crawlers_do_unseen():
+    """S3A ends unfinished uploads of committers; both look at the bucket, by calls that carry no prefix."""
+    for role, needed in (
+        ("GlueRole", {"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucketMultipartUploads"}),
+        ("CrawlerRole", {"s3:GetBucketAcl"}),
+    ):
+        granted = set()
+        for item in statements(role):
+            granted |= {item["Action"]} if isinstance(item["Action"], str) else set(item["Action"])
+            if item["Action"] == "s3:ListBucket":
+                assert set(item["Condition"]) == {"StringLikeIfExists"}, role
+        assert needed | {"s3:GetBucketLocation", "s3:ListBucket"} <= granted, role
+
+
+def test_what_dead_merges_left_expires_by_a_rule_of_the_bucket():
+    """S3A gives a folder the time of the look at it, so that its age says nothing."""
+    bucket = dict(parts(artifacts.ROOT / "infra" / "data_platform.yaml"))["DataBucket"]["Properties"]
+    days = {
+        item["Prefix"]["Fn::Sub"].replace("${ModelName}", "m"): item["ExpirationInDays"]
+        for item in bucket["LifecycleConfiguration"]["Rules"]
+        if "Prefix" in item and isinstance(item["ExpirationInDays"], int)  # others are parameters
+    }
+    for root in ("dataset/", "quarantine/"):
+        staging = Publisher(MagicMock(), f"s3://b/m/{root}", "b").staging
+        assert min(days[prefix] for prefix in days if staging.startswith(f"s3://b/{prefix}")) == 7, root
+
+
+def test_steps_written_with_the_sdk_reach_sts_without_internet():
+    """A session of the SageMaker SDK asks STS whose it is."""
+    template = cloudformation.read(artifacts.ROOT / "infra" / "mwaa.yaml")
+    [endpoint] = [
+        item
+        for item in template["Resources"].values()
+        if item["Properties"].get("ServiceName") == {"Fn::Sub": "com.amazonaws.${AWS::Region}.sts"}
+    ]
+    needed = template["Conditions"][endpoint["Condition"]]["Fn::And"]
+    assert needed == [{"Condition": "UseEndpoints"}, {"Condition": "HasStartup"}]
+
+
+def test_no_model_has_the_bucket_of_its_deployment():
+    sts = SimpleNamespace(get_caller_identity=lambda: {"Account": "123456789012"})
+    session = SimpleNamespace(client=lambda _: sts, region_name="us-east-1")
+    assert data_platform.artifacts_bucket(session, "prod") == data_platform.data_bucket(session, "prod", "artifacts")
+    document = yaml.safe_load((artifacts.ROOT / "dags" / "models" / "abalone" / "model.yaml").read_text())
+    with pytest.raises(ValidationError, match="name artifacts is taken"):
+        ModelConfig.model_validate(document | {"name": "artifacts"})
 
 
 def test_who_starts_the_merge_cannot_choose_its_script():

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import io
-import os
-import signal
-import socket
-import subprocess
 import tarfile
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import boto3
-from botocore.config import Config
-
+from local_aws.testing import LocalAccount
+from local_aws.testing import free_port as free_port
 from local_stack import layout
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,12 +19,6 @@ ENVIRONMENTS = layout.VENVS
 ROLE = "arn:aws:iam::000000000000:role/service"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 BUCKET = "account-bucket"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
@@ -44,9 +33,9 @@ def wait_for(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
 
 
 def archive(files: Mapping[str, str]) -> bytes:
-    """Return a tar.gz of text files."""
+    """Return a tar.gz of text files, the same bytes for the same files."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for name, text in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(text.encode())
@@ -54,82 +43,20 @@ def archive(files: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-class Account:
-    """A local_aws process and clients for it."""
+class Account(LocalAccount):
+    """A local_aws process and clients for it: ``account.s3``, ``account.sagemaker_runtime``."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
-        self.data_dir = data_dir
-        self.options = options
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(data_dir, ENVIRONMENTS, *options)
         self.access_key = self.secret_key = "test"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._clients: dict[str, Any] = {}
 
-    def start(self) -> None:
-        command = [ENVIRONMENTS / "local_aws" / "bin" / "python", "-m", "local_aws", "--port", str(self.port)]
-        command += ["--data-dir", self.data_dir, "--environments", ENVIRONMENTS, *self.options]
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.data_dir / "credentials").write_text(
-            f"[default]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {self.secret_key}\n"
-        )
-        with (self.data_dir / "process.log").open("ab") as log:
-            secret = {"PARENT_SECRET": "must-not-reach-a-job"}
-            self.process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdout=log, stderr=log, env=dict(os.environ) | secret
-            )
-        wait_for(self._ready)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        self.stop()
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The standard variables that lead a client here."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-
-    def _ready(self) -> bool:
-        assert self.process and self.process.poll() is None, (self.data_dir / "process.log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self.url}/_local_aws/health", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        assert self.process
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+    def start(self, **variables: str) -> None:
+        super().start(PARENT_SECRET="must-not-reach-a-job", **variables)
 
     def __getattr__(self, service: str) -> Any:
-        """Return the boto3 client of a service, e.g. ``account.sagemaker_runtime``."""
         if service.startswith("_"):
             raise AttributeError(service)
-        if service not in self._clients:
-            self._clients[service] = boto3.client(
-                service.replace("_", "-"),
-                endpoint_url=self.url,
-                region_name="us-east-1",
-                aws_access_key_id=self.access_key,
-                aws_secret_access_key=self.secret_key,
-                config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
-            )
-        return self._clients[service]
-
-    def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
+        return self.client(service.replace("_", "-"))
 
     # -- short forms of long requests ------------------------------------------------------------------------------
 

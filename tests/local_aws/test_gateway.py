@@ -116,6 +116,7 @@ def signed(account: Account, service: str, method: str, url: str, body: bytes = 
         ("ssm", "list_documents", "ListDocuments of ssm is not available"),
         ("ec2", "describe_vpcs", "The service ec2 is not available"),
         ("bedrock", "list_foundation_models", "The service bedrock is not available"),
+        ("route53", "list_hosted_zones", "The service route53 is not available"),
         ("glue", "list_blueprints", "ListBlueprints of glue is not available"),
     ],
 )
@@ -124,8 +125,8 @@ def test_services_and_operations_that_nobody_here_has_are_refused_as_aws_refuses
 ) -> None:
     with pytest.raises(ClientError, match="UnknownOperationException") as refusal:
         getattr(getattr(account, service), operation)()
-    # Of the protocols, rest-json alone takes its code from the header and finds no text in XML.
-    assert words in str(refusal.value) or service == "bedrock"
+    assert words in refusal.value.response["Error"]["Message"]
+    assert "<" not in refusal.value.response["Error"]["Message"], "XML where JSON is read, or the other way round"
 
 
 def test_other_errors_of_ministack_pass_as_they_are(account: Account) -> None:
@@ -158,6 +159,16 @@ def test_requests_that_no_client_would_send_get_the_services_errors(account: Acc
     assert "Member must satisfy enum value set: [Ascending, Descending]" in error["message"]
     status, error = raw(account, "SageMaker.ListModels", b'{"MaxResults": 1000}')
     assert "less than or equal to 100" in error["message"]
+
+
+def test_a_request_to_an_endpoint_is_as_long_as_the_service_takes(account: Account) -> None:
+    def refusal(size: int) -> str:
+        with pytest.raises(ClientError) as caught:
+            account.sagemaker_runtime.invoke_endpoint(EndpointName="nobody", Body=bytes(size))
+        return str(caught.value.response["Error"]["Code"])
+
+    assert refusal(6 << 20) == "ValidationError", "long enough to be sent on, and there is no such endpoint"
+    assert refusal((6 << 20) + 1) == "RequestEntityTooLargeException"
 
 
 def test_conditional_puts_and_host_style_buckets(account: Account) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from local_account import BUCKET, ROLE, Account, archive, channel, s3_input, s3_output, wait_for
 
-from local_aws.sagemaker.jobs import refuse_literal_paths
+from local_aws.sagemaker.container_jobs import refuse_literal_paths
 from local_aws.shared.errors import JobError
 from local_aws.shared.running import isolation
 from local_aws.shared.running.processes import can_isolate

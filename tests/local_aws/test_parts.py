@@ -20,7 +20,7 @@ from local_aws.glue.crawling.schema import (
     infer_csv,
     merge_schemas,
 )
-from local_aws.sagemaker.images import python_for_image, repository
+from local_aws.sagemaker.images import CREATED_BY, ENVIRONMENTS, python_for_image, repository
 from local_aws.sagemaker.training_toolkit import decode_hyperparameters, script_arguments
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.listing import list_page
@@ -30,6 +30,7 @@ from local_aws.shared.running.processes import ManagedProcess
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key, safe_join
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
+from local_stack import layout
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------
@@ -189,8 +190,15 @@ def test_images_are_known_by_their_repository(tmp_path: Path) -> None:
     settings = Settings(port=1, data_dir=tmp_path, environments=tmp_path)
     with pytest.raises(JobError, match="is not known to local_aws"):
         python_for_image(settings, "host/other:1")
-    with pytest.raises(JobError, match="virtual environment 'tensorflow'"):
-        python_for_image(settings, "host/tensorflow-training:2.19")
+    assert set(ENVIRONMENTS.values()) <= set(CREATED_BY)
+    for image, verb in (
+        ("tensorflow-training:2.19", "setup-tensorflow"),
+        ("sagemaker-xgboost:3.2-0", "setup-xgboost"),
+        ("sagemaker-scikit-learn:1.9-0", "setup"),
+    ):
+        with pytest.raises(JobError, match=rf"does not exist below .*: make {verb} creates it"):
+            python_for_image(settings, f"host/{image}")
+        assert f"\n{verb}:" in (layout.ROOT / "Makefile").read_text()
 
 
 def test_the_exception_of_a_log_is_found(tmp_path: Path) -> None:

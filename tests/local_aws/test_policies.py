@@ -219,3 +219,9 @@ def test_policies_of_an_account_in_another_region_are_read_with_that_region(tmp_
         assert "sqs:ListQueues" in refusal(acting(account, "reader", "sqs").list_queues)
         job = f"sagemaker:DescribeModel on resource: arn:aws:sagemaker:{place}:000000000000:model/m"
         assert job in refusal(acting(account, "reader", "sagemaker", place).describe_model, ModelName="m")
+
+
+@pytest.mark.local_aws
+def test_everybody_may_ask_who_he_is(strict):
+    role(strict, "nobody", {"Effect": "Deny", "Action": "sts:GetCallerIdentity", "Resource": "*"})
+    assert "nobody" in acting(strict, "nobody", "sts").get_caller_identity()["Arn"]

@@ -66,12 +66,22 @@ def test_a_model_trainer_job_runs_its_drivers_in_the_sandbox(account):
     assert "user code keeps /opt/ml/model" in log
 
 
-def test_a_job_that_installs_packages_fails_and_is_told_why(account):
-    request = sdk_training(account, "sdk-pip", START.replace("command -v pip", "pip install -r requirements.txt"))
+@pytest.mark.parametrize("pip", ["pip", "python3 -m pip"])
+def test_a_job_that_asks_for_packages_gets_those_that_are_there_and_is_told_what_is_missing(account, pip):
+    name = f"sdk-{pip.replace(' ', '')}"
+    account.put(f"staged/{name}/input/code/requirements.txt", "# libraries\nscikit-learn >= 1.0\npandas\n")
+    install = f"cd /opt/ml/input/data/code && {pip} install -r requirements.txt"
+    account.sagemaker.create_training_job(**sdk_training(account, name, START.replace("command -v pip", install)))
+    job = account.training_end(name)
+    assert job["TrainingJobStatus"] == "Completed", job["FailureReason"]
+    missing = f"{pip} install -q --upgrade 'scikit-learn==0.1' nowhere-to-be-found"
+    request = sdk_training(account, f"{name}-missing", START.replace("command -v pip", missing))
     account.sagemaker.create_training_job(**request)
-    job = account.training_end("sdk-pip")
+    job = account.training_end(f"{name}-missing")
     assert job["TrainingJobStatus"] == "Failed"
     assert "local_aws installs no packages" in job["FailureReason"]
+    assert "lacks scikit-learn==0.1 (the environment has scikit-learn 1." in job["FailureReason"]
+    assert "nowhere-to-be-found (the environment has no nowhere-to-be-found)" in job["FailureReason"]
 
 
 def test_a_framework_processor_job_runs_its_start_script_in_the_sandbox(account):

@@ -84,6 +84,28 @@ print("validation:rmse=2.25;")
     assert "validation:rmse" in (account.data_dir / "jobs/training-job/train-complete/log.txt").read_text()
 
 
+def test_an_uncompressed_model_lies_in_files_and_the_default_is_an_archive(account: Account) -> None:
+    script = """
+import os, pathlib
+for folder, name in (("SM_MODEL_DIR", "part/model.txt"), ("SM_OUTPUT_DATA_DIR", "plot.txt")):
+    path = pathlib.Path(os.environ[folder], name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name)
+"""
+    found = {}
+    for kind in ("NONE", "GZIP"):
+        output = {"S3OutputPath": f"s3://{BUCKET}/models", "CompressionType": kind}
+        job = account.train(f"train-{kind.lower()}", script, OutputDataConfig=output)
+        assert job["TrainingJobStatus"] == "Completed", job
+        base = f"models/train-{kind.lower()}/output"
+        artifact = job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{BUCKET}/{base}/")
+        found[kind] = artifact, [key.removeprefix(f"{base}/") for key in account.keys(base)]
+    assert found == {
+        "NONE": ("model/", ["data/plot.txt", "model/part/model.txt"]),
+        "GZIP": ("model.tar.gz", ["model.tar.gz", "output.tar.gz"]),
+    }
+
+
 def test_a_job_sees_only_the_environment_that_the_service_gives(account: Account) -> None:
     job = account.train("train-environment", WRITE_MODEL, Environment={"MY_SETTING": "/opt/ml/input/x"})
     seen = json.loads(members(account.read(job["ModelArtifacts"]["S3ModelArtifacts"]))["seen.json"])

@@ -58,6 +58,11 @@ class Deployment:
         self._condition = threading.Condition()
         self._in_flight = 0
 
+    @property
+    def in_flight(self) -> int:
+        """Number of requests under way."""
+        return self._in_flight
+
     def enter(self) -> None:
         """Count one request in."""
         with self._condition:

@@ -9,6 +9,7 @@ from typing import Any
 
 from local_aws.sagemaker.hosting.capture import DataCapture
 from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtime
+from local_aws.sagemaker.hosting.serverless import capacity_of, check_request, check_update
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
@@ -108,6 +109,7 @@ class Endpoints:
                 raise validation_error(f'Cannot update failed endpoint "{self._arn(name)}"; delete it instead.')
             if status != "InService":
                 raise validation_error(f'Cannot update in-progress endpoint "{self._arn(name)}".')
+            check_update(document["ActiveConfig"], config, params)
             if params.get("RetainAllVariantProperties"):
                 excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", [])}
                 config = retained(config, document["ActiveConfig"], excluded)
@@ -172,15 +174,14 @@ class Endpoints:
     def _variant_summary(self, variant: Document) -> Document:
         model = self._store.get("model", variant["ModelName"]) or {}
         container = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
-        weight, count = variant.get("InitialVariantWeight", 1.0), variant.get("InitialInstanceCount", 1)
+        weight = variant.get("InitialVariantWeight", 1.0)
         image = container.get("Image", "")
         return {
             "VariantName": variant["VariantName"],
             "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
             "CurrentWeight": weight,
             "DesiredWeight": weight,
-            "CurrentInstanceCount": count,
-            "DesiredInstanceCount": count,
+            **capacity_of(variant),
         }
 
     def list_endpoints(self, params: Document) -> Document:
@@ -217,6 +218,7 @@ class Endpoints:
         if deployment is None:
             raise ServiceError("ServiceUnavailable", f"The endpoint {name} is not ready.", status=503)
         try:
+            check_request(deployment.config["ProductionVariants"], deployment.in_flight, body)
             return self._invoke(name, deployment, headers, body)
         finally:
             deployment.leave()

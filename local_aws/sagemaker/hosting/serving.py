@@ -162,6 +162,7 @@ class Handler(BaseHTTPRequestHandler):
     """GET /ping and POST /invocations."""
 
     protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds for which a connection may say nothing: half a request holds no thread for ever
     server_version = "local_aws"
     sys_version = ""
     model: Model
@@ -182,7 +183,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer an invocation."""
-        length = int(self.headers.get("Content-Length") or 0)
+        given = self.headers.get("Content-Length")
+        if given is None or not (given.isascii() and given.isdigit()):
+            self.close_connection = True
+            self._answer(411 if given is None else 400, b"Content-Length must say how many bytes come.", "text/plain")
+            return
+        length = int(given[:20])
         if length > _MAX_BODY_BYTES:
             self.close_connection = True
             self._answer(413, b"The body is larger than 25 MB.", "text/plain")

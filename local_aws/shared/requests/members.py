@@ -26,16 +26,31 @@ NO_DEBUGGER = "Debugger's hook is a part of AWS's images, which do not run here"
 ONE_SERVER = "one server answers for all instances"
 AT_ONCE = "traffic goes to the new servers at once when all are healthy; alarms are not looked at"
 
+_TRAINING = """RoleArn Environment EnableNetworkIsolation
+    AlgorithmSpecification.TrainingImage AlgorithmSpecification.TrainingInputMode AlgorithmSpecification.MetricDefinitions
+    InputDataConfig.ChannelName InputDataConfig.InputMode InputDataConfig.ContentType
+    InputDataConfig.DataSource.S3DataSource.S3DataType InputDataConfig.DataSource.S3DataSource.S3Uri
+    InputDataConfig.DataSource.S3DataSource.S3DataDistributionType
+    OutputDataConfig.S3OutputPath OutputDataConfig.CompressionType ResourceConfig.InstanceType ResourceConfig.InstanceCount
+    StoppingCondition.MaxRuntimeInSeconds"""
+_TUNING = """Strategy HyperParameterTuningJobObjective RandomSeed TrainingJobEarlyStoppingType
+    ResourceLimits.MaxNumberOfTrainingJobs ResourceLimits.MaxParallelTrainingJobs ParameterRanges.IntegerParameterRanges
+    ParameterRanges.ContinuousParameterRanges ParameterRanges.CategoricalParameterRanges"""
+
+
+def _below(member: str, paths: str) -> str:
+    return " ".join(f"{member}.{path}" for path in paths.split())
+
+
 #: Operation -> paths of members that have their effect (or are the resource's own name and tags).
 ACTS: dict[str, str] = {
-    "CreateTrainingJob": f"""{_IDENTITY} TrainingJobName HyperParameters Environment EnableNetworkIsolation
-        AlgorithmSpecification.TrainingImage AlgorithmSpecification.TrainingInputMode AlgorithmSpecification.MetricDefinitions
-        AlgorithmSpecification.ContainerEntrypoint AlgorithmSpecification.ContainerArguments
-        InputDataConfig.ChannelName InputDataConfig.InputMode InputDataConfig.ContentType
-        InputDataConfig.DataSource.S3DataSource.S3DataType InputDataConfig.DataSource.S3DataSource.S3Uri
-        InputDataConfig.DataSource.S3DataSource.S3DataDistributionType
-        OutputDataConfig.S3OutputPath ResourceConfig.InstanceType ResourceConfig.InstanceCount
-        StoppingCondition.MaxRuntimeInSeconds CheckpointConfig""",
+    "CreateTrainingJob": f"""{_TRAINING} Tags TrainingJobName HyperParameters CheckpointConfig
+        AlgorithmSpecification.ContainerEntrypoint AlgorithmSpecification.ContainerArguments""",
+    "CreateHyperParameterTuningJob": f"""Tags HyperParameterTuningJobName TrainingJobDefinition.StaticHyperParameters
+        {_below("HyperParameterTuningJobConfig", _TUNING)} {_below("TrainingJobDefinition", _TRAINING)}""",
+    "ListHyperParameterTuningJobs": _STATES,
+    "ListTrainingJobsForHyperParameterTuningJob": """HyperParameterTuningJobName NextToken MaxResults StatusEquals SortBy
+        SortOrder""",
     "CreateProcessingJob": f"""{_IDENTITY} ProcessingJobName AppSpecification Environment NetworkConfig.EnableNetworkIsolation
         ProcessingInputs.InputName ProcessingInputs.S3Input.S3Uri ProcessingInputs.S3Input.LocalPath
         ProcessingInputs.S3Input.S3DataType ProcessingInputs.S3Input.S3DataDistributionType
@@ -63,7 +78,7 @@ ACTS: dict[str, str] = {
     "CreateEndpointConfig": """Tags EndpointConfigName DataCaptureConfig.EnableCapture DataCaptureConfig.InitialSamplingPercentage
         DataCaptureConfig.DestinationS3Uri DataCaptureConfig.CaptureOptions DataCaptureConfig.CaptureContentTypeHeader
         ProductionVariants.VariantName ProductionVariants.ModelName ProductionVariants.InitialVariantWeight
-        ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds""",
+        ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds ProductionVariants.ServerlessConfig.MaxConcurrency""",
     "CreateEndpoint": "EndpointName EndpointConfigName Tags",
     "UpdateEndpoint": "EndpointName EndpointConfigName RetainAllVariantProperties ExcludeRetainedVariantProperties",
     "UpdateEndpointWeightsAndCapacities": """EndpointName DesiredWeightsAndCapacities.VariantName
@@ -95,31 +110,36 @@ ACTS: dict[str, str] = {
 }
 ACTS |= {f"List{noun}": _STATES for noun in ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints")}
 ACTS |= {f"List{noun}": _LISTING for noun in ("Models", "EndpointConfigs", "ModelPackageGroups")}
-for _job in ("TrainingJob", "ProcessingJob", "TransformJob"):
+for _job in ("TrainingJob", "ProcessingJob", "TransformJob", "HyperParameterTuningJob"):
     ACTS |= {f"{verb}{_job}": f"{_job}Name" for verb in ("Describe", "Stop")}
 for _resource in ("Endpoint", "Model", "EndpointConfig", "ModelPackageGroup", "ModelPackage"):
     ACTS |= {f"{verb}{_resource}": f"{_resource}Name" for verb in ("Describe", "Delete")}
 
+_TRAINING_KEPT = {
+    "InputDataConfig.RecordWrapperType": "tells the algorithms of AWS's own images",
+    "OutputDataConfig.KmsKeyId": NO_KMS,
+    "ResourceConfig.VolumeSizeInGB": ONE_MACHINE,
+    "ResourceConfig.VolumeKmsKeyId": NO_KMS,
+    "ResourceConfig.KeepAlivePeriodInSeconds": NO_BILL,
+    "StoppingCondition.MaxWaitTimeInSeconds": NO_BILL,
+    "StoppingCondition.MaxPendingTimeInSeconds": NO_BILL,
+    "VpcConfig": ONE_NETWORK,
+    "EnableInterContainerTrafficEncryption": ONE_MACHINE,
+    "EnableManagedSpotTraining": NO_BILL,
+    "RetryStrategy": "no job fails for the service's sake but by a stop of local_aws",
+}
+
 #: Operation -> path -> why it is enough that Describe gives it back.
 KEPT: dict[str, dict[str, str]] = {
     "CreateTrainingJob": {
+        **_TRAINING_KEPT,
         "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries": "the last value of each metric is told, no series",
-        "InputDataConfig.RecordWrapperType": "tells the algorithms of AWS's own images",
-        "OutputDataConfig.KmsKeyId": NO_KMS,
-        "ResourceConfig.VolumeSizeInGB": ONE_MACHINE,
-        "ResourceConfig.VolumeKmsKeyId": NO_KMS,
-        "ResourceConfig.KeepAlivePeriodInSeconds": NO_BILL,
-        "StoppingCondition.MaxWaitTimeInSeconds": NO_BILL,
-        "StoppingCondition.MaxPendingTimeInSeconds": NO_BILL,
-        "VpcConfig": ONE_NETWORK,
-        "EnableInterContainerTrafficEncryption": ONE_MACHINE,
-        "EnableManagedSpotTraining": NO_BILL,
         "DebugHookConfig": NO_DEBUGGER,
         "ProfilerConfig": NO_DEBUGGER,
-        "RetryStrategy": "no job fails for the service's sake but by a stop of local_aws",
         "InfraCheckConfig": ONE_MACHINE,
         "SessionChainingConfig": "nothing enforces session tags",
     },
+    "CreateHyperParameterTuningJob": {f"TrainingJobDefinition.{path}": why for path, why in _TRAINING_KEPT.items()},
     "CreateProcessingJob": {
         "ProcessingInputs.S3Input.S3InputMode": "Pipe is refused",
         "ProcessingOutputConfig.Outputs.S3Output.S3UploadMode": "outputs are uploaded at the job's end",
@@ -147,7 +167,8 @@ KEPT: dict[str, dict[str, str]] = {
         "MetricsConfig": "there are no metrics",
         "ProductionVariants.InitialInstanceCount": ONE_SERVER,
         "ProductionVariants.InstanceType": ONE_MACHINE,
-        "ProductionVariants.ServerlessConfig": "it is served like an instance",
+        "ProductionVariants.ServerlessConfig.MemorySizeInMB": ONE_MACHINE,
+        "ProductionVariants.ServerlessConfig.ProvisionedConcurrency": "its server runs at any time",
         "ProductionVariants.VolumeSizeInGB": ONE_MACHINE,
         "ProductionVariants.ModelDataDownloadTimeoutInSeconds": ONE_MACHINE,
         "ProductionVariants.RoutingConfig": ONE_SERVER,

@@ -61,16 +61,38 @@ def test_a_crawler_makes_its_database_and_the_sensor_sees_its_partitions(account
     assert hook.get_partitions("made_by_provider", "data") == set()
 
 
-TUNING_CHANNEL = {
-    "ChannelName": "train",
-    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/provider/data/"}},
-}
+def test_a_tuning_operator_waits_for_the_trials(account: Account) -> None:
+    account.put("provider/data/category=mixed/a.csv", "apple,0.5\nmilk,2.5\n")
+    script = "import json, os\nprint(f\"loss={json.loads(os.environ['SM_HPS'])['x']};\")\n"
+    training = account.training_request("provider-tuning", script)
+    channel = {
+        "ChannelName": "train",
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/provider/data/"}},
+    }
+    algorithm = training["AlgorithmSpecification"] | {
+        "MetricDefinitions": [{"Name": "loss", "Regex": "loss=([-+0-9.e]+);"}]
+    }
+    config = {
+        "HyperParameterTuningJobName": "provider-tuning",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"IntegerParameterRanges": [{"Name": "x", "MinValue": "1", "MaxValue": "9"}]},
+        },
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": training["HyperParameters"],
+            "AlgorithmSpecification": algorithm,
+            "InputDataConfig": [channel],
+            **{name: training[name] for name in ("RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")},
+        },
+    }
+    job = run(SageMakerTuningOperator, config=config, check_interval=1)["Tuning"]
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    assert job["TrainingJobStatusCounters"]["Completed"] == 2
+
+
 REFUSED = {
-    "tuning": (SageMakerTuningOperator, {"config": {"HyperParameterTuningJobName": "t", "HyperParameterTuningJobConfig": {
-        "Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "TrainingJobDefinition": {
-        "RoleArn": ROLE, "AlgorithmSpecification": {"TrainingInputMode": "File"}, "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
-        "OutputDataConfig": {"S3OutputPath": "s3://b/o"}, "InputDataConfig": [TUNING_CHANNEL]}}}),
     "automl": (SageMakerAutoMLOperator, {"job_name": "a", "s3_input": f"s3://{BUCKET}/a", "target_attribute": "y",
                                          "s3_output": f"s3://{BUCKET}/o", "role_arn": ROLE}),
     "pipeline": (SageMakerStartPipelineOperator, {"pipeline_name": "p"}),

@@ -1,0 +1,149 @@
+"""Jobs that run in a container: their sandbox, process, environment and log, alike for training, processing and transform jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEarly
+from local_aws.shared import running
+from local_aws.shared.errors import JobError, ServiceError, describe_exception
+from local_aws.shared.logs import LogShipper
+from local_aws.shared.running.processes import ManagedProcess, job_environment, view_of_job
+from local_aws.shared.sandbox import S3Files, Sandbox
+
+_LOG = logging.getLogger(__name__)
+
+#: Where a job finds a ``pip`` that installs nothing and says what is missing.
+_INSTALLER = Path(running.__file__).with_name("installer")
+
+
+class ContainerJobs(JobService):
+    """A kind of job that runs one process in a sandbox of its own."""
+
+    log_group: ClassVar[str]
+    default_limit_seconds: ClassVar[int] = 86_400
+
+    def folder(self, name: str) -> Path:
+        """Return the folder that keeps the job's log."""
+        return self.settings.jobs_dir / self.kind / name
+
+    def log_file(self, name: str) -> Path:
+        """Return the job's log."""
+        return self.folder(name) / "log.txt"
+
+    def _execute(self, name: str, job: ActiveJob) -> None:
+        folder = self.folder(name)
+        sandbox = Sandbox(folder / "container", self.settings.isolated)
+        # What an earlier life of this data folder left under the name is not this job's.
+        shutil.rmtree(folder, ignore_errors=True)
+        sandbox.ml.mkdir(parents=True)
+        log = self.log_file(name)
+        log.touch()
+        stream = f"{name}/algo-1-{int(time.time())}"
+        job.shipper = LogShipper(self.clients.logs, log, self.log_group, stream).start()
+        try:
+            self.run(name, self._get(name), sandbox, job)
+        except StoppedEarly:
+            self.finish(name, "Stopped")
+        except JobError as error:
+            self._fail(name, log, f"ClientError: {error}")
+        except ServiceError as error:
+            self._fail(name, log, f"ClientError: {error.message}")
+        except Exception as error:
+            _LOG.exception("%s %s", self.kind, name)
+            self._fail(name, log, f"InternalServerError: {describe_exception(error)}")
+        finally:
+            job.shipper.close()
+            self.clients.job_keys.revoke(job.key)
+            with self._lock:
+                self.active.pop(name, None)
+            if not self.settings.keep_job_folders:
+                sandbox.remove()
+
+    def _fail(self, name: str, log: Path, reason: str) -> None:
+        with log.open("a") as file:
+            file.write(reason + "\n")
+        self.finish(name, "Failed", reason=reason)
+
+    def environment(self, python: Path, sandbox: Sandbox, job: ActiveJob, extra: dict[str, str]) -> dict[str, str]:
+        """Return the environment of the job's process; /opt/ml in the request's variables is mapped."""
+        mapped = {key: sandbox.map_text(value) for key, value in extra.items()}
+        home = sandbox.root / "home"
+        home.mkdir(exist_ok=True)
+        return job_environment(self.settings, python, home, job.key, mapped)
+
+    def process(
+        self, argv: list[str], env: dict[str, str], sandbox: Sandbox, cwd: Path, log: Path, network: bool = True
+    ) -> ManagedProcess:
+        """Return the process of a job, which sees its own /opt/ml and /tmp."""
+        tmp = sandbox.root / "home" / "tmp"
+        view = view_of_job(self.settings, sandbox.root, tmp, str(sandbox.seen(cwd)), sandbox.ml, network)
+        if view is None:
+            refuse_literal_paths(sandbox)
+        return ManagedProcess(argv, env, cwd=cwd, stdout=log, view=view)
+
+    def files(self, document: Document) -> S3Files:
+        """Return copies from and to S3, made in the job's role."""
+        return S3Files(self.clients.s3_as(self.role_of(document)))
+
+    def limit_seconds(self, document: Document) -> int:
+        """Return the job's own limit."""
+        return document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", self.default_limit_seconds)
+
+    @abstractmethod
+    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+        """Do the work; call `finish` or raise."""
+
+
+def argv_in_sandbox(command: Sequence[str], python: Path, sandbox: Sandbox) -> list[str]:
+    """Return a container's command for this machine: paths mapped, python replaced by the environment's."""
+    argv = [sandbox.map_text(part) for part in command]
+    if argv and Path(argv[0]).name in ("python", "python3"):
+        argv[0] = str(python)
+    return argv
+
+
+def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:
+    """Map the paths inside the shell scripts of a container's command, such as the ``runproc.sh`` of the SageMaker SDK."""
+    for part in argv:
+        path = Path(part)
+        if path.suffix == ".sh" and path.is_relative_to(sandbox.ml) and path.is_file():
+            sandbox.map_script(path)
+
+
+def refuse_literal_paths(sandbox: Sandbox) -> None:
+    """Refuse scripts that name /opt/ml where that is no folder of the job but one of this machine that they could write to.
+
+    Raises:
+        JobError: one does; it says where.
+
+    """
+    nearest = next(path for path in (Path("/opt/ml"), Path("/opt"), Path("/")) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        return
+    for folder in (sandbox.ml / "code", sandbox.ml / "processing" / "input" / "code"):
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else []:
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+                if "/opt/ml" in line and not line.lstrip().startswith("#"):
+                    raise JobError(
+                        f"{path.name} line {number} names /opt/ml: this kernel gives jobs no mount namespace, so that would be this "
+                        "machine's own folder; take paths from the SM_* variables or the arguments"
+                    )
+
+
+def give_pip(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """Put a ``pip`` on the job's paths that is content with what the environment has, and refuses the rest by its name."""
+    folder = sandbox.root / "bin"
+    folder.mkdir(exist_ok=True)
+    for name in ("pip", "pip3"):
+        (folder / name).write_text('#!/bin/sh\nexec python -m pip "$@"\n')
+        (folder / name).chmod(0o755)
+    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), str(_INSTALLER)]))
