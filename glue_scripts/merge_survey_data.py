@@ -21,4 +21,4 @@ import sys
 from glue_scripts.merge.job import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])  # no sys.exit: a launcher of Glue may take that of 0 for a failure

@@ -21,9 +21,11 @@ from glue_scripts.merge.parsing import ROW, parse
 from glue_scripts.merge.publisher import Publisher
 from glue_scripts.merge.report import Clock, report_of
 from glue_scripts.merge.session import start_spark, tune
+from glue_scripts.merge.splitting.by_time import begun, split_by_time
 from glue_scripts.merge.storage import Storage
 from glue_scripts.merge.tally import judge_files, tally
 from retraining.contract.reader import read
+from retraining.contract.splitting.by_time import as_document
 from retraining.contract.verdict import UnitGuess, mending
 
 SAMPLE_ROWS = 1000  # of a file over its budget, in which a unit mistake is looked for
@@ -44,7 +46,9 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     publisher = Publisher(spark, manifest.output, manifest.batch)
     try:
         lines = read_lines(spark, manifest, inspected, storage, publisher.staging)
-        rows = parse(lines, manifest.contract, manifest.split).persist(StorageLevel.MEMORY_AND_DISK)
+        boundaries = None if manifest.begins else manifest.boundaries
+        placed = split_by_time(manifest, boundaries) if manifest.time else None
+        rows = parse(lines, manifest.contract, manifest.split, placed).persist(StorageLevel.MEMORY_AND_DISK)
         found, good = tally(rows, manifest.contract)
         files = {number: manifest.files[number] for number in inspected.layouts}
         by_rows, gone = judge_files(
@@ -67,6 +71,9 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
         clock.lap("deduplicate")
         kept = drop_known(spark, kept, manifest, found, tasks)
         clock.lap("history")
+        if manifest.begins:
+            kept, boundaries = begun(kept, manifest, found)
+            clock.lap("boundaries")
         outputs, bytes_written = write_dataset(publisher, kept, manifest, tasks)
         clock.lap("write")
         bytes_written += write_quarantine(spark, rows, manifest, found, refused)
@@ -79,6 +86,7 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
     spark.catalog.clearCache()
     return {
         **report_of(manifest, found, refused, ignored),
+        "boundaries": as_document(manifest.time, boundaries) if manifest.time and boundaries else {},
         "outputs": outputs,
         "bytes_written": bytes_written,
         "spark_version": spark.version,
@@ -98,7 +106,7 @@ def _mending(number: int, manifest: Manifest, inspected: Inspected, storage: Sto
     return mending(contract, guess)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> None:
     """Command line of the Glue job."""
     parser = argparse.ArgumentParser(description="Merge one batch of files into the data set.", allow_abbrev=False)
     parser.add_argument("--manifest", required=True, help="s3:// URI (or file) of the manifest JSON")
@@ -120,4 +128,3 @@ def main(argv: Sequence[str]) -> int:
     for file in report["files"]:
         if file["outcome"] == "refused":
             print(f"refused: {file['key']!r}: {file['reason']}. {file['remedy']}", flush=True)
-    return 0

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retraining.contract.rules import SOURCES, TRAIN, Contract, ContractError
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
+from retraining.contract.rules import SOURCES, TRAIN, Column, Contract, ContractError
+from retraining.contract.splitting.by_time import (
+    BY_TIME,
+    TEST,
+    TIMES,
+    VALIDATION,
+    Boundaries,
+    boundaries_in,
+    shares_of,
+)
 
 
 class ManifestError(ValueError):
@@ -46,6 +56,16 @@ class Manifest:
     output: str
     quarantine: str
     report: str
+    time: Column | None = None
+    """What the split goes by when it goes by time."""
+    training_format: str = CSV_WITHOUT_HEADER
+    boundaries: Boundaries | None = None
+    """Of a split by time, as they stand; of a data set that begins anew the earliest possible."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether the boundaries of a split by time are to be found in the rows of this batch."""
+        return self.time is not None and (self.boundaries is None or not self.history)
 
     @property
     def newest_first(self) -> list[int]:
@@ -94,7 +114,7 @@ class Manifest:
         unknown = sorted({file.source for file in files} - set(SOURCES))
         if unknown:
             raise ManifestError(f"unknown source {', '.join(unknown)}: use one of {', '.join(SOURCES)}")
-        split = tuple((name, int(share)) for name, share in spec["split"].items())
+        split = tuple(shares_of(spec["split"]).items())
         if TRAIN not in spec["split"]:
             raise ManifestError(f"the split has no {TRAIN!r}, where synthetic rows go: {dict(split)}")
         if sum(share for _, share in split) != 100 or any(share < 0 for _, share in split):
@@ -105,6 +125,7 @@ class Manifest:
             contract = Contract.of(spec["contract"])
         except ContractError as error:
             raise ManifestError(str(error)) from error
+        time = _time_of(spec["split"], contract)
         return cls(
             batch=spec["batch"],
             files=files,
@@ -114,4 +135,25 @@ class Manifest:
             output=spec["output"].rstrip("/") + "/",
             quarantine=spec["quarantine"].rstrip("/") + "/",
             report=spec["report"],
+            time=time,
+            training_format=spec.get("training_format") or CSV_WITHOUT_HEADER,
+            boundaries=boundaries_in(time, spec.get("boundaries") or {}) if time else None,
         )
+
+
+def _time_of(split: Mapping[str, Any], contract: Contract) -> Column | None:
+    """Return the column that a split by time goes by, None of a split by hash."""
+    if split.get("by") != BY_TIME:
+        return None
+    column = contract.column(split["column"]) if split.get("column") in contract.position else None
+    if (
+        column is None
+        or column.type not in TIMES
+        or column.nullable
+        or {TRAIN, VALIDATION, TEST} != {*shares_of(split)}
+    ):
+        raise ManifestError(
+            f"rows cannot be split by time as {dict(split)} says: it needs a column of the contract that is a date, a timestamp or an "
+            f"int and never missing, and shares for {TRAIN}, {VALIDATION} and {TEST}"
+        )
+    return column

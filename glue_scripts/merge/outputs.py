@@ -13,6 +13,7 @@ from glue_scripts.merge.parsing import BAD
 from glue_scripts.merge.publisher import Publisher
 from glue_scripts.merge.session import literal, local_table
 from glue_scripts.merge.tally import Tally
+from retraining.contract.notation.training_format import CSV_WITH_HEADER, PARQUET
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES, SYNTHETIC, Contract
 
@@ -24,7 +25,12 @@ ROWS_PER_QUARANTINE_FILE = 500_000
 def write_dataset(
     publisher: Publisher, rows: DataFrame, manifest: Manifest, tasks: int, parts: Sequence[str] = PARTS
 ) -> tuple[dict[str, list[str]], int]:
-    """Write data, training CSV and hashes of the accepted rows; returns the training files by split and the bytes written."""
+    """Write data, training CSV (unless training reads Parquet) and hashes of the accepted rows.
+
+    Returns:
+        The training CSV files by split, and the bytes written.
+
+    """
     contract = manifest.contract
     names = literal([name for name, _ in manifest.split])
     source = f"CASE WHEN synthetic THEN '{SYNTHETIC}' ELSE '{SOURCES[0]}' END AS source"
@@ -38,7 +44,7 @@ def write_dataset(
     pages = {"parquet.page.row.count.limit": str(PAGE_ROWS)}
     # Quotes are doubled, not escaped: what every reader of CSV expects. Text stays as it is.
     text = {
-        "header": "false",
+        "header": "true" if manifest.training_format == CSV_WITH_HEADER else "false",
         "emptyValue": "",
         "nullValue": "",
         "escape": '"',
@@ -51,6 +57,8 @@ def write_dataset(
         "hashes": hashes.write.format("parquet").options(**parquet, **pages),
     }
     here = f"batch={manifest.batch}"
+    if manifest.training_format == PARQUET:  # the data set itself is what training reads
+        parts = [part for part in parts if part != "training"]
     publisher.stage({part: writers[part] for part in parts})
     written = {part: publisher.publish(part, f"{manifest.output}{part}/{here}") for part in parts}
     folder = manifest.output.rstrip("/").rsplit("/", 1)[-1]

@@ -22,12 +22,14 @@ ROW, BAD, SKIP, HEADER = range(4)  # a good row, one for quarantine, a line that
 RAW_CHARACTERS = 4096  # of a rejected line that quarantine keeps
 
 
-def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]) -> DataFrame:
+def parse(
+    lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]], placed: str | None = None
+) -> DataFrame:
     """Turn lines into typed, judged and hashed rows.
 
     Columns: file, block, position, kind (ROW, BAD, SKIP or HEADER), reasons (of bad rows, joined by line feeds), raw
     and cells (of bad rows), synthetic, value_N for each contract column, row_hash (32 hex digits), key (its first 60
-    bits), split (index into `split`).
+    bits), split (index into `split`; `placed` is SQL that gives it in place of the hash).
     """
     columns = list(enumerate(contract.columns))
     texts = [f"text_{n}" for n, _ in columns]
@@ -94,7 +96,8 @@ def parse(lines: DataFrame, contract: Contract, split: Sequence[tuple[str, int]]
         f"CASE WHEN kind = {ROW} THEN {key_of('hash')} END AS key",
         *([f"CASE WHEN kind = {ROW} THEN {key_of('split_hash')} END AS split_key"] if contract.split_by else []),
     )
-    rows = rows.selectExpr("*", f"{split_of(split, 'split_key' if contract.split_by else 'key')} AS split")
+    placed = placed or split_of(split, "split_key" if contract.split_by else "key")
+    rows = rows.selectExpr("*", f"{placed} AS split")
     return rows.drop("split_key")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrameWriter, SparkSession
 
 STALE_STAGING_SECONDS = (
@@ -85,7 +86,7 @@ class Publisher:
         if present:
             self._fs.delete(path, False)
         self._fs.mkdirs(path.getParent())
-        if not self._fs.rename(source, path) and not (self._fs.exists(path) and self._same(source, path)):
+        if not renamed(self._fs, source, path) and not (self._fs.exists(path) and self._same(source, path)):
             raise RuntimeError(f"cannot move {source.toString()} to {target}: run the job again")
 
     def _same(self, one: Any, other: Any) -> bool:
@@ -109,6 +110,16 @@ class Publisher:
                 self._fs.delete(status.getPath(), True)
         if not self._fs.listStatus(stages):
             self._fs.delete(stages, True)
+
+
+def renamed(fs: Any, source: Any, target: Any) -> bool:
+    """Rename a file; False when something stands at the target already, which S3A tells by an exception."""
+    try:
+        return bool(fs.rename(source, target))
+    except Py4JJavaError as error:
+        if not error.java_exception.getClass().getName().endswith(".FileAlreadyExistsException"):
+            raise
+        return False
 
 
 def fixed_name(name: str) -> str:

@@ -41,6 +41,13 @@ class Tally:
         self.sources[SYNTHETIC if group.synthetic else SOURCES[0]] += sign * group.n
         self.targets[group.split] += sign * group.target
 
+    def split_anew(self, rows: DataFrame, contract: Contract) -> None:
+        """Count the accepted rows per split once more, after they were put into other ones."""
+        self.splits, self.targets = Counter(), defaultdict(float)
+        for group in rows.groupBy("split").agg(F.expr("count(1) AS n"), target_sum(contract)).collect():
+            self.splits[group.split] = group.n
+            self.targets[group.split] = group.target
+
     @property
     def offsets(self) -> dict[tuple[int, int], int]:
         """What to add to a position in a block to get its line number."""

@@ -43,6 +43,9 @@ class Bucket:
         history: Sequence[str] = (),
         beyond_budget: Sequence[str] = (),
         more: Mapping[str, Mapping[str, Any]] | None = None,
+        split: Mapping[str, Any] = MODEL["split"],
+        boundaries: Mapping[str, str] | None = None,
+        training_format: str = "csv_without_header",
         **contract: Any,
     ) -> dict[str, Any]:
         return {
@@ -65,7 +68,9 @@ class Bucket:
                 for key in (*files, *synthetic)
             ],
             "contract": {**MODEL["contract"], **contract},
-            "split": MODEL["split"],
+            "split": dict(split),
+            "boundaries": dict(boundaries or {}),
+            "training_format": training_format,
             "history": list(history),
             "output": f"{self.root.as_uri()}/abalone/dataset/",
             "quarantine": f"{self.root.as_uri()}/abalone/quarantine/",

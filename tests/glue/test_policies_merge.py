@@ -6,11 +6,17 @@ import csv
 import io
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from agreement import compare
 from survey_bucket import MODEL, Bucket, line_of
+
+from glue_scripts.merge.splitting import by_time
+from retraining.contract.rules import Contract
+from retraining.contract.splitting.by_time import as_document, as_number, boundaries_of_times
+from retraining.contract.splitting.place import place_of
 
 pytestmark = [
     pytest.mark.spark,
@@ -124,6 +130,66 @@ def test_a_file_gives_way_to_its_newer_upload_if_that_is_merged(bucket: Bucket) 
     )
     assert rows_of(bucket, "b1") == rows_from(range(20, 30), range(5, 15), range(40, 50))
     assert {record["file"] for record in bucket.quarantine("b1")} == {keys[3]}
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "int"])
+def test_rows_by_time_go_where_the_plain_reader_puts_them_in_a_first_batch_a_later_one_and_anew(
+    bucket: Bucket, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(kind)
+    if kind != "date":  # as of many rows
+        monkeypatch.setattr(by_time, "IN_MEMORY", 0)
+
+    def cell(day: int) -> str:
+        noon = datetime(2020, 1, 1, 12, tzinfo=UTC) + timedelta(days=day, microseconds=dice.randrange(10**9))
+        extremes = {0: -(2**63), 1: 2**63 - 1}
+        texts = {"date": noon.date().isoformat(), "timestamp": noon.isoformat().replace("+00:00", "+02:00")}
+        return texts.get(kind) or str(extremes.get(day, day * 10**15))
+
+    columns = [{"name": "at", "type": kind}, *COLUMNS]
+    policies = {"columns": columns, "ignore": ["at"], "split": {**MODEL["split"], "by": "time", "column": "at"}}
+    rules = Contract.of({**MODEL["contract"], **policies})
+    header = ",".join(["at", *NAMES])
+
+    def file(name: str, days: list[int], start: int) -> str:
+        lines = [f"{cell(day)},{line_of(start + n)}" for n, day in enumerate(days)]
+        return bucket.put(f"abalone/new/{name}", "\n".join([header, *lines, *lines[:3]]))
+
+    def agree(report: dict[str, Any], *batches: str) -> dict[str, list[Any]]:
+        split = {**policies["split"], **report["boundaries"]}
+        found = bucket.data(*batches)
+        for name, rows in found.items():
+            for row in rows:
+                values = [row[column] for column in rules.names]
+                assert place_of(rules, values, split, row["source"] == "synthetic") == name
+        measured = {name: [row["at"] for row in rows if row["source"] == "survey"] for name, rows in found.items()}
+        assert max(measured["train"]) < min(measured["validation"])
+        assert not measured["test"] or max(measured["validation"]) < min(measured["test"])
+        return found
+
+    keys = [file("a.csv", [dice.randrange(400) for _ in range(300)], 0), file("b.csv", [0, 1, *range(410, 450)], 900)]
+    made = file("made.csv", [399, 700], 1950)
+    first = bucket.merge("b1", keys, synthetic=[made], **policies)
+    found = agree(first, "b1")
+    assert first["rows_by_split"] == {name: len(rows) for name, rows in found.items()}
+    times = [as_number(row["at"]) for rows in found.values() for row in rows if row["source"] == "survey"]
+    expected = boundaries_of_times(times, MODEL["split"])
+    assert first["boundaries"] == as_document(rules.column("at"), expected)
+    rings = [row["rings"] for row in found["test"]]
+    assert first["target_mean_by_split"]["test"] == pytest.approx(sum(rings) / len(rings))
+
+    if kind != "date":
+        return
+    later = file("c.csv", [3, 380, 401, 402], 2000)
+    second = bucket.merge("b2", [later], history=["b1"], boundaries=first["boundaries"], **policies)
+    assert second["boundaries"] == first["boundaries"]
+    agree(second, "b1", "b2")
+    assert sum(second["rows_by_split"].values()) == 4
+
+    # Anew without the newest rows the boundaries stay where they are, though the shares alone would call for earlier ones.
+    anew = bucket.merge("b3", keys[:1], boundaries=first["boundaries"], **policies)
+    assert anew["boundaries"] == first["boundaries"]
+    agree(anew, "b3")
 
 
 def rows_from(*numbers: range) -> Counter[tuple[Any, ...]]:

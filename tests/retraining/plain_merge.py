@@ -10,6 +10,8 @@ from typing import Any
 from retraining.contract.layout import inspect
 from retraining.contract.reader import read
 from retraining.contract.rules import Contract
+from retraining.contract.splitting import by_time
+from retraining.contract.splitting.place import place_of
 from retraining.contract.verdict import IGNORED, MERGED, judge_file
 
 SPLITS = ("train", "validation", "test")
@@ -46,7 +48,7 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
     keys = sorted(rows_of)
     if contract.key:
         keys.sort(key=lambda key: entries[key]["landed_at"], reverse=True)
-    owner, lines, hashes = {}, {name: [] for name in split}, []
+    owner, kept, hashes = {}, [], []
     for key in keys:
         told = next(told for told in files if told["key"] == key)
         for line in reversed(rows_of[key]) if contract.key else rows_of[key]:
@@ -57,12 +59,21 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
             owner[line.row_hash] = key
             hashes.append(line.row_hash)
             told["accepted"] += 1
-            cells = dict(zip(contract.names, line.cells, strict=True))
-            lines[line.split].append(",".join(cells[name] for name in contract.training_columns))
+            kept.append(line)
+    boundaries = manifest.get("boundaries") or {}
+    if split.get("by") == "time" and not (boundaries and manifest["history"]):
+        boundaries = _begun(contract, split, boundaries, [line.values for line in kept if not line.synthetic])
+    lines = {name: [] for name in by_time.shares_of(split)}
+    for line in kept:
+        cells = dict(zip(contract.names, line.cells, strict=True))
+        place = place_of(contract, line.values, {**split, **boundaries}, line.synthetic)
+        lines[place].append(",".join(cells[name] for name in contract.training_columns))
     here = f"batch={manifest['batch']}"
     for name, rows in lines.items():
         if rows:
-            _put(s3, bucket, f"{root}training/{here}/split={name}/part-00000.csv", "\n".join(rows) + "\n")
+            top = [",".join(contract.training_columns)] if manifest["training_format"] == "csv" else []
+            if manifest["training_format"] != "parquet":
+                _put(s3, bucket, f"{root}training/{here}/split={name}/part-00000.csv", "\n".join([*top, *rows]) + "\n")
             _put(s3, bucket, f"{root}data/{here}/split={name}/part-00000.parquet", "\n".join(rows) + "\n")
     _put(s3, bucket, f"{root}hashes/{here}/part-00000.parquet", json.dumps(hashes))
     totals = Counter()
@@ -76,8 +87,16 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
         "rows_by_split": {name: len(lines[name]) for name in SPLITS},
         "reasons": dict(sum((Counter(told["reasons"]) for told in files), Counter())),
         "files": files,
+        "boundaries": boundaries,
     }
     _put(s3, bucket, manifest["report"].removeprefix(f"s3://{bucket}/"), json.dumps(report))
+
+
+def _begun(contract: Contract, split: dict[str, Any], standing: dict[str, str], rows: list[Any]) -> dict[str, str]:
+    column = contract.column(split["column"])
+    times = [by_time.as_number(values[contract.position[column.name]]) for values in rows]
+    found = by_time.boundaries_of_times(times, split, by_time.boundaries_in(column, standing))
+    return by_time.as_document(column, found)
 
 
 def _hashes(s3: Any, bucket: str, root: str, batch: str) -> list[str]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retraining.command import query
+from retraining.command import query, version_rows
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import Erasure, Output, Version
 
@@ -40,9 +40,9 @@ def model(account, bucket, access, platform, monkeypatch) -> str:
                 data=(Output(key=key, size=1),),
             )
         )
-    monkeypatch.setattr(query, "AwsAccess", lambda: access)
+    monkeypatch.setattr(version_rows, "AwsAccess", lambda: access)
     known = platform.model_copy(update={"bucket": bucket})
-    monkeypatch.setattr(query, "reach_platform", lambda parameter, access: known)
+    monkeypatch.setattr(version_rows, "reach_platform", lambda parameter, access: known)
     return name
 
 
@@ -53,7 +53,7 @@ def ask(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_a_version_has_exactly_the_rows_of_its_log_to_the_last_character(model, capsys):
-    table = query.table_name(model)
+    table = version_rows.table_name(model)
     for version, rows in ((1, NASTY), (None, [*NASTY, "x"])):
         chosen = [] if version is None else ["--version", str(version)]
         status, out, err = ask(capsys, model, f"select name from {table} order by rings", "--csv", *chosen)
@@ -62,7 +62,7 @@ def test_a_version_has_exactly_the_rows_of_its_log_to_the_last_character(model, 
 
 
 def test_columns_go_by_name_and_numbers_keep_every_digit(model, capsys):
-    sql = f"select split, rings, site, row_hash from {query.table_name(model)} where name = 'x';"
+    sql = f"select split, rings, site, row_hash from {version_rows.table_name(model)} where name = 'x';"
     status, out, _ = ask(capsys, model, sql)
     assert status == 0
     assert out.splitlines()[0].split() == ["split", "rings", "site", "row_hash"]
@@ -71,7 +71,7 @@ def test_columns_go_by_name_and_numbers_keep_every_digit(model, capsys):
 
 
 def test_a_version_can_be_summarised_column_by_column(model, capsys):
-    sql = f"select column_name, min, max, count from (summarize {query.table_name(model)}) where column_name = 'rings'"
+    sql = f"select column_name, min, max, count from (summarize {version_rows.table_name(model)}) where column_name = 'rings'"
     status, out, _ = ask(capsys, model, sql, "--version", "1")
     assert status == 0
     assert out.splitlines()[1].split() == ["rings", "0", "7", "8"]
@@ -87,7 +87,7 @@ def test_a_version_can_be_summarised_column_by_column(model, capsys):
     ],
 )
 def test_a_query_that_cannot_be_answered_says_why_and_reaches_no_other_file(model, capsys, sql, words):
-    status, out, err = ask(capsys, model, sql.format(table=query.table_name(model)))
+    status, out, err = ask(capsys, model, sql.format(table=version_rows.table_name(model)))
     assert (status, out) == (1, "")
     assert words in err
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from retraining.contract.headings import known_headings
 from retraining.contract.layout import Layout
@@ -11,7 +12,8 @@ from retraining.contract.names import headings
 from retraining.contract.notation import json_lines, parquet
 from retraining.contract.notation.lines import CSV, LINE_FEED, PARQUET, fault_of
 from retraining.contract.refusal import FileRefused
-from retraining.contract.rules import MAX_LINE, SOURCES, SYNTHETIC, Contract, cut, split_of
+from retraining.contract.rules import MAX_LINE, SOURCES, SYNTHETIC, Contract, cut
+from retraining.contract.splitting.place import place_of
 from retraining.contract.unpacking import Open, lines_of, unpacked
 from retraining.contract.values import BLANKS, Value
 
@@ -33,7 +35,7 @@ class Line:
         values: typed values in contract order.
         reasons: why the row is rejected, empty for a good one.
         row_hash: identity of a good row, 32 hex digits.
-        split: where a good row goes.
+        split: where a good row goes; None by time without boundaries.
         synthetic: whether a good row was made, not measured.
 
     """
@@ -68,7 +70,7 @@ class Line:
 
 
 def read(
-    open_file: Open, key: str, contract: Contract, layout: Layout, split: Mapping[str, int], source: str = SOURCES[0]
+    open_file: Open, key: str, contract: Contract, layout: Layout, split: Mapping[str, Any], source: str = SOURCES[0]
 ) -> Iterator[Line]:
     """Yield the rows of a file that `inspect` has let pass, in constant memory.
 
@@ -133,7 +135,7 @@ def records(lines: Iterator[str], multiline: bool) -> Iterator[tuple[int, str]]:
 
 
 def judge(
-    number: int, text: str, contract: Contract, layout: Layout, split: Mapping[str, int], source: str = SOURCES[0]
+    number: int, text: str, contract: Contract, layout: Layout, split: Mapping[str, Any], source: str = SOURCES[0]
 ) -> Line:
     """Judge one record of a file."""
     if len(text) > MAX_LINE:
@@ -156,7 +158,7 @@ def judge(
     if reasons:
         return Line(number, text, cells, row.values, reasons)
     synthetic = SYNTHETIC in (source, said)
-    place = split_of(contract.split_hash(row.values), split, synthetic)
+    place = place_of(contract, row.values, split, synthetic)
     return Line(number, text, cells, row.values, (), contract.row_hash(row.values), place, synthetic)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from retraining.contract.layout import Layout
 from retraining.contract.reader import TOO_FEW, TOO_MANY, judge
-from retraining.contract.rules import Column, Contract, split_of
+from retraining.contract.rules import Column, Contract
+from retraining.contract.splitting.place import place_of
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -42,6 +44,6 @@ def row_hash(contract: Contract, cells: Sequence[str]) -> str:
     return contract.row_hash(contract.judge(cells).values)
 
 
-def row_split(contract: Contract, cells: Sequence[str], split: Mapping[str, int]) -> str:
-    """Return the split of a good row that was measured."""
-    return split_of(contract.split_hash(contract.judge(cells).values), split)
+def row_split(contract: Contract, cells: Sequence[str], split: Mapping[str, Any]) -> str | None:
+    """Return the split of a good row that was measured; None by time without boundaries."""
+    return place_of(contract, contract.judge(cells).values, split)

@@ -87,7 +87,7 @@ def judge_file(
     key: str,
     size: int,
     contract: Contract,
-    split: Mapping[str, int],
+    split: Mapping[str, Any],
     source: str = SOURCES[0],
     beyond_budget: bool = False,
     first_lines: int = FIRST_LINES,

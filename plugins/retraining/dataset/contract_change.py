@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retraining.aws.naming import digest
+from retraining.contract.notation.training_format import PARQUET
 from retraining.dataset.records import ContractRecord, Version
 
 Keys = Mapping[str, Any]
@@ -47,7 +48,8 @@ def contract_changes(then: Keys, now: Keys, *, by_name: bool) -> list[Change]:
     Args:
         then: keys of the contract that the rows were stored under, with ``split``.
         now: keys of today's contract, with ``split``.
-        by_name: whether the rows are stored and identified by column name. By position, no column can be added or moved.
+        by_name: whether the rows are stored and identified by column name. By position, no column can be added or moved. A data set is by
+            position also where training reads Parquet: the identity of a row is made of its columns in their order.
 
     """
     changes = [*_columns(then, now, by_name), *_rules(then, now), *_identity(then, now, by_name), *_split(then, now)]
@@ -151,12 +153,14 @@ def _ignored(then: Keys, now: Keys, by_name: bool) -> Iterator[Change]:
 
 
 def _split(then: Keys, now: Keys) -> Iterator[Change]:
-    """Compare the split. Stored rows keep theirs, so other shares move none; but they would tear apart a group that stays together."""
+    """Compare the split. Stored rows keep theirs, so other shares move none; but they would tear apart a group that stays together.
+
+    By time they count when the boundaries move forward the next time.
+    """
     old, new = then.get("split") or {}, now.get("split") or {}
     for key in sorted(set(old) | set(new)):
         if old.get(key) != new.get(key):
-            grouped = bool(then.get("split_by")) or bool(old.get("by"))
-            free = key in ("train", "validation", "test") and not grouped
+            free = key in ("train", "validation", "test") and not then.get("split_by")
             yield Change(f"split {key}: {_shown(old.get(key))} became {_shown(new.get(key))}", free)
 
 
@@ -166,6 +170,18 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None or value == "" else str(value)
 
 
-def stored_by_name(versions: Sequence[Version]) -> bool:
-    """Tell whether no row of these versions is read by position: CSV for training has no header."""
-    return not any(outputs for version in versions for outputs in version.training.values())
+def other_formats(versions: Sequence[Version], wanted: str) -> list[str]:
+    """Say in words which versions lack the training files of a format. Parquet is there always: it is the data set itself.
+
+    Args:
+        versions: those whose batches make up the data set.
+        wanted: ``training.format`` of model.yaml.
+
+    """
+    lacking = [found for found in versions if found.training_format != wanted and any(found.rows_by_split.values())]
+    if wanted == PARQUET or not lacking:
+        return []
+    numbers = ", ".join(str(version.version) for version in lacking)
+    return [
+        f"training.format is {wanted}, but version {numbers} has its training files as {lacking[-1].training_format}"
+    ]

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
+
 SCHEMA_VERSION = 1
 REFUSED, IGNORED, MERGED = "refused", "ignored", "merged"
 
@@ -92,13 +94,16 @@ class Version(Document):
     """rows_new, rows_accepted, rows_duplicate, rows_quarantined of the batch."""
     rows_by_split: Mapping[str, int]
     training: Mapping[str, tuple[Output, ...]]
-    """Training CSV objects per split."""
+    """Training CSV objects per split; none where training reads Parquet."""
+    training_format: str = CSV_WITHOUT_HEADER
     data: tuple[Output, ...] = ()
     """Parquet objects."""
     beside: tuple[Output, ...] = ()
     """Row hashes, quarantine, manifest and report of the batch."""
     run_key: str = ""
     contract: ContractRecord | None = None
+    boundaries: Mapping[str, str] = Field(default_factory=dict)
+    """Of a split by time: its ``column``, and the times ``validation_from`` and ``test_from``; empty without one."""
     starts_anew: bool = False
     """Whether the data set begins again with this version: the batches before it belong to earlier versions only."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from retraining.aws.naming import digest
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER, PARQUET
 from retraining.dataset.records import REFUSED, Erasure, FileRecord, FileVerdict, Judgement, Output, Release, Version
 
 
@@ -52,6 +53,24 @@ class LogState:
         """Whether the newest version that added rows has no judged model yet."""
         with_rows = [version.version for version in self.current if version.rows_by_split.get("train", 0) > 0]
         return bool(with_rows) and not any(trained >= with_rows[-1] for trained in self.trained)
+
+    def gathering(self, least: int) -> str:
+        """Return in words that the rows since the newest version with a judged model are too few for a training, else nothing.
+
+        Args:
+            least: how many a training needs (``schedule.min_rows``). A first model needs none: it trains on what there is.
+
+        """
+        if not self.untrained or not self.trained:
+            return ""
+        judged = max(self.trained)
+        rows = sum(version.rows.get("rows_accepted", 0) for version in self.current if version.version > judged)
+        if rows >= least:
+            return ""
+        came = (
+            f"{rows} row{'' if rows == 1 else 's'} came since dataset version {judged}, the newest with a judged model"
+        )
+        return f"{came}: a training waits for {least} (schedule.min_rows)"
 
     def known_files(self) -> set[tuple[str, str]]:
         """Identities of the files that nobody has to look at again: merged, refused and not released, or ignored."""
@@ -109,8 +128,22 @@ class LogState:
         """Numbers of the versions whose rows are gone for good."""
         return frozenset(number for erasure in self.erasures for number in erasure.versions)
 
-    def training_objects(self, split: str) -> list[Output]:
-        """Training CSV objects of one split of the newest version, in log order."""
+    @property
+    def boundaries(self) -> Mapping[str, str]:
+        """Of a split by time its column and the times that divide the newest version, as versions record them; else empty."""
+        return next((version.boundaries for version in reversed(self.versions) if version.boundaries), {})
+
+    def training_objects(self, split: str, form: str) -> list[Output]:
+        """Objects of one split of the newest version as jobs read them, in log order.
+
+        Args:
+            split: train, validation or test.
+            form: ``training.format`` of model.yaml.
+
+        """
+        if form == PARQUET:
+            folder = f"/split={split}/"
+            return [output for version in self.current for output in version.data if folder in output.key]
         return [output for version in self.current for output in version.training.get(split, ())]
 
     def rows_by_split(self) -> dict[str, int]:
@@ -138,9 +171,13 @@ class LogState:
 
 
 def batch_digest(
-    files: Iterable[FileRecord], contract: Mapping[str, Any], split: Mapping[str, int], history: Sequence[str]
+    files: Iterable[FileRecord],
+    contract: Mapping[str, Any],
+    split: Mapping[str, Any],
+    history: Sequence[str],
+    form: str = CSV_WITHOUT_HEADER,
 ) -> str:
-    """Return the address of the batch that these files make under this contract and split after this history.
+    """Return the address of the batch that these files make under this contract and split after this history, in a training format.
 
     The order of the files does not matter. The history does: rows that it has already are dropped from the batch. So do releases: a file
     that was refused and released is judged anew.
@@ -148,7 +185,8 @@ def batch_digest(
     listed = sorted(
         (file.key, file.etag, file.source, file.attempt, file.beyond_budget, file.read_etag) for file in files
     )
-    return digest({"files": listed, "contract": contract, "split": split, "history": list(history)})
+    other = {} if form == CSV_WITHOUT_HEADER else {"format": form}
+    return digest({"files": listed, "contract": contract, "split": split, "history": list(history), **other})
 
 
 def new_files(landed: Iterable[FileRecord], state: LogState) -> list[FileRecord]:
@@ -165,5 +203,6 @@ def new_files(landed: Iterable[FileRecord], state: LogState) -> list[FileRecord]
 
 def manifest_entries(bucket: str, prefix: str, outputs: Sequence[Output]) -> list[Any]:
     """Return a SageMaker ``ManifestFile`` document for these objects: the common prefix, then relative keys."""
-    root = f"{prefix}dataset/training/"
+    parquet = outputs and outputs[0].key.startswith(f"{prefix}dataset/data/")
+    root = f"{prefix}dataset/{'data' if parquet else 'training'}/"
     return [{"prefix": f"s3://{bucket}/{root}"}, *(output.key.removeprefix(root) for output in outputs)]

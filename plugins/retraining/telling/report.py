@@ -16,7 +16,7 @@ from retraining.telling.explaining.section import explanation_section
 from retraining.telling.gate_table import NONE, conditions, label, measures, number, odds_text
 from retraining.telling.report_classes import class_sections
 from retraining.telling.report_data import data_section, refused_section
-from retraining.telling.report_html import STYLE, as_text, section_of, table_of
+from retraining.telling.report_html import LISTED, STYLE, as_text, section_of, table_of
 from retraining.telling.report_plots import difference_plot, group_plot, scatter_plot
 
 MAX_GROUPS = 40
@@ -63,6 +63,7 @@ def render(
         _groups(analysis, decision, summary["metric"], group),
         explanation_section(explanation, target),
         _candidates(summary),
+        _search(summary),
         data_section(merge, summary),
         _worst(rows, target, group),
         _lineage(lineage),
@@ -250,6 +251,42 @@ def _candidates(summary: Mapping[str, Any]) -> str:
     ]
     head = f"<th>Candidate</th><th>{as_text(summary['selection_metric'])}</th><th></th>"
     return section_of("Candidates", table_of(head, table) + "<p class='note'>Measured on the validation rows.</p>")
+
+
+def _search(summary: Mapping[str, Any]) -> str:
+    """Return the leaderboard of the search for hyperparameters, and why its best trial goes on or not; empty without a search."""
+    search: Mapping[str, Any] | None = summary.get("search")
+    if not search:
+        return ""
+    trials: Sequence[Mapping[str, Any]] = search["trials"]
+    shown = [trial for trial in trials if trial["name"] != search["best"]][: LISTED - 1]
+    board = [*(trial for trial in trials if trial["name"] == search["best"]), *shown]
+    names = sorted({name for trial in board for name in trial["hyperparameters"]})
+    table = [
+        [
+            as_text(trial["name"]),
+            *(_shown(trial["hyperparameters"].get(name, NONE)) for name in names),
+            number(trial["value"]),
+        ]
+        for trial in board
+    ]
+    counts = search["counts"]
+    total = sum(counts.values())
+    ended = ", ".join(f"{number(count)} {state}" for state, count in counts.items() if count)
+    content = f"<p>The best of {number(total)} trials ({ended}): {as_text(search['why'])}.</p>"
+    if search["difference"] is not None:
+        content += (
+            f"<p>Mean loss of the best trial minus that of {as_text(search['against'])}: {number(search['difference'], sign=True)}, "
+            f"standard error {number(search['standard_error'])}.</p>"
+        )
+    heads = "".join(f"<th>{as_text(name)}</th>" for name in [*names, summary["selection_metric"]])
+    hidden = counts.get("completed", 0) - len(board)
+    note = f" {number(hidden)} more trials completed with less good values." if hidden > 0 else ""
+    note = (
+        "<p class='note'>Measured on the validation rows; the test rows judge only the one that goes on. The best of many looks better "
+        f"than it is.{note}</p>"
+    )
+    return section_of("Search for hyperparameters", content + table_of(f"<th>Trial</th>{heads}", table) + note)
 
 
 def _worst(rows: Mapping[str, Any], target: str, group: str) -> str:

@@ -47,7 +47,11 @@ def lineage_of(
     if plan.batch:
         rows.append(("Batch", plan.batch, None))
         rows.append(place("Quarantine", f"{root}{plan.prefix}quarantine/batch={plan.batch}/"))
-    for job in (job for job in trained if job):
+    for job in trained:
+        if job and "trials" in job:
+            page = link(JOB_KINDS["tuning"].console_url(region, {"name": job["name"]}))
+            rows.append(("Tuning job", str(job["name"]), page))
+    for job in (job.get("best", job) for job in trained if job):
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(job.get("metrics", {}).items()))
         page = link(JOB_KINDS["training"].console_url(region, {"name": job["name"]}))
         chosen = "Training job" if job["name"] == summary["training_job"] else "Training job, not chosen"
@@ -63,6 +67,9 @@ def lineage_of(
     rows.append(("Code", plan.code_digest, link(object_url(region, plan.code_uri(platform.bucket)))))
     if summary["model_package"]:
         rows.append(("Model package", str(summary["model_package"]), None))
+    if smoke := next((job for job in summary["jobs"] if job["step"] == "smoke"), None):
+        page = link(JOB_KINDS["processing"].console_url(region, {"name": smoke["name"]}))
+        rows.append(("Smoke job, as there is no endpoint", str(smoke["name"]), page))
     if summary["endpoint_config"]:
         page = link(JOB_KINDS["endpoint"].console_url(region, {"endpoint": summary["endpoint"]}))
         rows.append(("Endpoint", f"{summary['endpoint']} on {summary['endpoint_config']}", page))
@@ -127,7 +134,7 @@ def outcome_of(
 
     """
     report = summary["report"]
-    word = "promoted" if summary["endpoint_config"] else str(summary["decision"])
+    word = "promoted" if summary["promoted"] else str(summary["decision"])
     numbers = decision.get("numbers", {})
     rows = summary["rows_by_split"]
     facts = (

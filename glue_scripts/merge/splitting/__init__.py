@@ -1,0 +1,1 @@
+"""The split of rows where it needs more than the row itself."""

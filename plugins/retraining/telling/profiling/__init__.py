@@ -1,0 +1,1 @@
+"""The page of what the columns of a dataset version hold."""
