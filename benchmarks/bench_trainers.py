@@ -1,22 +1,28 @@
 """The trainers in the box against scikit-learn's defaults, a table for each data set.
 
-    python benchmarks/bench_trainers.py [--splits 10] [--data adult abalone ...]
+    python benchmarks/bench_trainers.py [--splits 10] [--data adult abalone ...] [--trainers xgboost ...]
 
 Random 80/20 splits; of the 80 some rows are the validation rows, as in a run: 5 of 100 of Adult, 15 of 100 of smaller data. The loss is
 the task's: log loss, squared error, Poisson deviance. scikit-learn's defaults are histogram gradient boosting and a linear model on
-standardised numbers and one-hot categories; they learn from the same training rows, and use no validation rows. The error is that of the
-mean over the splits; the difference is taken split by split. Adult's targets are compared at their three digits.
+standardised numbers and one-hot categories; they learn from the same training rows, and use no validation rows. ``xgboost`` is compared
+with the first, ``keras_mlp`` with the second. The error is that of the mean over the splits; the difference is taken split by split.
+Adult's targets are compared at their three digits. A trainer with a library of its own trains in its own environment, as in a run, and is
+scored here; one whose environment is not set up is left out. ``keras_mlp``, which takes far longer than all others together, is measured
+when it is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn import datasets, metrics
@@ -28,16 +34,23 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "plugins")]  # so that it also runs as a plain script
+sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]  # so that it also runs as a plain script
 
+from local_aws.sagemaker import images  # noqa: E402
+from local_stack import layout  # noqa: E402
 from retraining.inside import job_file, losses, training  # noqa: E402
 from retraining.inside.answers import model_answers  # noqa: E402
-from retraining.settings.trainers import DEFAULTS, complete  # noqa: E402
+from retraining.settings.trainers import DEFAULTS, IMAGES, complete  # noqa: E402
 
 SPLITS = 10
 LARGE = 10_000
 ADULT = {"log_loss": 0.283, "auc": 0.927, "accuracy": 0.868}
 """What the best trainer has to reach on Adult."""
+ENVIRONMENTS = {trainer: images.ENVIRONMENTS[images.repository(image)] for trainer, image in IMAGES.items()}
+BESIDE = {"xgboost": "hist_gradient_boosting", "keras_mlp": "linear"}
+"""Which of scikit-learn's defaults a trainer is compared with, if not that of its own name."""
+USUAL = [trainer for trainer in DEFAULTS if trainer != "keras_mlp"]
+"""What is measured unless trainers are named."""
 
 
 class Data(NamedTuple):
@@ -103,29 +116,59 @@ def defaults(data: Data) -> dict[str, Callable[[], Any]]:
     }
 
 
-def measure(data: Data, splits: int) -> dict[str, list[dict[str, float]]]:
-    """Return the figures of each model on the test rows of each split."""
+def parts(data: Data, splits: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+    """Yield training, validation and test rows of each split."""
     frame = data.frame.astype(
         {name: object for name in data.frame if not pd.api.types.is_numeric_dtype(data.frame[name])}
     )
-    found: dict[str, list[dict[str, float]]] = {}
     for seed in range(splits):
         order = np.random.default_rng(seed).permutation(len(frame))
         rest, test = frame.iloc[order[len(frame) // 5 :]], frame.iloc[order[: len(frame) // 5]]
         watched = len(frame) // (20 if len(frame) > LARGE else 7)
-        for trainer in DEFAULTS:
-            job = job_of(data, trainer)
-            fit = training.fit_function(job)
-            started = time.process_time()
-            model = training.fit_model(fit, job, rest.iloc[watched:], rest.iloc[:watched])
-            row = _figures(job, model, test)
-            found.setdefault(trainer, []).append(row | {"seconds": time.process_time() - started})
+        yield rest.iloc[watched:], rest.iloc[:watched], test
+
+
+def trained(data: Data, trainer: str, splits: int) -> list[tuple[Any, float]]:
+    """Return the models of a trainer, one for each split, and the processor seconds that each took; trains in this environment."""
+    job, models = job_of(data, trainer), []
+    fit = training.fit_function(job)
+    for known, watched, _ in parts(data, splits):
+        started = time.process_time()
+        model = training.fit_model(fit, job, known, watched)
+        models.append((model, time.process_time() - started))
+    return models
+
+
+def trained_elsewhere(data: Data, trainer: str, splits: int) -> list[tuple[Any, float]]:
+    """Return the same of a trainer with an environment of its own; none when that is not set up."""
+    python = layout.python(ENVIRONMENTS[trainer])
+    if not python.exists():
+        print(f"{trainer} is left out: {images.CREATED_BY[ENVIRONMENTS[trainer]]}", file=sys.stderr)
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "models"
+        asked = ["--data", data.name, "--splits", str(splits), "--only-train", trainer, place]
+        subprocess.run([python, Path(__file__).resolve(), *asked], check=True)
+        return list(joblib.load(place))
+
+
+def measure(data: Data, splits: int, trainers: Sequence[str]) -> dict[str, list[dict[str, float]]]:
+    """Return the figures of each model on the test rows of each split."""
+    found: dict[str, list[dict[str, float]]] = {}
+    models = {
+        trainer: (trained_elsewhere if trainer in IMAGES else trained)(data, trainer, splits) for trainer in trainers
+    }
+    for number, (known, _, test) in enumerate(parts(data, splits)):
+        for trainer, made in models.items():
+            if made:
+                model, seconds = made[number]
+                row = _figures(job_of(data, trainer), model, test)
+                found.setdefault(trainer, []).append(row | {"seconds": seconds})
         for name, make in defaults(data).items():
             job, started = job_of(data, name), time.process_time()
             with threadpool_limits(1):
-                known = rest.iloc[watched:]
-                model = make().fit(known.drop(columns="target"), known["target"])
-            row = _figures(job, model, test)
+                fitted = make().fit(known.drop(columns="target"), known["target"])
+            row = _figures(job, fitted, test)
             found.setdefault(f"scikit-learn's {name}", []).append(row | {"seconds": time.process_time() - started})
     return found
 
@@ -147,7 +190,7 @@ def _figures(job: job_file.Job, model: Any, test: pd.DataFrame) -> dict[str, flo
 
 
 def table(data: Data, found: dict[str, list[dict[str, float]]]) -> str:
-    """Return the means with their standard errors, and the difference of the losses to scikit-learn's default of the same name."""
+    """Return the means with their standard errors, and the difference of the losses to the default that a trainer is compared with."""
     names = list(next(iter(found.values()))[0])
     lines = [
         f"\n{data.name}: {len(data.frame):,} rows, {data.task}",
@@ -157,7 +200,7 @@ def table(data: Data, found: dict[str, list[dict[str, float]]]) -> str:
     for model, rows in found.items():
         cells = [_with_error([row[name] for row in rows]) for name in names[:-1]]
         cells.append(f"{np.mean([row['seconds'] for row in rows]):.1f}")
-        other = found.get(f"scikit-learn's {model}")
+        other = found.get(f"scikit-learn's {BESIDE.get(model, model)}")
         pairs = zip(rows, other, strict=True) if other else ()
         difference = [one["loss"] - two["loss"] for one, two in pairs]
         lines.append(f"| {model} | {' | '.join(cells)} | {_with_error(difference, sign='+') if difference else ''} |")
@@ -174,26 +217,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--data", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--trainers", nargs="+", choices=list(DEFAULTS), default=USUAL)
+    parser.add_argument("--only-train", nargs=2, metavar=("TRAINER", "FILE"), help="write its models of one data set")
     chosen = parser.parse_args()
-    return run(chosen.data, chosen.splits)
+    if chosen.only_train:
+        trainer, place = chosen.only_train
+        joblib.dump(trained(load(chosen.data[0]), trainer, chosen.splits), place)
+        return 0
+    return run(chosen.data, chosen.splits, chosen.trainers)
 
 
-def run(names: Sequence[str], splits: int) -> int:
+def run(names: Sequence[str], splits: int, trainers: Sequence[str] = USUAL) -> int:
     """Measure and print; return the exit code of ``main``."""
     wrong = []
     for name in names:
         data = load(name)
-        found = measure(data, splits)
+        found = measure(data, splits, trainers)
         print(table(data, found), flush=True)
-        for trainer in DEFAULTS:
-            other = found[f"scikit-learn's {trainer}"]
+        for trainer in [name for name in DEFAULTS if name in found]:
+            other = found[f"scikit-learn's {BESIDE.get(trainer, trainer)}"]
             differences = [one["loss"] - two["loss"] for one, two in zip(found[trainer], other, strict=True)]
             error = np.std([row["loss"] for row in other], ddof=1) / np.sqrt(splits) if splits > 1 else np.inf
             if np.mean(differences) > error:
                 wrong.append(
                     f"{name}: {trainer} loses {np.mean(differences):.4f} more than scikit-learn's default, SE {error:.4f}"
                 )
-        if name == "adult":
+        if name == "adult" and "hist_gradient_boosting" in found:
             best = {
                 key: np.mean([row["loss" if key == "log_loss" else key] for row in found["hist_gradient_boosting"]])
                 for key in ADULT

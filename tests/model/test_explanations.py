@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from abalone_artifacts import CONFIG, evaluation_job, pack, write_job
 from test_batch_job import GOOD, HEADER, rows_of, score
-from test_trainers import COLUMNS, TARGETS, job, rows
+from trainer_rows import COLUMNS, TARGETS, job, rows
 
 from retraining.inside import program, serving, training
 from retraining.inside.explaining import background, overview
@@ -97,7 +97,7 @@ def test_the_frozen_background_is_what_a_row_is_compared_with(linear, linear_art
     [
         ({"explain": "yes"}, "application/json", 400, '"explain" is "yes": send true or false'),
         ({"explain": True}, "text/csv", 406, "explanations are not answered as 'text/csv'"),
-        ({"explain": True, "instances": [GOOD[0].split(",")] * 101}, "application/json", 400, "send at most 97 rows"),
+        ({"explain": True, "instances": [GOOD[0].split(",")] * 140}, "application/json", 400, "send at most 130 rows"),
     ],
 )
 def test_a_request_for_explanations_that_cannot_be_met_says_why(linear, body, accept, status, message):
@@ -150,7 +150,8 @@ def test_report_batch_and_endpoint_say_the_same_of_a_row(
     assert summary["not_explained"] is None
     folder = tmp_path / "evaluation" / "output" / "explanations"
     found = json.loads((folder / "overview.json").read_text())
-    assert (found["of"], found["rows"], found["background"], found["exact"]) == ("rings", 100, 20, True)
+    assert (found["of"], found["rows"], found["exact"]) == ("rings", 100, True)
+    assert found["background"] == background.BACKGROUND_ROWS
     values = pd.read_csv(folder / "explanations_shap" / "out.csv", float_precision="round_trip")
     assert list(values) == [f"{name}_label0" for name in NAMES]
     sampled = overview.SampledRows()

@@ -63,6 +63,20 @@ def test_csv_of_the_data_set(tmp_path):
     pd.testing.assert_frame_equal(read_frame(tmp_path, JOB), expected())
 
 
+def test_csv_with_a_header_has_the_jobs_columns_or_is_refused_and_lines_are_counted_with_it(tmp_path):
+    job = as_job({**evaluation_job(contract=CONTRACT, csv_columns=None, group=None), "csv_header": True})
+    names = list(job.csv_columns)
+    path = tmp_path / "part.csv"
+    path.write_text(f"{','.join(names)}\n{lines(names)}")
+    pd.testing.assert_frame_equal(read_frame(tmp_path, job), expected())
+    path.write_text(f"{','.join(names)}\n{lines(names)}{lines(names)}".replace("4,", "four,", 1))
+    with pytest.raises(ValueError, match="line 3: count is 'four', not a number"):
+        read_frame(tmp_path, job)
+    path.write_text(lines(names))
+    with pytest.raises(ValueError, match=r"has the header 9\.0, .*, expected price, "):
+        read_frame(tmp_path, job)
+
+
 def test_parquet_of_the_data_set_goes_by_name_and_keeps_types(tmp_path):
     frame = pd.DataFrame(ROWS)[["price", "zip", "day", "smoker", "count", "region", "weight"]]
     frame["day"] = pd.to_datetime(frame["day"]).dt.date
@@ -101,6 +115,18 @@ def test_requests(form):
 def test_a_value_of_another_kind_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         request_frame([ROWS[0] | change], JOB.inputs, JOB.contract)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("2,5", 2.5), ("2.5", 2.5), ("1.234,5", 1234.5), ("1.234.567", 1234567.0), ("-0,25", -0.25)]
+)
+def test_a_text_is_a_number_as_the_contract_s_files_write_it(text, number):
+    job = as_job(
+        evaluation_job(contract=CONTRACT | {"csv": {"decimal": ",", "thousands": "."}}, csv_columns=None, group=None)
+    )
+    assert request_frame([ROWS[0] | {"weight": text}], job.inputs, job.contract)["weight"][0] == number
+    with pytest.raises(ValueError, match="row 1: weight is '2,5,1', not a finite number"):
+        request_frame([ROWS[0] | {"weight": "2,5,1"}], job.inputs, job.contract)
 
 
 def test_rare_texts_share_a_group_and_missing_values_have_one():

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
-from local_account import Account, wait_for
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from local_account import REPOSITORY, Account, wait_for
 from served_model import BUCKET, read, register, run_job, running, serve, tasks, told
 
 from retraining.dag.tasks.monitor import MonitorTasks
 from retraining.judging.drift import Finding
 from retraining.serving import monitoring
+from retraining.settings.model_config import load_model_config
 
 DRIFTED = "shell_weight"
 
@@ -99,6 +100,17 @@ def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
         steps.find_requests(run)
     assert told(steps) == []
     assert steps._incidents()[0]["closed_at"]
+
+
+def test_an_incident_with_data_wakes_the_retraining_under_a_name_of_its_own():
+    folder = REPOSITORY / "dags/models/abalone"
+    steps = MonitorTasks(load_model_config(folder / "model.yaml"), folder)
+    with pytest.raises(AirflowSkipException, match="no open incident has data"):
+        steps.wake_retraining({"wakes": None})
+    with pytest.raises(DagRunTriggerException) as asked:
+        steps.wake_retraining({"wakes": "incident__000007"})
+    assert (asked.value.trigger_dag_id, asked.value.dag_run_id) == ("abalone_retraining", "incident__000007")
+    assert asked.value.skip_when_already_exists and not asked.value.wait_for_completion
 
 
 def item(key: str, minutes: float, now: datetime, size: int = 1) -> dict:

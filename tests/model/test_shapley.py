@@ -9,7 +9,12 @@ import pytest
 
 from retraining.contract.rules import Contract
 from retraining.inside.explaining import shapley
-from retraining.inside.explaining.background import chosen_background, read_background, write_background
+from retraining.inside.explaining.background import (
+    BACKGROUND_ROWS,
+    chosen_background,
+    read_background,
+    write_background,
+)
 from retraining.inside.explaining.shapley import EXACT_COLUMNS, asked_rows, explain
 from retraining.inside.job_file import inputs_of
 
@@ -147,7 +152,7 @@ def test_background_rows_answer_like_the_training_rows_and_come_back_as_they_wer
         return np.exp(rows["x2"].to_numpy())
 
     background = chosen_background(ask, training)
-    assert len(background) == 20
+    assert len(background) == BACKGROUND_ROWS
     np.testing.assert_allclose(ask(background).mean(), ask(training).mean(), rtol=0.15)
     assert background["x1"].isna().any()
     kinds = {"x0": "string", "x1": "double", "x2": "double", "x3": "double"}
@@ -166,4 +171,4 @@ def test_few_training_rows_are_all_the_background_and_of_classes_each_has_its_sh
     shares = np.eye(3)[training["x0"].map({"a": 0, "b": 1, "c": 2}).to_numpy(dtype=int)]
     counts = chosen_background(lambda rows: shares[rows.index], training)["x0"].value_counts()
     assert set(counts.index) == {"a", "b", "c"}
-    assert counts.min() >= 6
+    assert counts.min() >= BACKGROUND_ROWS // 3

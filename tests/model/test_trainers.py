@@ -7,63 +7,15 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from trainer_rows import TARGETS, job, rows
 
-from retraining.inside import job_file, training
+from retraining.inside import training
 from retraining.inside.answers import model_answers
 from retraining.inside.trainers.inputs import Matrix, Standard
-from retraining.settings.trainers import DEFAULTS, complete
+from retraining.settings.trainers import DEFAULTS, IMAGES, complete
 
-COLUMNS = [
-    {"name": "x", "type": "double", "nullable": True},
-    {"name": "n", "type": "int"},
-    {"name": "flag", "type": "boolean", "nullable": True},
-    {"name": "colour", "type": "string", "allowed": ["red", "green", "blue"], "nullable": True},
-    {"name": "town", "type": "string"},
-    {"name": "day", "type": "date", "nullable": True},
-    {"name": "at", "type": "timestamp"},
-]
-TARGETS = {
-    "regression": {"type": "double"},
-    "count": {"type": "int", "min": 0},
-    "binary": {"type": "string", "allowed": ["yes", "no"]},
-    "multiclass": {"type": "string", "allowed": ["low", "mid", "high"]},
-}
-
-
-def job(task: str, trainer: str, **given) -> job_file.Job:
-    contract = {"columns": [*COLUMNS, {"name": "target", **TARGETS[task]}], "target": "target"}
-    document = {"step": "training", "model": "m", "task": task, "contract": contract, "trainer": trainer}
-    return job_file.as_job(document | {"hyperparameters": complete(trainer, given)})
-
-
-def rows(task: str, count: int, seed: int) -> pd.DataFrame:
-    dice = np.random.default_rng(seed)
-    x, colour = dice.normal(size=count), dice.integers(0, 3, count)
-    towns = np.where(
-        dice.random(count) < 0.02, [f"hamlet {n}" for n in range(count)], np.array(["york", "bath"])[colour % 2]
-    )
-    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(dice.integers(0, 700, count), unit="D")
-    frame = pd.DataFrame(
-        {
-            "x": np.where(dice.random(count) < 0.1, np.nan, x),
-            "n": dice.integers(0, 9, count).astype(float),
-            "flag": np.where(dice.random(count) < 0.1, np.nan, (dice.random(count) < 0.5).astype(float)),
-            "colour": np.array(["red", "green", "blue"], dtype=object)[colour],
-            "town": towns.astype(object),
-            "day": np.array([day.date().isoformat() for day in days], dtype=object),
-            "at": np.array([f"{day.date().isoformat()}T08:30:00Z" for day in days], dtype=object),
-        }
-    )
-    frame.loc[dice.random(count) < 0.1, "colour"] = np.nan
-    frame.loc[dice.random(count) < 0.1, "day"] = np.nan
-    signal = x + colour + 0.3 * dice.normal(size=count)
-    if task == "regression":
-        return frame.assign(target=signal)
-    if task == "count":
-        return frame.assign(target=dice.poisson(np.exp(signal / 2)).astype(float))
-    names = TARGETS[task]["allowed"]
-    cuts = [1.0] if task == "binary" else [0.5, 1.5]
-    return frame.assign(target=np.array(names, dtype=object)[np.digitize(signal, cuts)])
+HERE = [name for name in DEFAULTS if name not in IMAGES]
+"""The trainers of scikit-learn; the others train in environments of their own, see test_trainers_elsewhere.py."""
 
 
 def fitted(task: str, trainer: str, count: int = 500, **given):
@@ -72,7 +24,7 @@ def fitted(task: str, trainer: str, count: int = 500, **given):
 
 
 @pytest.mark.parametrize("task", TARGETS)
-@pytest.mark.parametrize("trainer", DEFAULTS)
+@pytest.mark.parametrize("trainer", HERE)
 def test_a_trainer_learns_every_task_and_survives_pickling(task, trainer):
     asked, model = fitted(task, trainer)
     test = rows(task, 400, 2)
@@ -92,7 +44,7 @@ def test_a_trainer_learns_every_task_and_survives_pickling(task, trainer):
     assert model.about["features"][-4:] == ["at.day", "at.day_of_year", "at.weekday", "at.hour"]
 
 
-@pytest.mark.parametrize("trainer", DEFAULTS)
+@pytest.mark.parametrize("trainer", HERE)
 def test_a_row_of_gaps_and_of_values_that_training_never_saw_has_an_answer(trainer):
     asked, model = fitted("binary", trainer)
     nothing = rows("binary", 3, 5).drop(columns="target")
@@ -114,6 +66,15 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another():
     assert not np.array_equal(answers[0], answers[2])
 
 
+@pytest.mark.parametrize("trainer", HERE)
+def test_validation_rows_of_one_class_do_no_harm(trainer):
+    asked, watched = job("multiclass", trainer), rows("multiclass", 150, 1)
+    only = watched[watched["target"] == "mid"]
+    model = training.fit_model(training.fit_function(asked), asked, rows("multiclass", 500, 0), only)
+    answers = model_answers(model, rows("multiclass", 200, 2).drop(columns="target"), asked.classes)
+    assert len(set(answers.argmax(axis=1))) > 1
+
+
 def test_boosting_stops_when_the_validation_rows_say_so():
     _, model = fitted("regression", "hist_gradient_boosting")
     assert DEFAULTS["hist_gradient_boosting"]["n_iter_no_change"] < model.about["iterations"] < 600
@@ -124,7 +85,7 @@ def test_columns_without_a_value_or_with_one_do_no_harm():
     frame, watched = rows("regression", 200, 0), rows("regression", 60, 1)
     for each in (frame, watched):
         each["x"], each["n"], each["flag"], each["day"], each["colour"] = np.nan, 4.0, np.nan, np.nan, np.nan
-    for trainer in DEFAULTS:
+    for trainer in HERE:
         asked = job("regression", trainer)
         model = training.fit_model(training.fit_function(asked), asked, frame, watched)
         assert np.isfinite(model.predict(frame.drop(columns="target"))).all()
@@ -171,6 +132,7 @@ def test_numbers_are_standardised_their_gaps_marked_and_outliers_held():
         ({"max_iter": 1.5}, "max_iter is 1.5, which is not a whole number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast', which is not a number"),
         ({"seed": True}, "seed is True, which is not a whole number"),
+        ({"max_iter": 0}, "max_iter is 0, and must be 1 or more"),
     ],
 )
 def test_a_hyperparameter_that_a_trainer_does_not_have_is_named(given, message):

@@ -1,11 +1,18 @@
 """Which candidate goes on: direction, finite metrics, and what a failed one costs the others."""
 
+import io
 import math
+import tarfile
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
+from retraining.dag.tasks.model import ModelTasks
+from retraining.inside.artifact import CARD_FILE, write_artifact
+from retraining.judging import model_card
 from retraining.judging.candidates import JudgementError, choose
+from retraining.serving.pinning import SHA256
 from retraining.settings.model_config import Training
 
 NAMES = ["a", "b", "c"]
@@ -77,3 +84,47 @@ def test_one_candidate_needs_no_metric():
 def test_what_would_choose_wrongly_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         training(**changes)
+
+
+@pytest.fixture
+def artifact(tmp_path, monkeypatch):
+    """Returns a function that makes an artifact what S3 answers with."""
+
+    def put(card=None, cut=None):
+        write_artifact(tmp_path / "model", {}, card or {}, tmp_path)
+        if card is None:
+            (tmp_path / "model" / CARD_FILE).unlink()
+        with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+            tar.add(tmp_path / "model", arcname=".")
+        body = (tmp_path / "model.tar.gz").read_bytes()[:cut]
+        s3 = SimpleNamespace(get_object=lambda Bucket, Key: {"Body": io.BytesIO(body)})
+        monkeypatch.setattr(model_card, "client", lambda *_: s3)
+
+    return put
+
+
+def trained(result):
+    body = SimpleNamespace(
+        access=None,
+        planned=lambda plan: SimpleNamespace(training=training()),
+        _pinned_result=lambda found: {**found, SHA256: "d"},
+    )
+    return ModelTasks.trained(body, {}, result, SimpleNamespace(op_kwargs={"candidate": "a"}))
+
+
+def test_a_metric_that_sagemaker_did_not_find_in_the_log_is_that_of_the_artifact(artifact):
+    figures = {"validation": {"n": 9, "rmse": 2.1, "groups": {"M": {"n": 1}}}, "train": {"rmse": 1.5}}
+    artifact({"metrics": figures})
+    late = {"name": "job-a", "model_data": "s3://b/m/model.tar.gz", "metrics": {"train:rmse": 1.25}}
+    whole = trained(late)
+    assert whole["metrics"] == {"train:rmse": 1.25, "validation:rmse": 2.1, "validation:n": 9.0}
+    assert choose(NAMES, [whole, *results(b=2.2)], training()).best["candidate"] == "a"
+    known = late | {"metrics": {"validation:rmse": 3.0}}
+    assert trained(known)["metrics"] == {"validation:rmse": 3.0}, "the artifact is not even read"
+
+
+@pytest.mark.parametrize("cut", [None, 20, 0])
+def test_an_artifact_without_a_card_leaves_the_candidate_without_its_metric(artifact, cut):
+    artifact(cut=cut)
+    result = {"name": "job-a", "model_data": "s3://b/m/model.tar.gz", "metrics": {}}
+    assert trained(result) == {**result, SHA256: "d", "candidate": "a"}

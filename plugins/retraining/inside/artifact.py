@@ -20,8 +20,8 @@ import joblib
 MODEL_FILE = "model.joblib"
 CARD_FILE = "model_card.json"
 SERVING_FILE = "inference.py"
-LEFT_OUT = ("job.py", "sdk_jobs.py")
-"""Files of the code that an artifact has no use for."""
+LEFT_OUT = ("job.py", "sdk_jobs.py", "setup.py")
+"""Files of the code that an artifact has no use for; SageMaker's XGBoost container adds the last."""
 ROOMS = ("inside", "contract")
 
 _SERVING = '''"""What SageMaker's container calls to serve this artifact."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,11 +14,17 @@ from typing import Any
 
 from retraining.inside.artifact import extract
 
+ARCHIVE = "model.tar.gz"
+CHUNK = 1 << 20
 PROGRAM = Path(__file__).resolve().with_name("answering.py")
 
 
 class ArtifactError(RuntimeError):
     """An artifact cannot be loaded, or does not answer; the message names its role and archive."""
+
+
+class ExchangedError(RuntimeError):
+    """The archive is not the one that was pinned: nothing of it was unpacked, and no answer of it may count."""
 
 
 class ArtifactRefusal(ArtifactError):
@@ -28,17 +35,39 @@ class ArtifactRefusal(ArtifactError):
         self.reason = reason
 
 
+def require(archive: Path, role: str, sha256: str | None) -> None:
+    """See that an archive is the one that was pinned; without a digest, or without the archive, there is nothing to see.
+
+    Raises:
+        ExchangedError: it is another one.
+
+    """
+    if not sha256 or not archive.is_file():
+        return
+    found = hashlib.sha256()
+    with archive.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    if found.hexdigest() != sha256:
+        raise ExchangedError(
+            f"the artifact of the {role} was exchanged on its way to this job: its SHA-256 was {sha256} and is {found.hexdigest()} in "
+            f"{archive}. Nothing of it was unpacked: restore the version of the object that has the first digest"
+        )
+
+
 class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
     """An artifact, unpacked and loaded, that answers requests one by one."""
 
-    def __init__(self, folder: Path, role: str) -> None:
-        """Take the folder that holds ``model.tar.gz`` and the model's role, for messages."""
-        self._archive = folder / "model.tar.gz"
+    def __init__(self, folder: Path, role: str, sha256: str | None = None) -> None:
+        """Take the folder that holds ``model.tar.gz``, the model's role, for messages, and the digest that the archive must have."""
+        self._archive = folder / ARCHIVE
+        self._sha256 = sha256
         self.role = role
         self._cleanup = ExitStack()
 
     def __enter__(self) -> ArtifactProcess:
         with self._cleanup:
+            require(self._archive, self.role, self._sha256)
             unpacked = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix=f"{self.role}-")))
             try:
                 extract(self._archive, unpacked)

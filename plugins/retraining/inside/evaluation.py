@@ -40,8 +40,10 @@ def run(job: Job, inputs: Path, output: Path) -> int:
     """Evaluate what lies in ``inputs``: folders ``test``, ``challenger`` and, unless it is a first model, ``champion``."""
     output.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        challenger = stack.enter_context(ArtifactProcess(inputs / "challenger", "challenger"))
-        champion = _champion(stack, inputs)
+        challenger = stack.enter_context(
+            ArtifactProcess(inputs / "challenger", "challenger", job.artifacts.get("challenger"))
+        )
+        champion = _champion(stack, inputs, job.artifacts.get("champion"))
         summary = evaluate(job, inputs / "test", challenger, champion, output)
     _write_json(output / "summary.json", summary)
     print(json.dumps(summary))
@@ -61,12 +63,12 @@ class Champion:
         print(f"the champion cannot be scored: {error}")
 
 
-def _champion(stack: ExitStack, inputs: Path) -> Champion:
+def _champion(stack: ExitStack, inputs: Path, sha256: str | None) -> Champion:
     if not (inputs / "champion").is_dir():
         return Champion(None, None)
     champion = Champion(None, None)
     try:
-        champion.process = stack.enter_context(ArtifactProcess(inputs / "champion", "champion"))
+        champion.process = stack.enter_context(ArtifactProcess(inputs / "champion", "champion", sha256))
     except ArtifactError as error:
         champion.give_up(error)
     return champion

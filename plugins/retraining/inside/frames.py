@@ -17,7 +17,7 @@ import pandas as pd
 
 from retraining.contract.rows import csv_line
 from retraining.contract.rules import Column, Contract
-from retraining.contract.values import BLANKS, parsed
+from retraining.contract.values import BLANKS, in_points, parsed
 from retraining.inside.job_file import Job, is_number
 
 
@@ -35,7 +35,7 @@ def read_frame(folder: Path, job: Job) -> pd.DataFrame:
 
 
 def iterate_frames(folder: Path, job: Job) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield path and rows of each file of a channel: Parquet by the names of its columns, else CSV without header by the job's order.
+    """Yield path and rows of each file of a channel: Parquet by the names of its columns, else CSV by the job's order.
 
     The frames have the contract's columns in the contract's order.
 
@@ -114,7 +114,7 @@ def _number(value: Any, row: int, column: Column, contract: Contract) -> float:
         text = value.strip(BLANKS)
         if contract.is_missing(column, text):
             return _missing(row, column)
-        number = _as_float(parsed(column.type, text), column)
+        number = _as_float(_read(text, column, contract), column)
     elif value is None or value != value:
         return _missing(row, column)
     else:
@@ -125,6 +125,18 @@ def _number(value: Any, row: int, column: Column, contract: Contract) -> float:
     if column.type == "int" and not number.is_integer():
         raise ValueError(f"row {row}: {column.name} is {_shown(value)}, not a whole number")
     return number
+
+
+def _read(text: str, column: Column, contract: Contract) -> Any:
+    """Return the value of a text: a number as answers are written, with a point, else as the contract's files write it."""
+    value = parsed(column.type, text)
+    if (
+        value is None
+        and column.numeric
+        and (plain := in_points(text, contract.decimal, contract.thousands)) is not None
+    ):
+        return parsed(column.type, plain)
+    return value
 
 
 def _as_float(value: Any, column: Column) -> float:
@@ -181,7 +193,7 @@ def _shown(value: Any) -> str:
 
 
 def _read_csv(path: Path, job: Job) -> pd.DataFrame:
-    """Read a CSV file without header. All values come as texts, so that nothing is guessed."""
+    """Read a CSV file. All values come as texts, so that nothing is guessed."""
     names = list(job.csv_columns)
     try:
         texts = pd.read_csv(
@@ -193,10 +205,14 @@ def _read_csv(path: Path, job: Job) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if texts.shape[1] != len(names):
         raise ValueError(f"{path} has {texts.shape[1]} columns, expected {len(names)}: {', '.join(names)}")
+    if job.csv_header:
+        if list(texts.iloc[0]) != names:
+            raise ValueError(f"{path} has the header {', '.join(map(str, texts.iloc[0]))}, expected {', '.join(names)}")
+        texts = texts[1:]
     texts.columns = names
     short = np.flatnonzero(texts.isna().any(axis=1))
     if short.size:
-        raise ValueError(f"{path}, line {short[0] + 1}: fewer values than the {len(names)} columns")
+        raise ValueError(f"{path}, line {short[0] + 1 + job.csv_header}: fewer values than the {len(names)} columns")
     return pd.DataFrame({c.name: _series(_typed(texts[c.name], c, path), c) for c in job.columns})
 
 
@@ -213,7 +229,7 @@ def _typed(texts: pd.Series, column: Column, path: Path) -> np.ndarray:
     try:
         return values.astype(float) if column.numeric else _parsed(values, column)
     except ValueError as error:
-        line, text = next((line, text) for line, text in enumerate(texts, start=1) if not _is_one(text, column))
+        line, text = next((line + 1, text) for line, text in texts.items() if not _is_one(text, column))
         kind = "a number" if column.numeric else f"a {column.type}"
         raise ValueError(f"{path}, line {line}: {column.name} is {text!r}, not {kind}") from error
 

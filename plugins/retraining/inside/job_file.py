@@ -1,7 +1,7 @@
 """What a job is told: ``job.json``, which lies in S3 under the digest of its content and reaches the job as an input of its own.
 
-Arguments and hyperparameters carry nothing: SageMaker allows 256 characters for the one and 2,500 for the other, and some of its containers
-join them into a shell line.
+Arguments and hyperparameters carry nothing but what a search tries: SageMaker allows 256 characters for the one and 2,500 for the other,
+and some of its containers join them into a shell line.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ class Job:
     """One job: what to do with which columns."""
 
     step: str
-    """``training``, ``evaluation``, ``batch`` or ``look``."""
+    """``training``, ``evaluation``, ``smoke``, ``batch`` or ``look``."""
     model: str
     contract: Contract
     """What a row must be; its columns are the target and the inputs of the model."""
     document: Mapping[str, Any]
     """The contract as ``model.yaml`` has it."""
     csv_columns: tuple[str, ...] = ()
-    """Order of the columns in CSV files without header."""
+    """Order of the columns in CSV files."""
+    csv_header: bool = False
+    """Whether CSV files have a header."""
     group: str | None = None
     """Column to report errors by."""
     task: str = "regression"
@@ -41,6 +43,8 @@ class Job:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """Of the candidate, the run's own added; without the seed."""
     seed: int = 0
+    tuned: Mapping[str, str] = field(default_factory=dict)
+    """Of a trial of a search: the hyperparameters that the service names, each ``integer``, ``continuous`` or ``categorical``."""
     trainer: str | None = None
     """One of the trainers in the box; None for ``fit`` of the model folder."""
     program: str = "train.py"
@@ -56,6 +60,13 @@ class Job:
     """Of a batch: whether to say why each row got its answer."""
     explain_seconds: float = 0.0
     """Of an evaluation: how long it asks the challenger why."""
+
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the ``model.tar.gz`` in an input, by the input's name: one that has another is not unpacked."""
+    requests: tuple[str, ...] = ()
+    """Of a smoke job: the bodies of the requests."""
+    content_type: str = ""
+    """Of a smoke job: that of the requests."""
 
     left_out: tuple[str, ...] = ()
     """Of a look at captured requests: beginnings of inference ids that do not count."""
@@ -137,6 +148,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         contract=contract,
         document=document["contract"],
         csv_columns=tuple(document.get("csv_columns") or contract.training_columns),
+        csv_header=bool(document.get("csv_header")),
         group=group,
         task=document.get("task", "regression"),
         threshold=document.get("threshold"),
@@ -144,6 +156,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         candidate=document.get("candidate"),
         seed=int(settings.pop("seed", 0)),
         hyperparameters=settings,
+        tuned=dict(document.get("tuned") or {}),
         trainer=document.get("trainer"),
         program=document.get("program") or "train.py",
         serving=document.get("serving"),
@@ -151,5 +164,8 @@ def as_job(document: Mapping[str, Any]) -> Job:
         version=document.get("version") or "",
         explain=bool(document.get("explain")),
         explain_seconds=float(document.get("explain_seconds") or 0),
+        artifacts=dict(document.get("artifacts") or {}),
+        requests=tuple(document.get("requests") or ()),
+        content_type=document.get("content_type") or "",
         left_out=tuple(document.get("left_out") or ()),
     )

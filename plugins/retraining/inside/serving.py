@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
+from retraining.contract.plain_text import plain
 from retraining.contract.rules import Column, Contract
 from retraining.inside.answers import UnsoundModelError, labels_of, model_answers
 from retraining.inside.artifact import MODEL_FILE, read_card
@@ -35,6 +36,8 @@ from retraining.inside.job_file import classes_of, inputs_of
 
 CSV = "text/csv"
 JSON = "application/json"
+NAMED = 100
+"""Characters of a header of the request that a refusal repeats."""
 EXPLAIN = "explain"
 """Field of a JSON request that asks for explanations. Whether the header of Clarify's explainer reaches a container is not documented."""
 MOST_ASKED = 500_000
@@ -105,7 +108,7 @@ def transform_fn(model: Model, body: str | bytes, content_type: str, accept: str
         explanations = None
         if asks_why(body, content_type):
             if answer_as != JSON:
-                raise NotAcceptable(f"explanations are not answered as {accept!r}: accept {JSON}")
+                raise NotAcceptable(f"explanations are not answered as '{plain(accept, NAMED)}': accept {JSON}")
             explanations = _by_row(model, answers, _explained(model, frame, answers))
         return write_answer(answers, model.classes, answer_as, model.threshold, explanations), answer_as
     except InvalidRequest as error:
@@ -188,7 +191,7 @@ def read_request(body: str | bytes, content_type: str, columns: Sequence[Column]
     elif kind == JSON:
         rows = _instances(text)
     else:
-        raise UnsupportedContent(f"content type {content_type!r} is not served: send {CSV} or {JSON}")
+        raise UnsupportedContent(f"content type '{plain(content_type, NAMED)}' is not served: send {CSV} or {JSON}")
     if not rows:
         raise InvalidRequest("the request holds no rows")
     names = [column.name for column in columns]
@@ -305,7 +308,7 @@ def _accepted(accept: str) -> str:
         return JSON
     if CSV in kinds:
         return CSV
-    raise NotAcceptable(f"cannot answer as {accept!r}: accept {CSV} or {JSON}")
+    raise NotAcceptable(f"cannot answer as '{plain(accept, NAMED)}': accept {CSV} or {JSON}")
 
 
 def _instances(text: str) -> list[Any]:

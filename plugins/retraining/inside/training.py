@@ -31,6 +31,7 @@ from retraining.inside.explaining.background import chosen_background, write_bac
 from retraining.inside.frames import read_frame
 from retraining.inside.groups import group_names
 from retraining.inside.job_file import Job
+from retraining.inside.trainers.trial import tried, write_losses
 from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, reference_profile
 
 PRINTED = {
@@ -53,6 +54,7 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
         ValueError: a variable or a channel is missing, ``fit`` is, or what it returns does not answer soundly.
 
     """
+    job = tried(job, variables)
     training = read_frame(_folder(variables, "SM_CHANNEL_TRAIN"), job)
     validation = read_frame(_folder(variables, "SM_CHANNEL_VALIDATION"), job)
     losses.check_classes(
@@ -64,7 +66,10 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     started = time.perf_counter()
     model = fit_model(fit, job, training, validation)
     seconds = time.perf_counter() - started
-    metrics = {"train": score(model, training, job), "validation": score(model, validation, job)}
+    watched = judged(model, validation, job)
+    metrics = {"train": score(model, training, job), "validation": _figures(*watched, validation, job)}
+    if output := variables.get("SM_OUTPUT_DATA_DIR"):
+        write_losses(Path(output), watched[1].losses)
     folder = _folder(variables, "SM_MODEL_DIR")
     frozen = json.dumps(frozen_profile(model, training, validation, job), allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,17 +114,25 @@ def fit_model(fit: Callable[..., Any], job: Job, training: pd.DataFrame, validat
 
 def score(model: Any, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
     """Return the model's figures on ``frame``; of a regression also per group."""
-    truth = losses.encoded(job.task, frame[job.target].to_numpy(), job.classes)
-    inputs = frame[[column.name for column in job.inputs]]
-    try:
-        answers = model_answers(model, inputs, job.classes)
-        found = losses.scored(job.task, truth, answers, job.classes, job.threshold)
-    except ValueError as error:
-        raise ValueError(f"the model that {job.trainer or job.program} returned: {error}") from error
+    return _figures(*judged(model, frame, job), frame, job)
+
+
+def _figures(truth: np.ndarray, found: losses.Scored, frame: pd.DataFrame, job: Job) -> dict[str, Any]:
     figures = {"n": len(truth), **losses.metrics(job.task, truth, found)}
     if job.group and job.task == "regression":
         figures["groups"] = losses.group_statistics(truth, found.values, group_names(frame[job.group], len(frame)))
     return figures
+
+
+def judged(model: Any, frame: pd.DataFrame, job: Job) -> tuple[np.ndarray, losses.Scored]:
+    """Return the target of the rows, shape (rows,), and what the model says about them."""
+    truth = losses.encoded(job.task, frame[job.target].to_numpy(), job.classes)
+    inputs = frame[[column.name for column in job.inputs]]
+    try:
+        answers = model_answers(model, inputs, job.classes)
+        return truth, losses.scored(job.task, truth, answers, job.classes, job.threshold)
+    except ValueError as error:
+        raise ValueError(f"the model that {job.trainer or job.program} returned: {error}") from error
 
 
 def frozen_profile(model: Any, training: pd.DataFrame, validation: pd.DataFrame, job: Job) -> Profile:

@@ -15,7 +15,7 @@ from retraining.inside.frames import request_frame, request_lines
 
 BACKGROUND_FILE = "background.csv"
 """In an artifact: rows as a request has them, so that the search for the text of a forgotten row finds them, too."""
-BACKGROUND_ROWS = 20
+BACKGROUND_ROWS = 15
 """Each more makes a base that is a little closer to the mean over all training rows, and every explanation dearer."""
 LOOKED_AT = 10_000
 """Training rows among which they are chosen."""

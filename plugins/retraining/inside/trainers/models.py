@@ -1,4 +1,4 @@
-"""Fits the trainers in the box: a linear model and histogram gradient boosting, each for every task."""
+"""Fits the trainers in the box, each for every task: those of scikit-learn here, the others in modules of their own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
 from retraining.inside.job_file import CLASSIFICATION, Job
+from retraining.inside.trainers import boosted_trees, network
 from retraining.inside.trainers.inputs import Matrix, Standard
+from retraining.inside.trainers.link import LEAST_MEAN
 
 Rows = tuple[np.ndarray, np.ndarray]
 """Matrix of shape (rows, columns) and target of shape (rows,)."""
-LEAST_MEAN = 1e-9
-"""Of a count: its mean is above 0, whatever a model says."""
 
 
 class TableModel:
@@ -128,4 +128,9 @@ def _hist_gradient_boosting(
     return model.fit(*training, X_val=watched[0], y_val=watched[1])
 
 
-TRAINERS: Mapping[str, Callable[..., Any]] = {"linear": _linear, "hist_gradient_boosting": _hist_gradient_boosting}
+TRAINERS: Mapping[str, Callable[..., Any]] = {
+    "linear": _linear,
+    "hist_gradient_boosting": _hist_gradient_boosting,
+    "xgboost": boosted_trees.fit,
+    "keras_mlp": network.fit,
+}

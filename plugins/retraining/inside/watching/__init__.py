@@ -1,3 +1,3 @@
-"""What runs inside the jobs of a model in service: files are scored, captured requests are counted."""
+"""What runs inside the jobs of a model in service: files are scored, smoke requests answered, captured requests counted."""
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from retraining.contract.rules import Contract, cut
 from retraining.contract.values import Value
 from retraining.contract.verdict import over_budget
 from retraining.inside.artifact import CARD_FILE
-from retraining.inside.artifact_process import ArtifactError, ArtifactProcess, ArtifactRefusal
+from retraining.inside.artifact_process import ARCHIVE, ArtifactError, ArtifactProcess, ArtifactRefusal, require
 from retraining.inside.frames import iso
 from retraining.inside.job_file import Job
 from retraining.inside.watching.look import artifact_documents
@@ -88,13 +88,16 @@ def run(job: Job, inputs: Path, output: Path) -> int:
 
     Raises:
         ArtifactError: the model answers no row of any file; or it cannot be unpacked.
+        ExchangedError: it is not the one that was pinned.
 
     """
-    contract = artifact_contract(inputs / "model" / "model.tar.gz") or job.contract
+    archive, sha256 = inputs / "model" / ARCHIVE, job.artifacts.get("model")
+    require(archive, "model", sha256)
+    contract = artifact_contract(archive) or job.contract
     failed = []
     answered = False
     with ExitStack() as stack:
-        processes = [stack.enter_context(ArtifactProcess(inputs / "model", "model")) for _ in range(PROCESSES)]
+        processes = [stack.enter_context(ArtifactProcess(inputs / "model", "model", sha256)) for _ in range(PROCESSES)]
         for number, file in enumerate(job.files):
             folder = output / f"{number:06d}"
             folder.mkdir(parents=True, exist_ok=True)

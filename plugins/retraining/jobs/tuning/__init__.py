@@ -1,0 +1,1 @@
+"""The search for hyperparameters as a job: its request, and its life on SageMaker."""
