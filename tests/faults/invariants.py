@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -12,11 +13,16 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from retraining.dataset.log import DatasetLog
+from retraining.dataset.state import LogState
 from retraining.jobs.job import DIGEST_TAG
 from retraining.settings.environment import in_environment
 
 JOBS = ("Training", "Processing", "Transform")
 GLUE_ACTIVE = ("STARTING", "RUNNING", "STOPPING", "WAITING")
+
+
+TRIAL = re.compile(r"-\d{3}-[0-9a-f]{8}")
+"""What the name of a trial has after that of its search."""
 
 
 class InvariantError(AssertionError):
@@ -61,6 +67,7 @@ def assert_invariants(
     paid_once(jobs)
     no_orphans(jobs, watched)
     rows_once(account, model, bucket)
+    one_outcome_each(DatasetLog(account.s3, bucket, f"{model}/").read())
     packages(account, model)  # raises when a candidate is registered twice, also where nothing serves yet
     endpoint_is_approved(account, model)
     for run in runs:
@@ -127,8 +134,19 @@ def rows_once(account: Any, model: str, bucket: str) -> None:
         raise InvariantError(f"{len(doubled)} rows are in the log more than once, such as {doubled[0]}")
 
 
+def one_outcome_each(state: LogState) -> None:
+    """Every file is merged, refused or ignored, and only one of them."""
+    outcomes = Counter(record.identity for version in state.current for record in version.files)
+    verdicts = [*(file for version in state.versions for file in version.left_out)]
+    verdicts += [file for judgement in state.judgements for file in judgement.files]
+    lifted = Counter((file.key, file.etag) for release in state.releases for file in release.files)
+    outcomes.update(Counter(file.identity for file in verdicts) - lifted)
+    if twice := [f"{key} ({count} outcomes)" for (key, _), count in outcomes.items() if count > 1]:
+        raise InvariantError(f"files with more than one outcome: {', '.join(twice)}")
+
+
 def endpoint_is_approved(account: Any, model: str) -> None:
-    """What the model's endpoint serves is a registered and approved package, if there is an endpoint."""
+    """What the model's endpoint serves is the newest approved package, if there is an endpoint."""
     sagemaker = account.sagemaker
     try:
         endpoint = sagemaker.describe_endpoint(EndpointName=in_environment(model))
@@ -138,17 +156,27 @@ def endpoint_is_approved(account: Any, model: str) -> None:
         raise InvariantError(f"endpoint {model} is {endpoint['EndpointStatus']}")
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     container = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])["PrimaryContainer"]
-    statuses = {package["data"]: package["status"] for package in packages(account, model)}
+    registered = packages(account, model)
+    statuses = {package["data"]: package["status"] for package in registered}
     if statuses.get(container["ModelDataUrl"]) != "Approved":
         found = statuses.get(container["ModelDataUrl"], "not registered")
         raise InvariantError(f"endpoint {model} serves {container['ModelDataUrl']}, which is {found}")
+    newest = next(package["data"] for package in registered if package["status"] == "Approved")
+    if newest != container["ModelDataUrl"]:
+        raise InvariantError(
+            f"endpoint {model} serves {container['ModelDataUrl']}, and {newest} is approved, too, and newer"
+        )
 
 
 def packages(account: Any, model: str) -> list[dict[str, str]]:
     """Return artifact, run key and status of all packages of a model, newest first; one per artifact and run, or InvariantError."""
     group = f"{in_environment(model)}-models"
     try:
-        pages = list(account.sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group))
+        pages = list(
+            account.sagemaker.get_paginator("list_model_packages").paginate(
+                ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
+            )
+        )
     except ClientError:
         return []
     found = []
@@ -208,14 +236,25 @@ def _job_is_true(account: Any, step: str, result: dict[str, Any]) -> None:
 
 
 def _sagemaker_jobs(account: Any, model: str) -> list[Job]:
+    """Return the model's jobs; a trial is a part of its search, whose tags it has: the search is the work that is paid once."""
     found = []
+    pages = account.sagemaker.get_paginator("list_hyper_parameter_tuning_jobs").paginate()
+    for item in (item for page in pages for item in page["HyperParameterTuningJobSummaries"]):
+        listed = account.sagemaker.list_tags(ResourceArn=item["HyperParameterTuningJobArn"])["Tags"]
+        tags = {tag["Key"]: tag["Value"] for tag in listed}
+        if tags.get("retraining:model") == model:
+            name, state = item["HyperParameterTuningJobName"], item["HyperParameterTuningJobStatus"]
+            found.append(Job(name, tags.get(DIGEST_TAG, ""), state))
+    searches = [job.name for job in found]
     for kind in JOBS:
         pages = account.sagemaker.get_paginator(f"list_{kind.lower()}_jobs").paginate()
         for item in (item for page in pages for item in page[f"{kind}JobSummaries"]):
             listed = account.sagemaker.list_tags(ResourceArn=item[f"{kind}JobArn"])["Tags"]
             tags = {tag["Key"]: tag["Value"] for tag in listed}
             if tags.get("retraining:model") == model:
-                found.append(Job(item[f"{kind}JobName"], tags.get(DIGEST_TAG, ""), item[f"{kind}JobStatus"]))
+                name = item[f"{kind}JobName"]
+                trial = any(TRIAL.fullmatch(name.removeprefix(search)) for search in searches)
+                found.append(Job(name, name if trial else tags.get(DIGEST_TAG, ""), item[f"{kind}JobStatus"]))
     return found
 
 

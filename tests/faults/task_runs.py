@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import importlib
 import inspect
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from invariants import RunRecord
 from local_account import ENVIRONMENTS
 
-from retraining.dag.operators import AwsJobOperator, JobOperator
+from retraining.dag.operators import ANSWER, AwsJobOperator, JobOperator
 from retraining.dag.retraining_dag import retraining_dag
 from retraining.dag.sdk_operator import SdkJobOperator
 from retraining.dag.verify_operator import VerifyOperator
@@ -40,8 +42,7 @@ BEFORE_DECISION = (
     "analyze_results",
     "check_threshold",
 )
-AFTER_DECISION = {"approved": ("register_model", "deploy_model", "verify_endpoint"), "rejected": ("rejected",)}
-AT_THE_END = ("stop_leftovers", "close_endpoint")
+DEPLOYMENT = ("register_model", "deploy_model", "verify_endpoint")
 JOB_TASKS = ("preprocess_data", "training", "evaluate_model")
 TRIES = 3  # the DAG's retries=2
 WAIT_SECONDS = 120.0
@@ -109,7 +110,7 @@ class TaskInstance:
 
     def __init__(self, xcom: dict[tuple[str, str], Any], task_id: str) -> None:
         self._xcom = xcom
-        self._task_id = task_id
+        self.task_id = task_id
 
     def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", **_: Any) -> Any:
         """Return the value of a task, or the list of values of several."""
@@ -119,16 +120,35 @@ class TaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep a value."""
-        self._xcom[self._task_id, key] = value
+        self._xcom[self.task_id, key] = value
 
 
 class Run:
-    """One run of a model's retraining DAG: its own tasks and wiring, task by task; ``result`` returns what a task returned."""
+    """One run of a model's retraining DAG: its own tasks and wiring, task by task; ``result`` returns what a task returned.
 
-    def __init__(self, folder: Path, params: dict[str, Any] | None = None) -> None:
+    Args:
+        folder: the model folder.
+        params: what is filled in of the DAG's form.
+        answer: what ``await_approval`` keeps of the answer of a person, or of nobody.
+        build: makes the DAG of the folder.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        params: dict[str, Any] | None = None,
+        answer: dict[str, Any] | None = None,
+        build: Callable[[Path], Any] = retraining_dag,
+    ) -> None:
         self.config = load_model_config(folder / "model.yaml")
-        self.dag = retraining_dag(folder)
+        self.dag = build(folder)
         self.params = {name: param.value for name, param in self.dag.params.items()} | (params or {})
+        self.answer = answer
+        now = datetime.now(UTC)
+        self.dag_run = SimpleNamespace(
+            dag_id=self.dag.dag_id, run_id=f"in_process__{uuid.uuid4().hex}", clear_number=0, run_after=now
+        )
         self._xcom: dict[tuple[str, str], Any] = {}
 
     def result(self, task_id: str) -> Any:
@@ -145,17 +165,11 @@ class Run:
 
     def execute(self, task_id: str) -> Any:
         """Run one try of a task and keep its result."""
-        run = SimpleNamespace(dag_id=self.dag.dag_id, run_id=f"in_process__{id(self)}", clear_number=0)
-        context = {
-            "params": self.params,
-            "ti": TaskInstance(self._xcom, task_id),
-            "dag_run": run,
-            "task": self._task(task_id),
-        }
+        context = self.context(task_id)
         if issubclass(self.dag.task_dict[task_id].operator_class, (JobOperator, VerifyOperator)):
-            value = run_operator(lambda: self._task(task_id), context)
+            value = run_operator(lambda: self.task(task_id), context)
         else:
-            body = self._task(task_id).python_callable
+            body = self.task(task_id).python_callable
             wanted = inspect.signature(body).parameters.values()
             takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted)
             names = {parameter.name for parameter in wanted}
@@ -164,30 +178,69 @@ class Run:
         return value
 
     def path(self) -> Iterator[str]:
-        """Yield the tasks of the run in their order, following the gate's decision."""
-        yield from BEFORE_DECISION
-        yield from AFTER_DECISION[self.result("check_threshold")]
+        """Yield the tasks of the run in their order, following the gate's decision and a person's."""
+        for name in BEFORE_DECISION:
+            yield name
+            if name == "training" and "tuning" in self.dag.task_dict:
+                yield "tuning"
+        yield self.result("check_threshold")
+        if self.result("approved") == "register_model":
+            yield from DEPLOYMENT
+        elif self.result("approved") == "ask_for_approval":
+            yield "ask_for_approval"
+            self._xcom["await_approval", ANSWER] = self.answer
+            if (self.answer or {}).get("chosen_options") == ["Approve"]:
+                yield from DEPLOYMENT
         yield "publish_report"
 
-    def play(self, until: str | None = None, tries: int = TRIES) -> RunRecord:
-        """Run the tasks, to the end or up to and including ``until``; return what the run says about itself."""
+    def play(self, until: str | None = None, tries: int = TRIES, since: str | None = None) -> RunRecord:
+        """Run the tasks, to the end or up to and including ``until``; return what the run says about itself.
+
+        With ``since`` those before it have run.
+        """
         try:
             for task_id in self.path():
+                since = None if task_id == since else since
+                if since:
+                    continue
                 with_retries(functools.partial(self.execute, task_id), tries)
                 if task_id == until:
                     break
         except Exception as error:
-            for task_id in AT_THE_END:
-                self.execute(task_id)
+            self.fail(task_id, error)
+            self.end()
             return RunRecord("failed", f"{type(error).__name__}: {error}", self.result("claim_new_data"))
         if until is None:
-            for task_id in AT_THE_END:
-                self.execute(task_id)
+            self.end()
         jobs = {name: value for name in JOB_TASKS if (value := self.result(name))}
         committed = self.result("claim_new_data") if self.result("check_data_quality") else None
         return RunRecord("success", "", committed, self.result("publish_report"), jobs)
 
-    def _task(self, task_id: str) -> Any:
+    def end(self) -> None:
+        """Run what Airflow runs at the end of every run, however it ended: the teardowns of the DAG."""
+        for name, task in self.dag.task_dict.items():
+            if task.is_teardown:
+                self.execute(name)
+
+    def fail(self, task_id: str, error: Exception) -> None:
+        """Call what Airflow calls when a task failed for good, and with it the run; what goes wrong there it only logs."""
+        context = {**self.context(task_id), "exception": error, "dag": self.dag}
+        for callback in (self.task(task_id).on_failure_callback, self.dag.on_failure_callback):
+            for call in callback if isinstance(callback, list | tuple) else [callback]:
+                with contextlib.suppress(Exception):
+                    if call:
+                        call(context)
+
+    def context(self, task_id: str) -> dict[str, Any]:
+        """Return what Airflow hands to a task."""
+        return {
+            "params": self.params,
+            "ti": TaskInstance(self._xcom, task_id),
+            "dag_run": self.dag_run,
+            "task": self.task(task_id),
+        }
+
+    def task(self, task_id: str) -> Any:
         """Return a fresh operator, as each try of a task has its own."""
         task = copy.copy(self.dag.task_dict[task_id])
         if not isinstance(task, MappedOperator):

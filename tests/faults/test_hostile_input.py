@@ -6,18 +6,25 @@ the environment speak: a canary in it is looked for in every answer. ``FUZZ_EXAM
 
 import gzip
 import io
+import json
 import os
+import re
 import tarfile
 import time
 from contextlib import suppress
 from html import unescape
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from conftest import MODEL_FOLDER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController
 
+from lambda_functions.prediction_api.handler import Api
+from lambda_functions.prediction_api.model import Model, described
 from local_aws.gateway.corrections.glue import wanted_values
 from local_aws.gateway.signatures import Signed, refusal
 from local_aws.gateway.support import OWN
@@ -27,17 +34,24 @@ from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.requests.members import check_members, paths_of
 from local_aws.shared.requests.validation import check_request
 from local_aws.shared.sandbox import safe_join
-from retraining.contract.layout import inspect
+from retraining.contract.layout import inspect, refuse_key
+from retraining.contract.names import ignored_reason
 from retraining.contract.plain_text import plain, plain_lines, plain_names
 from retraining.contract.reader import read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import Contract
+from retraining.inside import serving
+from retraining.inside.job_file import inputs_of
+from retraining.settings.model_config import load_model_config
+from retraining.settings.present.section import Present
 from retraining.settings.run_parameters import check_run_parameters
+from retraining.telling import report_html
 from retraining.telling.outcomes import Outcome, body, subject
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 CANARY = "CANARY-8d1f4c-IN-THE-ENVIRONMENT"
 CONTRACT = Contract.of(yaml.safe_load((MODEL_FOLDER / "model.yaml").read_text())["contract"])
+API_MODEL = Model.of(json.loads(json.dumps(described(load_model_config(MODEL_FOLDER / "model.yaml")))))
 SPLIT = {"train": 80, "validation": 10, "test": 10}
 SECONDS_PER_MB = 20.0  # of processor time on a slow machine; a parser that is quadratic takes minutes
 
@@ -174,6 +188,99 @@ def test_parameters_of_a_run_are_taken_or_refused_in_words(hyperparameters, othe
         check_run_parameters(params)
     except ValueError as error:
         harmless(str(error), 600)
+
+
+ROWS = st.dictionaries(st.sampled_from(CONTRACT.names), VALUES) | st.lists(VALUES, min_size=8, max_size=8) | VALUES
+BODIES = st.one_of(
+    TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.binary(max_size=60),
+    st.lists(ROWS, max_size=3).map(lambda rows: json.dumps({"instances": rows, "explain": True}).encode()),
+    st.lists(ROWS, max_size=3).map(lambda rows: json.dumps(rows).encode()),
+    st.sampled_from(
+        (b"[" * 100_000, b'{"instances": [' + b"9" * 5_000 + b"]}", b'{"instances": [[1e999]]}', b'"\\ud800"')
+    ),
+)
+KINDS = st.sampled_from(("application/json", "text/csv", "text/csv; charset=latin-1", "", "*/*", "x" * 5000)) | TEXTS
+SERVED = serving.Model(
+    SimpleNamespace(predict=lambda frame: np.ones(len(frame))),
+    inputs_of(CONTRACT),
+    CONTRACT,
+    (),
+    None,
+    ThreadpoolController(),
+    None,
+)
+
+
+@pytest.mark.faults_fast
+@some(0.1)
+@given(BODIES, KINDS, KINDS)
+def test_a_request_to_a_model_is_answered_or_refused_in_words(body, content_type, accept):
+    begun = time.process_time()
+    try:
+        answer, kind = serving.transform_fn(SERVED, body, content_type, accept)
+        assert kind in ("application/json", "text/csv")
+        harmless(answer, 10_000)
+    except serving.InvalidRequest as refusal:
+        assert refusal.status_code in (400, 406, 413, 415)
+        harmless(str(refusal), 1000)
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.faults_fast
+@some(0.05)
+@given(BODIES | TEXTS, KINDS, st.sampled_from(("/predictions", "/openapi.json")) | TEXTS, st.booleans(), TEXTS)
+def test_a_request_to_the_api_is_answered_as_json_and_its_log_line_is_one_line(body, kind, path, packed, domain):
+    told_by_model = {"Body": io.BytesIO(b'{"predictions": [1.0]}')}
+    api = Api(API_MODEL, "endpoint", SimpleNamespace(invoke_endpoint=lambda **request: told_by_model))
+    text = body if isinstance(body, str) else body.decode("latin-1")
+    context = {"requestId": domain, "domainName": domain, "http": {"method": "POST"}}
+    response, told = api.answer(
+        {
+            "rawPath": path,
+            "requestContext": context,
+            "headers": {"Content-Type": kind},
+            "body": text,
+            "isBase64Encoded": packed,
+        }
+    )
+    assert response["statusCode"] in (200, 400, 404, 405, 413, 415, 422, 502)
+    harmless(response["body"], 60_000)
+    harmless(json.dumps(told), 6_000)
+
+
+@pytest.mark.faults_fast
+@some(0.05)
+@given(TEXTS, TEXTS, st.floats())
+def test_the_words_of_a_prediction_are_made_of_its_number_alone(value, text, prediction):
+    """``present`` of model.yaml holds a formula and a template: neither is ever evaluated as anything else."""
+    try:
+        present = Present(value=value[:200], text=text[:200] + "{value}")
+        shown = present.shown("rings", prediction) if present.names() <= {"rings"} else None
+    except ValueError:
+        return
+    assert shown is None or CANARY not in shown["text"]
+
+
+@pytest.mark.faults_fast
+@some(0.05)
+@given(TEXTS, TEXTS)
+def test_a_page_shows_text_as_text(title, cell):
+    page = report_html.section_of(
+        title, report_html.table_of(report_html.as_text(title), [[report_html.as_text(cell)]])
+    )
+    harmless(page, 10_000)
+    assert set(re.findall(r"<([a-z0-9]+)", page)) <= {"section", "h2", "div", "table", "thead", "tr", "tbody", "td"}
+
+
+@pytest.mark.faults_fast
+@some(0.05)
+@given(TEXTS, st.integers(0, 9))
+def test_a_name_of_a_landed_file_is_passed_over_refused_or_taken(name, size):
+    if reason := ignored_reason(f"abalone/new/{name}", size):
+        harmless(reason, 400)
+    with suppress(FileRefused):
+        refuse_key(f"abalone/new/{name}")
 
 
 @pytest.mark.faults_fast

@@ -102,9 +102,9 @@ def deploy(world, config):
 
 @pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
 def test_a_lost_reply_to_a_change_of_the_endpoint_is_adopted_and_serves_an_approved_model(world, operation):
-    configs = [approved_config(world, factor) for factor in (2, 3)]
     lost = world.proxy.add(operation, "lost")
-    for config in configs:
+    for factor in (2, 3):
+        config = approved_config(world, factor)
         result = run_operator(partial(deploy, world, config))
         assert result["config"] == config
         world.check()

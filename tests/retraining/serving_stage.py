@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from airflow.sdk.exceptions import TaskDeferred
+from botocore.exceptions import ClientError
 from local_account import ROLE, Account, archive, wait_for
 
 from retraining.dag.tasks.retraining import RetrainingTasks
@@ -26,6 +28,7 @@ from retraining.serving import registry
 from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
 from retraining.settings.environment import in_environment
+from retraining.settings.machines.deployment import Deployment
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from retraining.telling.outcomes import Outcomes
@@ -46,6 +49,7 @@ def predict_fn(data, model):
 def output_fn(prediction, accept):
     return json.dumps({{"predictions": prediction}}), "application/json"
 """
+FOLDER = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
 BROKEN = "raise RuntimeError('this model is broken')\n"
 
 
@@ -82,7 +86,14 @@ def played(operator: Any, context: dict[str, Any]) -> Any:
 class Stage:
     """One model: the same code as in production, against a local_aws."""
 
-    def __init__(self, account: Account, access: AwsAccess, config: ModelConfig, bucket: str) -> None:
+    def __init__(
+        self,
+        account: Account,
+        access: AwsAccess,
+        config: ModelConfig,
+        bucket: str,
+        deployment: Deployment | None = None,
+    ) -> None:
         self.account = account
         self.name = f"m{uuid.uuid4().hex[:8]}"
         self.bucket = bucket
@@ -111,15 +122,29 @@ class Stage:
         account.ssm.put_parameter(
             Name=f"/retraining/dev/{self.name}/platform", Value=platform.model_dump_json(), Type="String"
         )
-        deployment = config.deployment.model_copy(
+        deployment = deployment or config.deployment.model_copy(
             update={"endpoint": self.name, "keep": 1, "data_capture_percent": 0, "startup_timeout_seconds": 60}
         )
-        self.config = config.model_copy(update={"name": self.name, "aws": access, "deployment": deployment})
         self.endpoint = in_environment(self.name)
         self.access = access
-        self.steps = RetrainingTasks(self.config, folder=None)  # type: ignore[arg-type]  # no code of the model is read here
-        self.rollback = RollbackTasks(self.config)
+        self.use(config.model_copy(update={"name": self.name, "aws": access, "deployment": deployment}))
         self.outcomes = Outcomes(self.name, access, lambda: self.steps.platform)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete the endpoint, if there is one."""
+        try:
+            self.account.sagemaker.delete_endpoint(EndpointName=self.endpoint)
+        except ClientError as error:
+            assert "Could not find" in str(error)
+
+    def use(self, config: ModelConfig) -> None:
+        """Go on with another configuration, as after a change of model.yaml."""
+        self.config = config
+        self.steps = RetrainingTasks(config, FOLDER)
+        self.rollback = RollbackTasks(config, FOLDER)
 
     def plan(self, key: str, champion: Champion | None = None) -> dict[str, Any]:
         version = int(key[1:]) if key[1:].isdigit() else 1
@@ -137,7 +162,7 @@ class Stage:
 
     def champion(self) -> Champion | None:
         """With what a new model is compared."""
-        return standing(self.account.sagemaker, self.name, self.name).champion
+        return standing(self.account.sagemaker, self.name, self.config.endpoint).champion
 
     def candidate(self, key: str, factor: float = 2, inference: str = MULTIPLIES) -> list[dict[str, Any]]:
         """Store an artifact as if a training job had made it, and the evaluation's smoke request of its run."""
@@ -168,17 +193,19 @@ class Stage:
         assert registered
         return registered
 
-    def bring(self, request: dict[str, Any], step: str = "deploy") -> tuple[JobStatus, dict[str, Any]]:
-        """Bring the endpoint to a config as the operator does; return how that ended, and the task's result."""
-        kind = JOB_KINDS["endpoint"]
+    def bring(
+        self, request: dict[str, Any], step: str = "deploy", kind_name: str = "endpoint"
+    ) -> tuple[JobStatus, dict[str, Any]]:
+        """Do what a request asks for as the operator does; return how that ended, and the task's result."""
+        kind = JOB_KINDS[kind_name]
         handle = kind.submit(self.access, self.name, step, request).handle
 
         def ended() -> JobStatus | None:
             status = kind.poll(self.access, handle)
             return status if status.outcome != "running" else None
 
-        status = wait_for(ended)
-        return status, kind.result(self.access, handle)
+        status = wait_for(ended, 60)
+        return status, kind.result(self.access, handle) if status.outcome == "succeeded" else {}
 
     def promote(self, key: str, factor: float = 2, champion: Champion | None = None) -> dict[str, Any]:
         """Take a model through registry, deployment and verification; return the verification's result."""

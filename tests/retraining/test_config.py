@@ -53,6 +53,28 @@ def test_every_shipped_configuration_is_valid_and_named_as_its_folder(path):
             "allows 'M' twice",
         ),
         (lambda d: d.update(split={"train": 80, "validation": 15, "test": 15}), "split", "add up to 110"),
+        (lambda d: d.update(split={"by": "time"}), "split", "by: time needs a column"),
+        (lambda d: d.update(split={"column": "sex"}), "split", "column 'sex' is read by: time only"),
+        (lambda d: d.update(split={"by": "time", "column": "colour"}), "split", "'colour' is not a column of the"),
+        (lambda d: d.update(split={"by": "time", "column": "sex"}), "split", "'sex' is a string: rows go by a date"),
+        (lambda d: d.update(split={"by": "time", "column": "rings"}), "split", "'rings' is the target"),
+        (
+            lambda d: (
+                d["contract"]["columns"].insert(0, {"name": "at", "type": "date", "nullable": True}),
+                d.update(split={"by": "time", "column": "at"}),
+            ),
+            "split",
+            "'at' is nullable: a row without a time",
+        ),
+        (
+            lambda d: (
+                d["contract"]["columns"].insert(0, {"name": "at", "type": "date"}),
+                d["contract"].update(split_by=["sex"]),
+                d.update(split={"by": "time", "column": "at"}),
+            ),
+            "split",
+            "cannot keep the groups of contract.split_by together",
+        ),
         (lambda d: d["gate"].update(required_odds=-1), "gate.required_odds", "greater than"),
         (lambda d: d["gate"]["guards"].update(auc=0.8), "gate", "auc is no metric of a regression task"),
         (lambda d: d["gate"].update(rmse_threshold=2.6), "gate", "rmse_threshold is no key any more"),

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retraining.dataset.contract_change import contract_changes, contract_record, incompatible
-from retraining.settings.contract_keys import Column, Contract, Rule
-from retraining.settings.model_config import Split
+from retraining.settings.contract_keys import Column, Contract, Rule, Split
 
 COLUMNS = [
     {"name": "site", "type": "string", "allowed": ["north", "south"]},
@@ -98,6 +97,16 @@ def test_shares_of_the_split_move_no_stored_row():
     assert [change.compatible for change in changes] == [True, True, True]
     grouped = [{**keys, "split_by": ["site"]} for keys in (then, now)]
     assert len(incompatible(contract_changes(*grouped, by_name=True))) == 3
+
+
+def test_a_split_by_time_begins_with_a_migration_and_its_shares_count_from_the_next_move_on():
+    by_time = {"by": "time", "column": "rings"}
+    for then, now in ((None, by_time), (by_time, None), (by_time, {**by_time, "column": "weight"})):
+        assert incompatible(contract_changes(keys_of(BASE, then), keys_of(BASE, now), by_name=True))
+    shares = {**by_time, "train": 70, "validation": 16, "test": 14}
+    changes = contract_changes(keys_of(BASE, by_time), keys_of(BASE, shares), by_name=True)
+    assert [change.compatible for change in changes] == [True, True, True]
+    assert set(keys_of(BASE)["split"]) == {"train", "validation", "test"}
 
 
 def test_a_key_that_nobody_classified_stops():

@@ -63,7 +63,7 @@ def where(landing: Landing) -> dict[str, str]:
     """The split of each row of the newest version."""
     found = {}
     for split in ("train", "validation", "test"):
-        for output in landing.state.training_objects(split):
+        for output in landing.state.training_objects(split, "csv_without_header"):
             body = landing.s3.get_object(Bucket=landing.stage.bucket, Key=output.key)["Body"].read().decode()
             found |= {",".join([*line.split(",")[1:], line.split(",")[0]]): split for line in body.splitlines()}
     return found

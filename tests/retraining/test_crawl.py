@@ -1,10 +1,12 @@
 """The crawl of new files: what it costs, what it says, and that nothing that happens to it harms a run."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from retraining.dag.operators import ObservingJobOperator
+from retraining.dag.tasks.data import DataTasks
 from retraining.dataset.crawl_note import crawl_notes
 from retraining.jobs import glue_crawl
 from retraining.jobs.glue_crawl import GlueCrawl
@@ -60,6 +62,11 @@ def test_a_note_stays_readable_however_wide_a_file_is(config):
     [note] = notes(config, [(f"x{number}", "string") for number in range(10_000)])
     assert len(note) < 500
     assert "and 9,990 more" in note
+
+
+def test_a_model_may_do_without_the_crawl(config):
+    without = config.model_copy(update={"etl": config.etl.model_copy(update={"crawl": False})})
+    assert DataTasks(without, Path("unused")).crawl_request({"batch": "b" * 16}) is None
 
 
 def test_only_the_newest_files_of_a_large_batch_are_crawled(platform):

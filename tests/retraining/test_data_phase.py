@@ -80,22 +80,23 @@ class Landing:
 
         plain_merge(self.s3, get_json(self.s3, uri))
 
-    def senses(self) -> str | None:
-        return self.steps.look_for_work({"params": {}})[0]
+    def senses(self, **params: object) -> str | None:
+        return self.steps.look_for_work({"params": params})[0]
 
-    def run(self) -> str:
+    def run(self, **params: object) -> str:
         """Play the data phase of a run; return how it ended."""
-        if self.senses() is None:
+        if self.senses(**params) is None:
             return "nothing new"
         try:
-            plan = self.steps.claim_new_data({})
+            plan = self.steps.claim_new_data(params)
             if plan["batch"]:
                 self.merge(f"s3://{self.stage.bucket}/{self.stage.name}/batches/{plan['batch']}/manifest.json")
-            self.steps.check_data_quality(plan, {}, RUN)
+            self.steps.check_data_quality(plan, params, RUN)
         except DataRefusedError as error:
             self.error = str(error)
             return "refused"
-        except AirflowSkipException:
+        except AirflowSkipException as skipped:
+            self.error = str(skipped)
             return "skipped"
         except AirflowFailException as error:  # too few rows for every split
             assert "rows; add real data" in str(error), error
@@ -117,7 +118,7 @@ class Landing:
         """The rows of the newest version in the order of the contract."""
         found: Counter = Counter()
         for split in ("train", "validation", "test"):
-            for output in self.state.training_objects(split):
+            for output in self.state.training_objects(split, "csv_without_header"):
                 body = self.s3.get_object(Bucket=self.stage.bucket, Key=output.key)["Body"].read().decode()
                 found.update(",".join([*line.split(",")[1:], line.split(",")[0]]) for line in body.splitlines())
         return found
@@ -163,6 +164,27 @@ def test_all_wrong_files_and_markers_beside_a_good_one_cost_it_nothing(landing):
     ignored = {file.key.rsplit("/", 1)[-1] for file in version.left_out if file.outcome == IGNORED}
     assert ignored == set(MARKERS)
     assert landing.senses() is None
+
+
+def test_few_rows_are_merged_at_once_and_trained_on_with_those_that_follow(landing):
+    config = landing.steps.config
+    gathers = config.schedule.model_copy(update={"min_rows": 30})
+    landing.steps = RetrainingTasks(config.model_copy(update={"schedule": gathers}), MODEL)
+    landing.put("first.csv", survey(*range(20)))
+    assert landing.run() == "merged", "a first model trains on what there is"
+    landing.put("few.csv", survey(*range(20, 40)))
+    assert landing.run() == "skipped"
+    assert landing.error == (
+        "20 rows came since dataset version 1, the newest with a judged model: a training waits for 30 (schedule.min_rows). Dataset "
+        "version 2 has the rows, and the run that trains takes them along"
+    )
+    assert landing.rows() == expected(*range(40))
+    assert landing.senses() is None, "what waits is no reason to run, and no change of the code"
+    assert landing.senses(force_retrain=True) == "dataset version 2 has no judged model yet"
+    landing.put("more.csv", survey(*range(40, 50)))
+    assert landing.run() == "merged"
+    landing.put("one.csv", survey(50))
+    assert landing.run(force_retrain=True) == "merged", "who asks for a training gets it"
 
 
 def test_markers_alone_start_no_run(landing):

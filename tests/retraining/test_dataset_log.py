@@ -160,7 +160,7 @@ def test_a_version_that_starts_anew_leaves_the_batches_before_it_to_earlier_vers
     assert state.batches == tuple(make_version(number).batch for number in (3, 4))
     assert state.rows_by_split()["train"] == 7
     assert state.at(2).batches == tuple(make_version(number).batch for number in (1, 2))
-    assert [output.key for output in state.at(2).training_objects("train")] == [
+    assert [output.key for output in state.at(2).training_objects("train", "csv_without_header")] == [
         make_version(number).training["train"][0].key for number in (1, 2)
     ]
     assert make_version(1).files[0].identity not in state.known_files()
@@ -222,6 +222,6 @@ def test_an_earlier_state_is_the_log_as_it_was():
 
 def test_a_manifest_names_only_what_the_log_knows():
     state = LogState((make_version(1), make_version(2)))
-    prefix, *keys = manifest_entries("bucket", "abalone/", state.training_objects("train"))
+    prefix, *keys = manifest_entries("bucket", "abalone/", state.training_objects("train", "csv_without_header"))
     assert prefix == {"prefix": "s3://bucket/abalone/dataset/training/"}
     assert keys == [f"batch={number:016x}/split=train/part-00000.csv" for number in (1, 2)]

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from local_account import ROLE, wait_for
 from serving_stage import BROKEN, MULTIPLIES, RETRAINING, Run, Stage, played
 
+from local_stack.verbs import service
 from retraining.aws.clients import client
 from retraining.dag import pausing
 from retraining.dag.operators import AwsJobOperator
@@ -27,12 +28,8 @@ pytestmark = pytest.mark.local_aws
 
 @pytest.fixture
 def stage(account, access, config, bucket) -> Iterator[Stage]:
-    stage = Stage(account, access, config, bucket)
-    yield stage
-    try:
-        account.sagemaker.delete_endpoint(EndpointName=stage.endpoint)
-    except ClientError as error:
-        assert "Could not find" in str(error)
+    with Stage(account, access, config, bucket) as stage:
+        yield stage
 
 
 def test_a_verified_model_serves_and_is_approved_and_a_second_try_changes_nothing(stage):
@@ -324,6 +321,15 @@ def test_a_click_in_the_console_does_not_change_with_what_a_model_is_compared(st
     now = standing(sagemaker, stage.name, stage.endpoint)
     assert now.champion.model_data == second.model_data
     assert "the newest approved package is 1" in now.disagreement
+    shown = status_line(stage)
+    assert shown.startswith(f"endpoint {stage.endpoint}: model version 2")
+    assert shown.endswith(now.disagreement)
+
+
+def status_line(stage):
+    """Return what ``make status`` says of the model."""
+    session = SimpleNamespace(client=lambda name: getattr(stage.account, name))
+    return str(service.of(session, stage.name, stage.endpoint, stage.bucket))
 
 
 def test_an_endpoint_changed_by_hand_is_what_a_new_model_is_compared_with(stage):
@@ -337,10 +343,12 @@ def test_an_endpoint_changed_by_hand_is_what_a_new_model_is_compared_with(stage)
     now = standing(sagemaker, stage.name, stage.endpoint)
     assert now.champion.model_data == container["ModelDataUrl"]
     assert "which is no package, but the newest approved package is 1" in now.disagreement
+    assert status_line(stage) == now.disagreement
     stage.account.sagemaker.delete_endpoint(EndpointName=stage.endpoint)
     wait_for(lambda: status_of(sagemaker, stage.endpoint) is None)
     now = standing(sagemaker, stage.name, stage.endpoint)
     assert (now.champion.run_key, "serves nothing" in now.disagreement) == ("v1", True)
+    assert status_line(stage) == now.disagreement
 
 
 def test_nothing_is_deployed_when_the_champion_changed_under_the_run(stage):

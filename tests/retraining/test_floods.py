@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from log_versions import make_version
 
 from retraining.dag.tasks import data
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.dataset.landing_zone import seconds_to_gather
+from retraining.dataset.state import LogState
 from retraining.settings.model_config import Schedule, load_model_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
@@ -39,7 +41,11 @@ def test_a_run_waits_for_others_unless_it_was_asked_for(monkeypatch):
     tasks = RetrainingTasks(config, FOLDER)
     made = datetime.now(UTC) - timedelta(minutes=10)
     state = SimpleNamespace(
-        versions=(SimpleNamespace(created_at=made.isoformat()),), untrained=False, batches=("b",), latest=1
+        versions=(SimpleNamespace(created_at=made.isoformat()),),
+        untrained=False,
+        gathering=lambda least: "",
+        batches=("b",),
+        latest=1,
     )
     monkeypatch.setattr(RetrainingTasks, "_dataset", SimpleNamespace(read=lambda: state))
     monkeypatch.setattr(RetrainingTasks, "platform", SimpleNamespace(settle_seconds=1, bucket="b"))
@@ -53,3 +59,39 @@ def test_a_run_waits_for_others_unless_it_was_asked_for(monkeypatch):
     assert tasks.look_for_work({"params": {"force_retrain": True}})[0] == "1 new file(s)"
     state.versions = ()
     assert tasks.look_for_work({"params": {}})[0] == "1 new file(s)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "judged", "least", "words"),
+    [
+        ((40,), (), 100, ""),
+        ((40, 3), (1,), 0, ""),
+        ((40, 3), (1,), 3, ""),
+        (
+            (40, 3),
+            (1,),
+            4,
+            "3 rows came since dataset version 1, the newest with a judged model: a training waits for 4",
+        ),
+        ((40, 3, 1), (1,), 5, "4 rows came since dataset version 1"),
+        ((40, 3, 1), (1, 2), 5, "1 row came since dataset version 2"),
+        ((40, 3, 1, 1), (1,), 5, ""),
+        ((40, 3, 0), (1,), 4, "3 rows came"),
+        ((40, 3), (1, 2), 99, ""),
+    ],
+    ids=[
+        "a first model",
+        "no minimum",
+        "enough",
+        "too few",
+        "two versions",
+        "since the last",
+        "in sum",
+        "none",
+        "judged",
+    ],
+)
+def test_rows_gather_until_a_training_is_worth_it(rows, judged, least, words):
+    versions = tuple(make_version(number, rows=count) for number, count in enumerate(rows, 1))
+    found = LogState(versions=versions, trained=frozenset(judged)).gathering(least)
+    assert found.startswith(words) if words else not found

@@ -47,6 +47,7 @@ def test_a_version_is_only_where_it_was_published():
         "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1",
         "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:99-cpu-py3",
         "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/own:1",
+        f"683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn@sha256:{'0' * 64}",
     ],
 )
 def test_a_full_uri_wins(uri):

@@ -8,10 +8,12 @@ from retraining.aws.naming import digest
 from retraining.inside.job_file import as_job
 from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
-from retraining.serving import batch, monitoring
+from retraining.sdk.context import training_context
+from retraining.serving import batch, monitoring, smoke_job
 from retraining.serving.batch import Scorer
-from retraining.settings.machines.deployment import Canary
+from retraining.settings.machines.deployment import Canary, Deployment
 from retraining.settings.model_config import ModelConfig
+from retraining.settings.training.candidate import Candidate
 
 SESSION = botocore.session.get_session()
 MANIFESTS = {
@@ -64,6 +66,24 @@ def test_no_number_of_columns_is_too_large_for_a_request(config, platform, plan)
     assert requests[0] == requests[1]
 
 
+@pytest.mark.parametrize(
+    ("given", "image"),
+    [
+        ({"trainer": "linear"}, "sagemaker-scikit-learn:1.9-0-cpu-py3"),
+        ({"trainer": "xgboost"}, "sagemaker-xgboost:3.2-0"),
+        ({"trainer": "keras_mlp"}, "tensorflow-training:2.19-cpu-py312"),
+        ({"trainer": "xgboost", "image": "1.dkr.ecr.eu-west-1.amazonaws.com/ours:7"}, "ours:7"),
+    ],
+)
+def test_a_candidate_trains_in_its_trainers_image_unless_it_names_one(config, platform, plan, given, image):
+    candidate = Candidate(name="c", **given)
+    request = job_requests.training_request(config, platform, plan, candidate, MANIFESTS)
+    assert request["AlgorithmSpecification"]["TrainingImage"].rpartition("/")[2] == image
+    assert training_context(config, platform, plan, candidate, MANIFESTS).image.rpartition("/")[2] == image
+    evaluation = job_requests.evaluation_request(config, platform, plan, MANIFESTS["test"], "s3://b/m", None)
+    assert "sagemaker-scikit-learn" in evaluation["AppSpecification"]["ImageUri"]
+
+
 def test_the_training_request_is_complete_and_known_to_aws(config, plan, training):
     document = code_bundle.training_document(config, plan, config.training.candidates[0])
     validate("sagemaker", "CreateTrainingJob", {"TrainingJobName": "x", **training})
@@ -107,7 +127,7 @@ def test_the_training_request_is_complete_and_known_to_aws(config, plan, trainin
                 },
             }
         ],
-        "OutputDataConfig": {"S3OutputPath": "s3://data-bucket/abalone/models/"},
+        "OutputDataConfig": {"S3OutputPath": "s3://data-bucket/abalone/models"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
         "RoleArn": "arn:aws:iam::123456789012:role/train",
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
@@ -151,7 +171,7 @@ def test_the_evaluation_request_scores_both_models_on_the_same_rows(config, plat
     }
     assert (
         request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
-        == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation/"
+        == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation"
     )
 
 
@@ -180,6 +200,39 @@ def test_the_serving_requests_are_known_to_aws(config, platform):
     validate("sagemaker", "UpdateEndpoint", job_requests.endpoint_request(config, "c"))
 
 
+def test_a_model_without_an_endpoint_is_tried_where_files_are_scored(config, platform):
+    places = {"code": "s3://b/code/", "job": "s3://b/job/", "output": "s3://b/runs/v1/smoke/"}
+    container = {"Image": "i", "ModelDataUrl": "s3://b/m.tar.gz"}
+    request = smoke_job.smoke_request(config, platform, container, places)
+    validate("sagemaker", "CreateProcessingJob", {"ProcessingJobName": "p", **request})
+    inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in request["ProcessingInputs"]}
+    assert inputs == {"code": "s3://b/code/", "job": "s3://b/job/", "model": "s3://b/m.tar.gz"}
+    [output] = request["ProcessingOutputConfig"]["Outputs"]
+    assert output["S3Output"]["S3Uri"] == "s3://b/runs/v1/smoke"
+    assert request["AppSpecification"]["ImageUri"] == "i"
+    assert request["ProcessingResources"]["ClusterConfig"]["InstanceType"] == config.batch.instance_type
+
+
+@pytest.mark.parametrize("provisioned", [None, 2])
+def test_a_serverless_endpoint_asks_for_memory_and_concurrency_and_for_no_machine(config, platform, provisioned):
+    capacity = {"memory_mb": 3072, "max_concurrency": 7, "provisioned_concurrency": provisioned}
+    deployment = Deployment(mode="serverless", endpoint="e", image=config.deployment.image, serverless=capacity)
+    asked = config.model_copy(update={"deployment": deployment})
+    request = job_requests.endpoint_config_request(asked, platform, "m")
+    validate("sagemaker", "CreateEndpointConfig", {"EndpointConfigName": "c", **request})
+    serverless = {"MemorySizeInMB": 3072, "MaxConcurrency": 7} | (
+        {"ProvisionedConcurrency": provisioned} if provisioned else {}
+    )
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": "m",
+        "InitialVariantWeight": 1.0,
+        "ServerlessConfig": serverless,
+    }
+    assert request == {"ProductionVariants": [variant]}
+    validate("sagemaker", "UpdateEndpoint", job_requests.endpoint_request(asked, "c"))
+
+
 def test_no_capture_is_asked_for_at_zero_percent(config, platform):
     silent = config.model_copy(update={"deployment": config.deployment.model_copy(update={"data_capture_percent": 0})})
     assert "DataCaptureConfig" not in job_requests.endpoint_config_request(silent, platform, "m")
@@ -196,11 +249,27 @@ def test_a_canary_shifts_traffic_under_the_watch_of_alarms(config):
     )
 
 
-def test_a_canary_may_do_without_alarms(config):
-    guarded = config.model_copy(update={"deployment": config.deployment.model_copy(update={"canary": Canary()})})
+@pytest.mark.parametrize(
+    ("canary", "alarms"),
+    [
+        (
+            Canary(),
+            [
+                "retraining-dev-abalone-server-errors",
+                "retraining-dev-abalone-latency",
+                "retraining-dev-abalone-model-errors",
+            ],
+        ),
+        (Canary(alarms=()), None),
+    ],
+    ids=["those of the platform", "none"],
+)
+def test_a_canary_without_names_has_the_alarms_of_the_platform_and_may_do_without(config, canary, alarms):
+    guarded = config.model_copy(update={"deployment": config.deployment.model_copy(update={"canary": canary})})
     request = job_requests.endpoint_request(guarded, "c")
     validate("sagemaker", "UpdateEndpoint", request)
-    assert "AutoRollbackConfiguration" not in request["DeploymentConfig"]
+    asked = request["DeploymentConfig"].get("AutoRollbackConfiguration")
+    assert asked == (alarms and {"Alarms": [{"AlarmName": name} for name in alarms]})
 
 
 def test_a_list_of_objects_is_an_input_of_another_kind_than_a_prefix(config, platform, plan):

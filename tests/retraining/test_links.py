@@ -86,6 +86,7 @@ def test_the_message_of_a_run_links_to_console_and_page_where_they_are() -> None
         "model_package": None,
         "endpoint": "abalone",
         "endpoint_config": "config",
+        "promoted": True,
         "training_job": "abalone-train-1",
         "refused": [],
         "report": "s3://bucket/abalone/runs/v3/report.html",

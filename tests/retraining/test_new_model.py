@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import runpy
 import shlex
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def make(tmp_path, capsys):
         said = capsys.readouterr()
         assert code == 0, said.err
         config = load_model_config(dags / "models" / "sample" / "model.yaml")
-        for kind in ("retraining", "rollback"):
+        for kind in ("retraining", "rollback", "batch", "monitor"):
             compile((dags / f"sample_{kind}.py").read_text(), kind, "exec")
         contract = Contract.of(config.contract.model_dump())
         verdict = judge_file(
@@ -40,6 +41,22 @@ def make(tmp_path, capsys):
         return config, said.out
 
     return made
+
+
+def test_each_dag_file_makes_its_dag(make, tmp_path):
+    dice = random.Random(3)
+    rows = (f"{dice.gauss(50, 9):.2f},{dice.gauss(200, 30):.1f}\n" for _ in range(200))
+    make(f"size,price\n{''.join(rows)}", "price")
+    for kind in ("retraining", "rollback", "batch", "monitor"):
+        assert runpy.run_path(str(tmp_path / "dags" / f"sample_{kind}.py"))["dag"].dag_id == f"sample_{kind}"
+
+
+def test_rows_without_a_target_are_named_and_have_room_in_the_budget(make):
+    dice = random.Random(3)
+    rows = (f"{dice.gauss(50, 9):.2f},{'' if row % 10 == 0 else f'{dice.gauss(200, 30):.1f}'}\n" for row in range(200))
+    config, said = make(f"size,price\n{''.join(rows)}", "price")
+    assert "the target; 20 rows have none and are set aside" in said
+    assert config.contract.bad_rows.max_share == 0.15
 
 
 @pytest.fixture

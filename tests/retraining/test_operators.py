@@ -3,17 +3,20 @@
 import asyncio
 import time
 import uuid
-from datetime import timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped, TaskDeferred
 from botocore.exceptions import ClientError
 from local_account import BUCKET, wait_for
 
 from retraining.aws.clients import client
 from retraining.dag import pausing
-from retraining.dag.operators import AwsJobOperator
+from retraining.dag.operators import AwsJobOperator, QuestionOperator
 from retraining.dag.triggers import JobTrigger
 from retraining.jobs.job import JobBusyError, JobStatus, is_transient
 from retraining.jobs.kinds import JOB_KINDS
@@ -89,7 +92,7 @@ def test_no_request_is_nothing_to_do(operator_for):
 
 
 def test_the_result_passes_through_on_success(operator_for):
-    operator = operator_for(QUICK, on_success=lambda result, context: f"made {result['name']}")
+    operator = operator_for(QUICK, on_success=lambda result, **context: f"made {result['name']}")
     assert execute(operator) == f"made {operator._handle['name']}"
 
 
@@ -281,3 +284,25 @@ def test_the_trigger_keeps_region_verification_and_connection(access):
     full = AwsAccess(conn_id="aws_data", region="eu-west-1", verify="/ca.pem")
     trigger = JobTrigger("training", {"name": "x"}, full.model_dump(), 1.0, 2.0)
     assert AwsAccess(**rebuilt(trigger).access) == full
+
+
+@pytest.mark.parametrize(
+    ("option", "user"),
+    [("Approve", {"id": "1", "name": "ann"}), ("Reject", {"id": "1", "name": "ann"}), ("Reject", None)],
+)
+def test_the_answer_of_a_person_is_kept_also_when_it_is_a_no(option, user):
+    """Airflow skips what follows a no, and loses what the task returns."""
+    with DAG("asks", schedule=None):
+        question = QuestionOperator(task_id="ask", subject="Deploy?", defaults="Reject")
+        question >> EmptyOperator(task_id="deploy")
+    kept = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: kept.update({key: value}), map_index=-1)
+    event = {
+        "chosen_options": [option],
+        "params_input": {},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": user,
+    }
+    with nullcontext() if option == "Approve" else pytest.raises(DownstreamTasksSkipped):
+        question.execute_complete({"ti": ti, "task": question}, event)
+    assert kept["answer"] == {"chosen_options": [option], "responded_by_user": user}

@@ -76,6 +76,7 @@ def test_the_manifest_tells_the_merge_everything(config):
         contract=config.contract.model_dump(mode="json"),
         split={"train": 80},
         history=["b1"],
+        training_format="parquet",
     )
     [entry] = manifest["files"]
     assert entry == {
@@ -95,4 +96,5 @@ def test_the_manifest_tells_the_merge_everything(config):
     assert manifest["output"] == "s3://b/abalone/dataset/"
     assert manifest["report"] == "s3://b/abalone/batches/b2/etl_report.json"
     assert manifest["history"] == ["b1"]
+    assert manifest["training_format"] == "parquet"
     assert manifest["contract"]["target"] == "rings"

@@ -396,6 +396,35 @@ def test_candidates_are_compared_and_one_that_was_left_out_says_why():
     assert "its training job failed" in text
 
 
+def search(**changes):
+    trials = [
+        {"name": "s-002-ab", "value": 2.0312, "hyperparameters": {"learning_rate": "0.071", "kind": '"a"'}},
+        {"name": "s-001-cd", "value": 2.2, "hyperparameters": {"learning_rate": "0.5", "kind": NASTY}},
+    ]
+    found = {"job": "s", "best": "s-002-ab", "trials": trials, "counts": {"completed": 5, "failed": 1, "stopped": 0}}
+    found |= {"against": "hgb", "difference": -0.2, "standard_error": 0.05, "rows": 300}
+    return found | {"chosen": True, "why": "it loses less than hgb"} | changes
+
+
+def test_a_search_shows_its_trials_the_best_first_and_why_it_goes_on():
+    assert "Search" not in Outline(render(**facts())).text
+
+    def page(**changes):
+        summary = facts()["summary"] | {"selection_metric": "validation:rmse", "search": search(**changes)}
+        outline = Outline(render(**facts(summary=summary)))
+        assert "script" not in outline.tags
+        return " ".join(outline.text.split())
+
+    text = page()
+    assert "The best of 6 trials (5 completed, 1 failed): it loses less than hgb." in text
+    assert "Mean loss of the best trial minus that of hgb: -0.2000, standard error 0.0500." in text
+    assert "Trial kind learning_rate validation:rmse s-002-ab" in text
+    assert "0.0710 2.031 s-001-cd" in text
+    assert "3 more trials completed with less good values" in text
+    alone = page(difference=None, standard_error=None, against=None, why="no declared candidate trained")
+    assert "Mean loss of the best trial" not in alone and "no declared candidate trained" in alone
+
+
 EXPLANATION = {
     "of": "rings",
     "outputs": ["rings"],

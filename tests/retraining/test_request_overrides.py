@@ -49,8 +49,8 @@ def test_members_are_added_beside_what_is_set_and_make_another_job(config, platf
     assert {name: value for name, value in made.items() if name in plain and name != "StoppingCondition"} == {
         name: value for name, value in plain.items() if name != "StoppingCondition"
     }
-    network = {"NetworkConfig": {"EnableNetworkIsolation": True}}
-    assert evaluation_of(config, platform, plan, network) == evaluation_of(config, platform, plan, {}) | network
+    network = evaluation_of(config, platform, plan, {"NetworkConfig": {"VpcConfig": VPC}})["NetworkConfig"]
+    assert network == {"EnableNetworkIsolation": True, "VpcConfig": VPC}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,15 @@ def test_what_cannot_be_added_is_said_when_the_file_is_read(config, overrides, w
     with pytest.raises(ValidationError) as refused:
         Training.model_validate({**config.training.model_dump(), "overrides": overrides})
     assert words in str(refused.value)
+
+
+def test_a_job_that_only_reads_its_inputs_has_no_network_unless_model_yaml_gives_it_one(config, platform, plan):
+    for isolated in (True, False):
+        evaluation = config.evaluation.model_copy(update={} if isolated else {"network_isolation": False})
+        request = evaluation_of(config.model_copy(update={"evaluation": evaluation}), platform, plan, {})
+        assert request["NetworkConfig"] == {"EnableNetworkIsolation": isolated}
+    with pytest.raises(ValidationError, match=r"NetworkConfig\.EnableNetworkIsolation is set with network_isolation"):
+        Monitor.model_validate({"overrides": {"NetworkConfig": {"EnableNetworkIsolation": False}}})
 
 
 def test_jobs_of_a_model_in_service_take_them_too():

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from botocore.exceptions import ClientError
 from serving_stage import RETRAINING, Run, Stage
 
 from retraining.aws.lease import LeaseHeldError
@@ -89,12 +88,8 @@ def test_the_id_is_the_runs_own():
 
 @pytest.fixture
 def stage(account, access, config, bucket) -> Iterator[Stage]:
-    stage = Stage(account, access, config, bucket)
-    yield stage
-    try:
-        account.sagemaker.delete_endpoint(EndpointName=f"dev-{stage.name}")
-    except ClientError as error:
-        assert "Could not find" in str(error)
+    with Stage(account, access, config, bucket) as stage:
+        yield stage
 
 
 def go_back(stage: Stage, run: Run, **params: str) -> dict:
@@ -296,6 +291,21 @@ def test_who_dies_with_the_endpoint_loses_it_when_its_time_is_over(stage):
     lease.release()  # no longer its own
     with pytest.raises(LeaseHeldError, match="going back"):
         lease.take("deploying", 60)
+
+
+@pytest.mark.local_aws
+def test_a_run_of_this_airflow_that_is_over_holds_the_endpoint_no_more(stage, monkeypatch):
+    monkeypatch.setattr("retraining.dag.tasks.endpoint.run_is_over", lambda dag, run: run == "manual__0")
+    monkeypatch.setenv("AIRFLOW_ENV_NAME", "another")
+    stage.steps.hold_endpoint(RETRAINING, "deploying")
+    monkeypatch.setenv("AIRFLOW_ENV_NAME", "this")
+    with pytest.raises(JobBusyError, match=r"another stage_retraining manual__0 is changing it"):
+        stage.rollback.hold_endpoint(PERSON, "going back")  # of a run of another Airflow nobody here knows how it goes
+    monkeypatch.setenv("AIRFLOW_ENV_NAME", "another")
+    stage.rollback.hold_endpoint(PERSON, "going back")
+    with pytest.raises(JobBusyError, match="going back"):
+        stage.steps.hold_endpoint(RETRAINING, "deploying")
+    stage.rollback.release_endpoint(PERSON)
 
 
 @pytest.mark.local_aws

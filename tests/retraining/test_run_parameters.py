@@ -11,8 +11,9 @@ from retraining.aws import clients
 from retraining.dag.retraining_dag import retraining_dag
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.settings.access import AwsAccess
-from retraining.settings.model_config import Candidate, load_model_config
+from retraining.settings.model_config import load_model_config
 from retraining.settings.run_parameters import NAMES, check_hyperparameters, check_run_parameters
+from retraining.settings.training.candidate import Candidate
 
 FOLDER = Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone"
 HOSTILE = [

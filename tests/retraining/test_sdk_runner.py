@@ -1,8 +1,10 @@
 """What the runner makes of a function that calls AWS; the functions here use boto3 as the SDK does, the SDK itself is in test_sdk_forms."""
 
+import io
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import jsonschema
@@ -14,6 +16,7 @@ from retraining.aws.errors import is_refusal
 from retraining.aws.naming import digest
 from retraining.jobs.job import DIGEST_TAG, JobError
 from retraining.jobs.kinds import JOB_KINDS
+from retraining.sdk import runner
 from retraining.sdk.capture import SdkStepError
 from retraining.sdk.context import SdkContext
 from retraining.sdk.runner import _check_each_schema_once, submit
@@ -207,3 +210,15 @@ def test_the_sdks_schema_is_checked_once_and_a_wrong_one_is_refused(monkeypatch)
             jsonschema.validate([], schema)
         with pytest.raises(jsonschema.SchemaError):
             jsonschema.validate({}, {**schema, "type": "nonsense"})
+
+
+def test_no_key_is_written_outside_of_the_folder_of_the_code(tmp_path, monkeypatch):
+    keys = ["m/code/d/train.py", "m/code/d/retraining/../../../escaped.py"]
+    s3 = SimpleNamespace(
+        list_objects_v2=lambda **_: {"Contents": [{"Key": key} for key in keys]},
+        get_object=lambda **_: {"Body": io.BytesIO(b"A = 1")},
+    )
+    monkeypatch.setattr(runner, "client", lambda *_: s3)
+    with pytest.raises(SdkStepError, match=r"escaped\.py would be written outside of its folder"):
+        runner._download("s3://b/m/code/d/", None, tmp_path / "source")
+    assert [path.name for path in tmp_path.rglob("*.py")] == ["train.py"]

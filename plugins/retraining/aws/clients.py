@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from retraining.settings.access import AwsAccess
 
@@ -56,11 +57,32 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
         )
         return _guarded(hook.conn)
     from boto3.session import Session
+    from botocore.session import get_session
 
-    made = Session(region_name=access.region).client(
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
+    made = Session(botocore_session=session, region_name=access.region).client(
         service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
     )
     return _guarded(made)
+
+
+def timestamp(value: Any) -> datetime:
+    """Return the time of an answer; ISO 8601, as listings of S3 have it, is read without dateutil, which takes 2 s for 20,000 files.
+
+    Args:
+        value: ISO 8601, RFC 822 or seconds since 1970, as botocore's own parser takes them.
+
+    """
+    try:
+        read = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        read = None
+    if read is None or read.tzinfo is None:
+        from botocore.utils import parse_timestamp
+
+        return cast("datetime", parse_timestamp(value))
+    return read
 
 
 def _guarded(made: Any) -> Any:

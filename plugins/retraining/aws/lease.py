@@ -7,6 +7,7 @@ between machines does not matter.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -37,12 +38,13 @@ class Lease:
     uri: str
     owner: str
 
-    def take(self, why: str, seconds: float) -> None:
+    def take(self, why: str, seconds: float, gone: Callable[[str], bool] = lambda owner: False) -> None:
         """Take the lease, or renew it when it is held already.
 
         Args:
             why: what the owner does meanwhile, for others to read.
             seconds: how long it counts without being renewed.
+            gone: tells of another owner whether it is known to have ended; its lease counts no more.
 
         Raises:
             LeaseHeldError: another owner holds it, and its time is not over.
@@ -50,7 +52,8 @@ class Lease:
         """
         for _ in range(TRIES):
             tag, standing, now = self._read()
-            if standing and standing["owner"] != self.owner and datetime.fromisoformat(standing["until"]) > now:
+            mine = standing is None or standing["owner"] == self.owner
+            if standing and not (mine or datetime.fromisoformat(standing["until"]) <= now or gone(standing["owner"])):
                 raise LeaseHeldError(
                     f"{standing['owner']} is changing it until {standing['until']} at the latest ({standing['why']})"
                 )

@@ -36,20 +36,20 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
 
 
-def job_name(model: str, step: str, request_digest: str, attempt: int = 1) -> str:
+def job_name(model: str, step: str, request_digest: str, attempt: int = 1, limit: int = JOB_NAME_LIMIT) -> str:
     """Return the name of a job: ``ENV-MODEL-STEP-DIGEST``, with ``-N`` from the second attempt on.
 
     What is too long loses the end of its digest first, then of its step: the digest of the whole request is in a tag of the job.
 
     Raises:
-        ValueError: the name would be longer than the 63 characters that SageMaker allows.
+        ValueError: the name would be longer than the ``limit`` of characters that SageMaker allows.
 
     """
     owner = slug(in_environment(model))
-    room = JOB_NAME_LIMIT - ATTEMPT_LENGTH - len(owner) - 2
+    room = limit - ATTEMPT_LENGTH - len(owner) - 2
     step = slug(step)[: room - SHORTEST_DIGEST].rstrip("-")
     if room - SHORTEST_DIGEST < 1:
         raise ValueError(
-            f"job name '{owner}-STEP-DIGEST' is longer than the {JOB_NAME_LIMIT} characters that SageMaker allows: shorten the model's name"
+            f"job name '{owner}-STEP-DIGEST' is longer than the {limit} characters that SageMaker allows: shorten the model's name"
         )
     return f"{owner}-{step}-{request_digest[: room - len(step)]}" + (f"-{attempt}" if attempt > 1 else "")

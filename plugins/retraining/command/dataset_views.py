@@ -68,6 +68,11 @@ def version_details(state: LogState, notes: Sequence[TrainedNote]) -> str:
     lines += [f"  {file.outcome:<7} {file.key}  {file.size} bytes  {file.reason}" for file in version.left_out]
     if version.starts_anew:
         lines.append("  the data set starts anew with this version")
+    if version.boundaries:
+        since = version.boundaries
+        lines.append(
+            f"  by {since['column']}: validation from {since['validation_from']}, test from {since['test_from']}"
+        )
     for split, outputs in version.training.items():
         lines += [f"  {split:<10} {output.key}  {output.size} bytes" for output in outputs]
     lines += [f"  data    {output.key}  {output.size} bytes" for output in version.data]

@@ -1,4 +1,4 @@
-"""Operators that carry a request to AWS and give up their worker while it is carried out, and the buttons of tasks in the Airflow UI."""
+"""Operators that carry a request to AWS, or to a person, and give up their worker meanwhile, and the buttons of tasks in the Airflow UI."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
@@ -35,6 +36,22 @@ from retraining.settings.access import AwsAccess
 LONGEST_WAIT = timedelta(hours=6)
 """How long a job waits for the service to have room, or for other work of its name to end, before its task fails."""
 LONGEST_WARNING = 1000
+ANSWER = "answer"
+"""XCom of a question's answer."""
+
+
+class QuestionOperator(ApprovalOperator):
+    """Wait for a person's yes or no, and keep the answer as XCom ``answer``: ``chosen_options`` and ``responded_by_user``.
+
+    Airflow's own keeps nothing of a no: it skips what follows, and what the task returns is lost.
+    """
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Keep the answer; None as the user is silence."""
+        if "error" not in event:
+            answer = {name: event[name] for name in ("chosen_options", "responded_by_user")}
+            context["ti"].xcom_push(key=ANSWER, value=answer)
+        return super().execute_complete(context, event)
 
 
 class JobLink(BaseOperatorLink):
@@ -80,7 +97,7 @@ class JobOperator(Pausing, PythonOperator):
         on_failure: called with ``message`` and the context when the work itself failed, before the task does.
         patience: how long to wait until the job can be started at all.
         longest_pause: seconds; pauses between two tries to start it grow up to this.
-        on_success: ``(result, context) -> value`` for the task's result.
+        on_success: called with ``result`` and the items of the context when the job succeeded; what it returns is the task's result.
 
     """
 
@@ -95,7 +112,7 @@ class JobOperator(Pausing, PythonOperator):
         access: AwsAccess,
         max_wait: timedelta,
         poll_seconds: Callable[[], float],
-        on_success: Callable[[dict[str, Any], Any], Any] | None = None,
+        on_success: Callable[..., Any] | None = None,
         on_failure: Callable[..., Any] | None = None,
         patience: timedelta = LONGEST_WAIT,
         longest_pause: float = LONGEST_PAUSE,
@@ -213,7 +230,7 @@ class JobOperator(Pausing, PythonOperator):
             raise AirflowFailException(message)
         result = {**job.result(self.access, handle), "adopted": adopted}
         self.log.info("%s succeeded: %s", job.title(handle), result)
-        return self.on_success(result, context) if self.on_success else result
+        return self.on_success(**{**context, "result": result}) if self.on_success else result
 
 
 class AwsJobOperator(JobOperator):

@@ -6,6 +6,7 @@ Parsing is pure: the factory reads ``model.yaml`` and nothing else. What AWS hol
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
 
-from retraining.dag.operators import AwsJobOperator, JobOperator, ObservingJobOperator, ReportLink
+from retraining.dag.operators import (
+    ANSWER,
+    AwsJobOperator,
+    JobOperator,
+    ObservingJobOperator,
+    QuestionOperator,
+    ReportLink,
+)
 from retraining.dag.sdk_operator import SdkJobOperator
 from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
@@ -29,9 +36,11 @@ from retraining.sdk.context import SDK_FILE
 from retraining.settings.environment import queue_name
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
 from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
+from retraining.settings.training.tuning import Tuning
 
 SHORT = timedelta(minutes=10)
 CRAWL_LIMIT = timedelta(minutes=10)
+LONGEST_SEARCH = timedelta(days=30)
 LONGEST_QUESTION = timedelta(minutes=30)
 """How long an endpoint that cannot be asked is asked again."""
 SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
@@ -39,7 +48,7 @@ ANY_BRANCH = "none_failed_min_one_success"
 
 PLAN = Result("claim_new_data")
 DATASET = Result("check_data_quality")
-TRAINED = Result("training", mapped=True)
+TRAINED = Result("training", mapped=True, beside="tuning")
 EVALUATED = Result("evaluate_model")
 ANALYSIS = Result("analyze_results")
 DECISION = Result("check_threshold", key="decision")
@@ -139,7 +148,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             python_callable=with_results(steps.crawl_request, plan=PLAN),
             max_wait=CRAWL_LIMIT,
             patience=CRAWL_LIMIT,
-            on_success=steps.crawl_note,
+            on_success=with_results(steps.crawl_note),
             on_failure_callback=None,
             **job,
         )
@@ -170,11 +179,24 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             step="train",
             **training_body,
             max_wait=timedelta(seconds=config.training.max_runtime_seconds + 900),
-            on_success=steps.trained,
+            on_success=with_results(steps.trained, plan=PLAN),
             map_index_template="{{ task.op_kwargs['candidate'] }}",
             max_active_tis_per_dagrun=config.training.parallel,
             **job,
         ).expand(op_kwargs=list_candidates.output)
+        trainings: list[Any] = [training]
+        if tuning := config.training.tuning:
+            trainings.append(
+                AwsJobOperator(
+                    task_id="tuning",
+                    kind="tuning",
+                    step="tune",
+                    python_callable=with_results(steps.tuning_request, plan=PLAN, dataset=DATASET),
+                    max_wait=_limit_of_a_search(tuning, config.training.max_runtime_seconds),
+                    on_success=with_results(steps.tuned, plan=PLAN),
+                    **job,
+                )
+            )
         evaluation_operator, evaluation_body = _in_form(
             config.steps.evaluation,
             "evaluation",
@@ -211,7 +233,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                 **JUDGED,
             ),
         )
-        await_approval = ApprovalOperator(
+        await_approval = QuestionOperator(
             task_id="await_approval",
             subject=f"Deploy the new {name} model?",
             body="{{ ti.xcom_pull(task_ids='check_threshold', key='decision')['reason'] }}",
@@ -223,11 +245,17 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         register_model = PythonOperator(
             task_id="register_model", python_callable=register_candidate, trigger_rule=ANY_BRANCH
         )
+        kind, step, request = "endpoint", "deploy", steps.deploy_request
+        known: dict[str, Any] = {"plan": PLAN, "package": Result("register_model"), "deployed": Result("deploy_model")}
+        verify = with_results(steps.verify_endpoint, **known)
+        if config.endpoint is None:  # a job proves the model, and its approval makes it the champion
+            kind, step, request = "processing", "smoke", steps.smoke_request
+            verify = with_results(steps.verify_smoke, **known, trained=TRAINED)
         deploy_model = AwsJobOperator(
             task_id="deploy_model",
-            kind="endpoint",
-            step="deploy",
-            python_callable=with_results(steps.deploy_request, plan=PLAN, trained=TRAINED),
+            kind=kind,
+            step=step,
+            python_callable=with_results(request, plan=PLAN, trained=TRAINED),
             max_wait=timedelta(seconds=config.deployment.max_wait_seconds),
             longest_pause=60.0,
             on_failure=with_results(steps.deployment_failed, plan=PLAN, package=Result("register_model")),
@@ -235,9 +263,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         verify_endpoint = VerifyOperator(
             task_id="verify_endpoint",
-            python_callable=with_results(
-                steps.verify_endpoint, plan=PLAN, package=Result("register_model"), deployed=Result("deploy_model")
-            ),
+            python_callable=verify,
             taken_back=steps.taken_back,
             **verifying,
         )
@@ -249,7 +275,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                 registered=Result("register_model"),
                 rejected=Result("rejected"),
                 verified=Result("verify_endpoint"),
-                answer=Result("await_approval"),
+                answer=Result("await_approval", key=ANSWER),
             ),
             trigger_rule=ANY_BRANCH,
         )
@@ -262,7 +288,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         chain(
             check_data_quality,
             list_candidates,
-            training,
+            trainings,
             evaluate_model,
             analyze_results,
             check_threshold,
@@ -356,4 +382,12 @@ def _limit_of_a_run(config: ModelConfig) -> timedelta:
     seconds = (
         config.training.max_runtime_seconds + config.evaluation.max_runtime_seconds + config.deployment.max_wait_seconds
     )
-    return timedelta(hours=4 + config.approval.timeout_hours, minutes=config.etl.max_runtime_minutes, seconds=seconds)
+    limit = timedelta(hours=4 + config.approval.timeout_hours, minutes=config.etl.max_runtime_minutes, seconds=seconds)
+    tuning = config.training.tuning
+    return limit + (_limit_of_a_search(tuning, config.training.max_runtime_seconds) if tuning else timedelta())
+
+
+def _limit_of_a_search(tuning: Tuning, seconds_of_a_trial: int) -> timedelta:
+    """Return how long a search may take: all its trials at their own limits, and never longer than AWS lets one run."""
+    rounds = math.ceil(tuning.trials / tuning.parallel)
+    return min(timedelta(seconds=rounds * seconds_of_a_trial + 900), LONGEST_SEARCH)

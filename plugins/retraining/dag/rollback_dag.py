@@ -33,11 +33,15 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
 
     """
     config = load_model_config(folder / "model.yaml")
-    steps = RollbackTasks(config)
+    steps = RollbackTasks(config, folder)
+    what = f"the endpoint of {config.name}" if config.endpoint else config.name
+    kind, request, verify = "endpoint", steps.deploy_request, steps.verify_endpoint
+    if config.endpoint is None:
+        kind, request, verify = "processing", steps.smoke_request, steps.verify_smoke
     longest = timedelta(seconds=config.deployment.max_wait_seconds)
     with DAG(
         dag_id=f"{config.name.replace('-', '_')}_rollback",
-        description=f"Return the endpoint of {config.name} to an earlier approved model",
+        description=f"Return {what} to an earlier approved model",
         doc_md=doc_md,
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -82,11 +86,11 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
         )
         return_endpoint = AwsJobOperator(
             task_id="return_endpoint",
-            kind="endpoint",
+            kind=kind,
             model=config.name,
             step="rollback",
             access=config.aws,
-            python_callable=with_results(steps.deploy_request, rollback=ROLLBACK),
+            python_callable=with_results(request, rollback=ROLLBACK),
             max_wait=longest,
             poll_seconds=steps.poll_seconds,
             patience=longest,
@@ -96,7 +100,7 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
             task_id="verify_endpoint",
             model=config.name,
             access=config.aws,
-            python_callable=with_results(steps.verify_endpoint, rollback=ROLLBACK, deployed=Result("return_endpoint")),
+            python_callable=with_results(verify, rollback=ROLLBACK, deployed=Result("return_endpoint")),
             taken_back=steps.taken_back,
             max_wait=longest,
             patience=LONGEST_TURN,

@@ -49,7 +49,7 @@ class NewDataSensor(BaseSensorOperator):
             self.defer(trigger=PauseTrigger(seconds), method_name="resume", kwargs={"waited": waited})
         if reason is None:
             raise AirflowSkipException(
-                "no new data that is due, and the newest dataset version has a judged model: nothing to do"
+                "no new data that is due, and the newest dataset version has a judged model or waits for more rows: nothing to do"
             )
         self.log.info("this run has work to do: %s", reason)
         return reason

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Param, chain
 
 from retraining.dag.operators import AwsJobOperator
@@ -93,19 +92,11 @@ def monitor_dag(folder: Path, doc_md: str | None = None) -> DAG:
         judge_requests = PythonOperator(
             task_id="judge_requests", python_callable=with_results(steps.judge_requests, plan=FOUND)
         )
-        needs_retraining = ShortCircuitOperator(
-            task_id="needs_retraining",
-            python_callable=with_results(steps.needs_retraining, judged=JUDGED),
-            ignore_downstream_trigger_rules=False,
-        )
-        wake_retraining = TriggerDagRunOperator(
-            task_id="wake_retraining",
-            trigger_dag_id=f"{name}_retraining",
-            trigger_run_id="{{ ti.xcom_pull(task_ids='judge_requests')['wakes'] }}",
-            skip_when_already_exists=True,
+        wake_retraining = PythonOperator(
+            task_id="wake_retraining", python_callable=with_results(steps.wake_retraining, judged=JUDGED)
         )
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
-        chain(find_requests, read_requests, judge_requests, needs_retraining, wake_retraining, stop_leftovers)
+        chain(find_requests, read_requests, judge_requests, wake_retraining, stop_leftovers)
     return dag
 
 

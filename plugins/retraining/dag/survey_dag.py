@@ -74,7 +74,7 @@ class SurveySteps:
         options = SurveyOptions.model_validate({**given, "seed": seed})
         bucket, prefix = self.platform.bucket, f"{self.config.name}/"
         state = DatasetLog(self._s3, bucket, prefix).read()
-        if not state.training_objects("train"):
+        if not state.rows_by_split().get("train"):
             raise AirflowFailException(
                 f"model {self.config.name} has no dataset version to learn from: let {self.config.name}_retraining load its first data"
             )
@@ -162,7 +162,7 @@ class SurveySteps:
 
     def _put_manifest(self, state: Any, splits: tuple[str, ...]) -> str:
         bucket, prefix = self.platform.bucket, f"{self.config.name}/"
-        entries = survey_job.split_manifest(bucket, prefix, state, splits)
+        entries = survey_job.split_manifest(bucket, prefix, state, splits, self.config.training.format)
         uri = f"s3://{bucket}/{prefix}dataset/manifests/{state.latest:06d}-{'-'.join(splits)}-{digest(entries)}.json"
         return put_json(self._s3, uri, entries)
 

@@ -15,16 +15,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a task: its return value, or another XCom ``key``; of a mapped task, the list over all its instances."""
+    """The result of a task: its return value, or another XCom ``key``; of a mapped task, the list over all its instances.
+
+    ``beside`` names a task whose result ends that list, if the DAG has it.
+    """
 
     task_id: str
     key: str = "return_value"
     mapped: bool = False
+    beside: str | None = None
 
     def pull(self, ti: Any) -> Any:
         """Read the result; None when the task was skipped or has not run."""
         if self.mapped:
-            return [value for value in ti.xcom_pull(task_ids=[self.task_id], key=self.key) if value is not None]
+            tasks = [self.task_id, *([self.beside] if self.beside else [])]
+            return [value for value in ti.xcom_pull(task_ids=tasks, key=self.key) if value is not None]
         return ti.xcom_pull(task_ids=self.task_id, key=self.key, map_indexes=None)
 
 

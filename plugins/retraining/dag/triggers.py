@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -29,8 +30,11 @@ UNREACHABLE_SECONDS = 60.0
 LONG_POLL_SECONDS = 10
 HELD_SECONDS = 120.0
 """How long a message stays in its queue after a watcher has counted it: until its event is stored, and other environments have seen it."""
-HIDDEN_SECONDS = 10
-"""How long a received message is hidden from all watchers."""
+HIDDEN_SECONDS = 4
+"""How long at most a received message is hidden from all watchers: shorter than a poll, so that the poll of another one is open when it ends.
+
+Each receive draws its own time: with a fixed one, two watchers that take turns can stay in step, and each sees the same half for ever.
+"""
 LOOKS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="look")
 PERMANENT_ERRORS = frozenset(
     {
@@ -239,8 +243,9 @@ class NewDataTrigger(BaseEventTrigger):
         received, wait, now = 0, LONG_POLL_SECONDS, time.monotonic()
         self._counted = {name: at for name, at in self._counted.items() if now - at < 100 * HELD_SECONDS}
         for _ in range(50):
+            hidden = random.randint(1, HIDDEN_SECONDS)  # noqa: S311 - no secret
             messages = sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, VisibilityTimeout=HIDDEN_SECONDS
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, VisibilityTimeout=hidden
             ).get("Messages", [])
             if not messages:
                 break

@@ -75,6 +75,8 @@ class VerifyOperator(WaitingOperator):
                 f"endpoint {way.endpoint} served {way.config} before this run, too, and was left alone: look at it now"
             )
             return self.taken_back(way, outcome, context)
+        if way.barred:
+            return self.taken_back(way, way.failed(way.barred), context)
         request = {"EndpointName": way.endpoint, "EndpointConfigName": way.previous}
         try:
             handle = JOB_KINDS["endpoint"].submit(self.access, self.model, "return", request).handle

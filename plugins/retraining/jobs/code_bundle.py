@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from retraining.aws.naming import canonical_json, digest, file_digest
+from retraining.contract.notation.training_format import CSV_WITH_HEADER
 from retraining.contract.source import fed
 from retraining.jobs.plan import RunPlan
-from retraining.settings.model_config import Candidate, ModelConfig
+from retraining.settings.model_config import ModelConfig
 from retraining.settings.trainers import complete
+from retraining.settings.training.candidate import Candidate
 
 JOB_PROGRAM = "job.py"
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -118,9 +120,17 @@ def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) 
     }
 
 
-def evaluation_document(config: ModelConfig, plan: RunPlan) -> dict[str, Any]:
-    """Return ``job.json`` of an evaluation."""
-    return {**_document(config, plan, "evaluation"), "explain_seconds": config.evaluation.explain_seconds}
+def evaluation_document(config: ModelConfig, plan: RunPlan, digests: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return ``job.json`` of an evaluation.
+
+    Args:
+        config: the model's configuration.
+        plan: dataset version.
+        digests: SHA-256 of the artifacts, by role; the job loads none that has another.
+
+    """
+    document = {**_document(config, plan, "evaluation"), "explain_seconds": config.evaluation.explain_seconds}
+    return {**document, "artifacts": dict(digests or {})}
 
 
 def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
@@ -133,6 +143,7 @@ def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
         "dataset_version": plan.version,
         "contract": fed(config.contract.model_dump(mode="json")),
         "csv_columns": list(config.contract.training_columns),
+        **({"csv_header": True} if config.training.format == CSV_WITH_HEADER else {}),
         "group": config.evaluation.group,
     }
 

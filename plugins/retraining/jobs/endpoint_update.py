@@ -68,7 +68,7 @@ class EndpointUpdate:
             sagemaker.update_endpoint(**request, **kept)
             return Submitted(handle, adopted=False)
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName", endpoint["EndpointConfigName"])
-        if pending == config:
+        if pending == config and endpoint["EndpointStatus"] != "Deleting":
             return Submitted(handle, adopted=True)
         raise JobBusyError(f"endpoint {name} is {endpoint['EndpointStatus']} with config {pending}")
 
@@ -91,8 +91,17 @@ class EndpointUpdate:
         """Do nothing: an endpoint update cannot be stopped, and ends in a serving state by itself."""
 
     def result(self, access: AwsAccess, handle: Handle) -> dict[str, Any]:
-        """Return endpoint and config."""
-        return {"name": handle["endpoint"], "endpoint": handle["endpoint"], "config": handle["config"]}
+        """Return endpoint and config, and ``images``: for each image of the config the one, by its digest, that its tag meant."""
+        endpoint = client("sagemaker", access).describe_endpoint(EndpointName=handle["endpoint"])
+        deployed = [
+            image for variant in endpoint.get("ProductionVariants", []) for image in variant.get("DeployedImages", [])
+        ]
+        return {
+            "name": handle["endpoint"],
+            "endpoint": handle["endpoint"],
+            "config": handle["config"],
+            "images": {image["SpecifiedImage"]: image["ResolvedImage"] for image in deployed},
+        }
 
     def title(self, handle: Handle) -> str:
         """Name the endpoint."""
@@ -112,7 +121,10 @@ class EndpointUpdate:
 
 
 def _kept_properties(sagemaker: Any, old: str, new: str) -> dict[str, Any]:
-    """Return what lets an endpoint keep the instances that its autoscaling gave it, unless the configs ask for another number."""
+    """Return what lets an endpoint keep the instances that its autoscaling gave it, unless the configs ask for another number.
+
+    A serverless endpoint has none to keep: its config alone says what it has.
+    """
 
     def asked_for(config: str) -> dict[str, Any]:
         variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
@@ -121,7 +133,8 @@ def _kept_properties(sagemaker: Any, old: str, new: str) -> dict[str, Any]:
     from botocore.exceptions import ClientError
 
     try:
-        same = asked_for(old) == asked_for(new)
+        before = asked_for(old)
+        same = before == asked_for(new) and None not in before.values()
     except ClientError as error:
         if not is_not_found(error):  # somebody deleted the old config under its endpoint
             raise

@@ -8,6 +8,7 @@ command or another Airflow environment on the same account started is not touche
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from retraining.aws.clients import client
 from retraining.aws.naming import slug
@@ -17,7 +18,12 @@ from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
 from retraining.settings.environment import in_environment
 
-SAGEMAKER_KINDS = {"training": "Training", "processing": "Processing", "transform": "Transform"}
+SAGEMAKER_KINDS = {
+    "tuning": ("HyperParameterTuning", "hyper_parameter_tuning"),  # first: it would start further trials
+    "training": ("Training", "training"),
+    "processing": ("Processing", "processing"),
+    "transform": ("Transform", "transform"),
+}
 Names = Mapping[str, str]
 
 
@@ -52,8 +58,8 @@ def stop_leftovers(
 
 def _sagemaker_jobs(access: AwsAccess, model: str, left: Callable[[Names], bool]) -> Iterator[tuple[str, Handle]]:
     sagemaker = client("sagemaker", access)
-    for kind, noun in SAGEMAKER_KINDS.items():
-        pages = sagemaker.get_paginator(f"list_{kind}_jobs").paginate(
+    for kind, (noun, snake) in SAGEMAKER_KINDS.items():
+        pages = sagemaker.get_paginator(f"list_{snake}_jobs").paginate(
             StatusEquals="InProgress", NameContains=f"{slug(in_environment(model))}-"
         )
         for job in [job for page in pages for job in page[f"{noun}JobSummaries"]]:
@@ -61,8 +67,15 @@ def _sagemaker_jobs(access: AwsAccess, model: str, left: Callable[[Names], bool]
                 continue  # a name that only contains this model's is another one's, whose tags we may not be allowed to read
             listed = sagemaker.list_tags(ResourceArn=job[f"{noun}JobArn"])["Tags"]
             tags = {tag["Key"]: tag["Value"] for tag in listed}
-            if tags.get("retraining:model") == model and left(tags):
+            if tags.get("retraining:model") == model and left(tags) and not _is_trial(sagemaker, kind, job):
                 yield kind, {"name": job[f"{noun}JobName"]}
+
+
+def _is_trial(sagemaker: Any, kind: str, job: Mapping[str, Any]) -> bool:
+    """Tell whether a job is a trial, which its tuning job stops: it keeps the names of who started that, whoever took it over since."""
+    return kind == "training" and "TuningJobArn" in sagemaker.describe_training_job(
+        TrainingJobName=job["TrainingJobName"]
+    )
 
 
 def _glue_runs(

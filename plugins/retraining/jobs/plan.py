@@ -24,6 +24,8 @@ class Champion(Record):
     model_data: str
     work_digest: str = ""
     run_key: str = ""
+    artifact_sha256: str = ""
+    """Of the artifact; empty when its package does not say it."""
 
     @property
     def dataset_version(self) -> int | None:
@@ -45,6 +47,8 @@ class RunPlan(Record):
     files: int = 0
     code_digest: str
     candidates: tuple[str, ...]
+    searched: tuple[str, ...] = ()
+    """Names of the hyperparameters that a tuning job searches; none without one."""
     champion: Champion | None = None
     reason: str = ""
     standing: str = ""
@@ -90,6 +94,7 @@ def make_plan(
     settings: Mapping[str, Any],
     candidates: Sequence[str],
     champion: Champion | None,
+    searched: Sequence[str] = (),
     anew: bool = False,
     version: int | None = None,
     reason: str = "",
@@ -109,6 +114,7 @@ def make_plan(
         code_digest: digest of the model's code.
         settings: configuration and parameters that change what is trained or evaluated.
         candidates: names of the candidates to train.
+        searched: names of the hyperparameters to search.
         champion: the approved model, if any.
         anew: whether the data set begins again with the batch.
         version: pin to this existing dataset version.
@@ -143,6 +149,7 @@ def make_plan(
         files=files,
         code_digest=code_digest,
         candidates=tuple(candidates),
+        searched=tuple(searched),
         champion=champion,
         reason=reason,
         standing=standing,
@@ -158,13 +165,17 @@ def batch_manifest(
     files: Sequence[Mapping[str, Any]],
     ignored: Sequence[FileVerdict] = (),
     contract: Mapping[str, Any],
-    split: Mapping[str, int],
+    split: Mapping[str, Any],
     history: Sequence[str],
+    training_format: str,
+    boundaries: Mapping[str, str] | None = None,
     starts_anew: bool = False,
 ) -> dict[str, Any]:
     """Return the document that tells the Glue script what to merge and where to write.
 
-    ``files`` are ``FileRecord`` as JSON. ``ignored`` is for the log alone: what landed and is no data by its name.
+    ``files`` are ``FileRecord`` as JSON. ``ignored`` is for the log alone: what landed and is no data by its name. ``training_format`` is
+    ``training.format`` of model.yaml. ``boundaries`` are those of a split by time as they stand; with an empty history the merge finds new
+    ones, which are no earlier.
     """
     root = f"s3://{bucket}/{model}/"
     return {
@@ -178,6 +189,8 @@ def batch_manifest(
         "contract": dict(contract),
         "split": dict(split),
         "history": list(history),
+        "training_format": training_format,
+        "boundaries": dict(boundaries or {}),
         "starts_anew": starts_anew,
         "output": f"{root}dataset/",
         "quarantine": f"{root}quarantine/",

@@ -10,13 +10,17 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from retraining.contract.notation.training_format import CONTENT_TYPES
 from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.settings.environment import alarm_names
+from retraining.settings.machines.deployment import Deployment, Serverless
 from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.machines.overrides import added
-from retraining.settings.model_config import Candidate, Evaluation, ModelConfig
+from retraining.settings.model_config import Evaluation, ModelConfig
 from retraining.settings.periodic.periodic_job import PeriodicJob
 from retraining.settings.platform import Platform
+from retraining.settings.training.candidate import Candidate
 
 PROCESSING = "/opt/ml/processing"
 VARIANT = "AllTraffic"
@@ -52,8 +56,18 @@ def prefix_channel(uri: str) -> dict[str, Any]:
     return {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
 
 
+def output_uri(uri: str) -> str:
+    """Return a prefix of outputs as the services get it: after one that ends with a slash some write keys with ``//``."""
+    return uri.rstrip("/")
+
+
 def training_request(
-    config: ModelConfig, platform: Platform, plan: RunPlan, candidate: Candidate, manifests: Mapping[str, str]
+    config: ModelConfig,
+    platform: Platform,
+    plan: RunPlan,
+    candidate: Candidate,
+    manifests: Mapping[str, str],
+    document: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """CreateTrainingJob for one candidate.
 
@@ -63,6 +77,7 @@ def training_request(
         plan: code and dataset version.
         candidate: algorithm and hyperparameters.
         manifests: S3 URI of the manifest of the splits ``train`` and ``validation``.
+        document: its ``job.json``; by default that of the candidate as it is.
 
     """
     training = config.training
@@ -71,10 +86,10 @@ def training_request(
         "sagemaker_submit_directory": plan.source_uri(platform.bucket),
         "sagemaker_region": platform.region,
     }
-    job = document_uri(platform.bucket, plan, training_document(config, plan, candidate))
+    job = document_uri(platform.bucket, plan, document or training_document(config, plan, candidate))
     request = {
         "AlgorithmSpecification": {
-            "TrainingImage": image_uri(candidate.image or training.image, platform.region),
+            "TrainingImage": image_uri(training.image_of(candidate), platform.region),
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in sorted(training.metrics.items())],
         },
@@ -84,13 +99,13 @@ def training_request(
                 {
                     "ChannelName": split,
                     "DataSource": {"S3DataSource": manifest_channel(manifests[split])},
-                    "ContentType": "text/csv",
+                    "ContentType": CONTENT_TYPES[training.format],
                 }
                 for split in ("train", "validation")
             ),
             {"ChannelName": "job", "DataSource": {"S3DataSource": prefix_channel(job)}},
         ],
-        "OutputDataConfig": {"S3OutputPath": f"s3://{platform.bucket}/{plan.prefix}models/"},
+        "OutputDataConfig": {"S3OutputPath": output_uri(f"s3://{platform.bucket}/{plan.prefix}models/")},
         "ResourceConfig": {
             "InstanceType": training.instance_type,
             "InstanceCount": training.instance_count,
@@ -103,7 +118,13 @@ def training_request(
 
 
 def evaluation_request(
-    config: ModelConfig, platform: Platform, plan: RunPlan, test_manifest: str, challenger: str, champion: str | None
+    config: ModelConfig,
+    platform: Platform,
+    plan: RunPlan,
+    test_manifest: str,
+    challenger: str,
+    champion: str | None,
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """CreateProcessingJob that scores both models on the same test rows.
 
@@ -114,12 +135,13 @@ def evaluation_request(
         test_manifest: S3 URI of the manifest of the test split.
         challenger: S3 URI of the challenger's model.tar.gz.
         champion: S3 URI of the champion's model.tar.gz, None for a first model.
+        digests: SHA-256 of both, by role.
 
     """
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     inputs = {
         "code": plan.code_uri(platform.bucket),
-        "job": document_uri(platform.bucket, plan, evaluation_document(config, plan)),
+        "job": document_uri(platform.bucket, plan, evaluation_document(config, plan, digests)),
         "test": test_manifest,
         **models,
     }
@@ -171,7 +193,11 @@ def library_job(
             "Outputs": [
                 {
                     "OutputName": name,
-                    "S3Output": {"S3Uri": uri, "LocalPath": f"{PROCESSING}/output", "S3UploadMode": "EndOfJob"},
+                    "S3Output": {
+                        "S3Uri": output_uri(uri),
+                        "LocalPath": f"{PROCESSING}/output",
+                        "S3UploadMode": "EndOfJob",
+                    },
                 }
             ]
         },
@@ -182,6 +208,7 @@ def library_job(
                 "VolumeSizeInGB": machines.volume_gb,
             }
         },
+        "NetworkConfig": {"EnableNetworkIsolation": machines.network_isolation},
         "RoleArn": platform.evaluate_role_arn,
         "StoppingCondition": {"MaxRuntimeInSeconds": machines.max_runtime_seconds},
     }
@@ -216,29 +243,35 @@ def serving_container(config: ModelConfig, platform: Platform, model_data: str) 
 
 
 def endpoint_config_request(config: ModelConfig, platform: Platform, model: str) -> dict[str, Any]:
-    """CreateEndpointConfig with one variant and data capture."""
+    """CreateEndpointConfig with one variant, and data capture where there is one."""
     deployment = config.deployment
-    request: dict[str, Any] = {
-        "ProductionVariants": [
-            {
-                "VariantName": VARIANT,
-                "ModelName": model,
-                "InstanceType": deployment.instance_type,
-                "InitialInstanceCount": deployment.instance_count,
-                "InitialVariantWeight": 1.0,
-                "ContainerStartupHealthCheckTimeoutInSeconds": deployment.startup_timeout_seconds,
-            }
-        ]
-    }
-    if deployment.data_capture_percent:
+    variant = {"VariantName": VARIANT, "ModelName": model, "InitialVariantWeight": 1.0}
+    capacity = _serverless(deployment.serverless) if deployment.mode == "serverless" else _machines(deployment)
+    request: dict[str, Any] = {"ProductionVariants": [{**variant, **capacity}]}
+    if deployment.captured_percent:
         request["DataCaptureConfig"] = {
             "EnableCapture": True,
-            "InitialSamplingPercentage": deployment.data_capture_percent,
-            "DestinationS3Uri": f"s3://{platform.bucket}/{config.name}/{CAPTURED}",
+            "InitialSamplingPercentage": deployment.captured_percent,
+            "DestinationS3Uri": output_uri(f"s3://{platform.bucket}/{config.name}/{CAPTURED}"),
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
         }
     return request
+
+
+def _machines(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "InstanceType": deployment.instance_type,
+        "InitialInstanceCount": deployment.instance_count,
+        "ContainerStartupHealthCheckTimeoutInSeconds": deployment.startup_timeout_seconds,
+    }
+
+
+def _serverless(capacity: Serverless) -> dict[str, Any]:
+    found = {"MemorySizeInMB": capacity.memory_mb, "MaxConcurrency": capacity.max_concurrency}
+    if capacity.provisioned_concurrency:
+        found["ProvisionedConcurrency"] = capacity.provisioned_concurrency
+    return {"ServerlessConfig": found}
 
 
 def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any]:
@@ -257,7 +290,8 @@ def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any
                 "MaximumExecutionTimeoutInSeconds": max(600, config.deployment.max_wait_seconds),
             },
         }
-        if canary.alarms:  # SageMaker refuses an empty list
-            alarms = [{"AlarmName": name} for name in canary.alarms]
+        names = alarm_names(config.name) if canary.alarms is None else canary.alarms
+        if names:  # SageMaker refuses an empty list
+            alarms = [{"AlarmName": name} for name in names]
             request["DeploymentConfig"]["AutoRollbackConfiguration"] = {"Alarms": alarms}
     return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from retraining.aws.clients import client
 from retraining.aws.documents import split_uri
 from retraining.aws.errors import error_code, is_not_found
-from retraining.aws.naming import digest, job_name
+from retraining.aws.naming import JOB_NAME_LIMIT, digest, job_name
 from retraining.jobs.job import (
     DIGEST_TAG,
     STOPPED_REASON,
@@ -38,12 +39,17 @@ class SageMakerJob:
     """
 
     noun: str
-    """As in CreateTrainingJob: ``Training``, ``Processing`` or ``Transform``."""
+    """As in CreateTrainingJob: ``Training``, ``Processing``, ``Transform`` or ``HyperParameterTuning``."""
     console_path: str
+    longest_name: int = JOB_NAME_LIMIT
 
     @property
     def _snake(self) -> str:
-        return f"{self.noun.lower()}_job"
+        return f"{re.sub('(?<!^)(?=[A-Z])', '_', self.noun).lower()}_job"
+
+    @property
+    def _words(self) -> str:
+        return self._snake.replace("_", " ")
 
     @property
     def _name_key(self) -> str:
@@ -67,7 +73,7 @@ class SageMakerJob:
         sagemaker = client("sagemaker", access)
         short, full = digest(request), digest(request, 64)
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            name = job_name(model, step, short, attempt)
+            name = job_name(model, step, short, attempt, self.longest_name)
             handle = {"name": name}
             try:
                 description = self._describe(sagemaker, name)
@@ -100,9 +106,8 @@ class SageMakerJob:
                 return Submitted(handle, adopted=True)
             if asker and not asker.repeat and is_final(status):
                 raise JobError(failed_before(self.title(handle), status.reason))
-        raise JobError(
-            f"{self.noun.lower()} job {job_name(model, step, short)} failed {MAX_ATTEMPTS} times with the same inputs; change them"
-        )
+        first = job_name(model, step, short, limit=self.longest_name)
+        raise JobError(f"{self._words} {first} failed {MAX_ATTEMPTS} times with the same inputs; change them")
 
     def arn(self, access: AwsAccess, handle: Handle) -> str:
         """Return the job's ARN."""
@@ -144,7 +149,7 @@ class SageMakerJob:
         """Return the last lines of the job's log stream."""
         return cloudwatch_tail(access, f"/aws/sagemaker/{self.noun}Jobs", handle["name"] + "/")
 
-    def live_log(self, access: AwsAccess, handle: Handle) -> LiveLog:
+    def live_log(self, access: AwsAccess, handle: Handle) -> LiveLog | None:
         """Return a reader of the job's log streams."""
         return LiveLog(access, f"/aws/sagemaker/{self.noun}Jobs", handle["name"] + "/")
 
@@ -163,7 +168,7 @@ class SageMakerJob:
         }
         if tags.get(DIGEST_TAG) != full:
             raise JobError(
-                f"{self.noun.lower()} job {name} exists but was not started for these inputs (tag {DIGEST_TAG} is "
+                f"{self._words} {name} exists but was not started for these inputs (tag {DIGEST_TAG} is "
                 f"{tags.get(DIGEST_TAG, 'missing')!r}); it is not adopted. Rename the model or change an input"
             )
         return tags
@@ -172,18 +177,18 @@ class SageMakerJob:
         status = self._status(description)
         if status.outcome == "succeeded":
             for uri in self._outputs(description):
-                if not _has_objects(access, uri):
+                if not has_objects(access, uri):
                     return JobStatus(status.state, "failed", f"it ended with exit code 0 but wrote nothing to {uri}")
         return status
 
     def _outputs(self, description: Mapping[str, Any]) -> list[str]:
-        """S3 URIs at or below which a successful job has written."""
+        """S3 URIs at or below which a successful job has written; a folder's ends with a slash, so that none beside it counts."""
         if self.noun == "Training":
             return [description["ModelArtifacts"]["S3ModelArtifacts"]]
         if self.noun == "Transform":
-            return [description["TransformOutput"]["S3OutputPath"]]
+            return [f"{description['TransformOutput']['S3OutputPath'].rstrip('/')}/"]
         outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
-        return [output["S3Output"]["S3Uri"] for output in outputs if "S3Output" in output]
+        return [f"{output['S3Output']['S3Uri'].rstrip('/')}/" for output in outputs if "S3Output" in output]
 
     def _status(self, description: Mapping[str, Any]) -> JobStatus:
         state = description[f"{self.noun}JobStatus"]
@@ -209,6 +214,7 @@ def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _has_objects(access: AwsAccess, uri: str) -> bool:
+def has_objects(access: AwsAccess, uri: str) -> bool:
+    """Tell whether anything lies at or below an S3 URI."""
     bucket, key = split_uri(uri)
     return bool(client("s3", access).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"))

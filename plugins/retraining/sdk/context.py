@@ -13,10 +13,12 @@ from pydantic import Field
 
 from retraining.jobs.code_bundle import document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.jobs.requests import output_uri
 from retraining.settings.machines.image_uris import image_uri
-from retraining.settings.model_config import Candidate, Instances, ModelConfig
+from retraining.settings.model_config import Instances, ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.strict import Strict
+from retraining.settings.training.candidate import Candidate
 
 SDK_FILE = "sdk_jobs.py"
 SDK_FUNCTIONS = {"training": "training", "evaluation": "processing"}
@@ -48,8 +50,10 @@ class SdkContext(Strict):
     dataset_version: int
     manifests: dict[str, str]
     """S3 URI of the dataset version's manifest by split: ``train``, ``validation``, ``test``. Read them with S3DataType ManifestFile."""
+    network_isolation: bool = False
+    """Whether the job shall have no network; a training needs one, to fetch its code."""
     output_path: str
-    """S3 prefix for what the job writes: models of a training, results of an evaluation."""
+    """S3 prefix, without a slash at its end, for what the job writes: models of a training, results of an evaluation."""
     code_uri: str = ""
     """S3 prefix of the run's copy of the model folder's Python files."""
     job_uri: str = ""
@@ -92,9 +96,9 @@ def training_context(
         plan,
         config.training,
         platform.train_role_arn,
-        image=candidate.image,
+        image=config.training.image_of(candidate),
         manifests={split: manifests[split] for split in ("train", "validation")},
-        output_path=f"s3://{platform.bucket}/{plan.prefix}models/",
+        output_path=output_uri(f"s3://{platform.bucket}/{plan.prefix}models/"),
         job_uri=document_uri(platform.bucket, plan, training_document(config, plan, candidate)),
         hyperparameters=dict(candidate.hyperparameters),
         metrics=dict(sorted(config.training.metrics.items())),
@@ -102,7 +106,13 @@ def training_context(
 
 
 def evaluation_context(
-    config: ModelConfig, platform: Platform, plan: RunPlan, test_manifest: str, challenger: str, champion: str | None
+    config: ModelConfig,
+    platform: Platform,
+    plan: RunPlan,
+    test_manifest: str,
+    challenger: str,
+    champion: str | None,
+    digests: Mapping[str, str] | None = None,
 ) -> SdkContext:
     """Return the context of an evaluation; the arguments are those of ``job_requests.evaluation_request``."""
     return _context(
@@ -112,10 +122,11 @@ def evaluation_context(
         config.evaluation,
         platform.evaluate_role_arn,
         manifests={"test": test_manifest},
-        job_uri=document_uri(platform.bucket, plan, evaluation_document(config, plan)),
-        output_path=f"s3://{platform.bucket}/{plan.run_prefix}evaluation/",
+        job_uri=document_uri(platform.bucket, plan, evaluation_document(config, plan, digests)),
+        output_path=output_uri(f"s3://{platform.bucket}/{plan.run_prefix}evaluation/"),
         challenger=challenger,
         champion=champion,
+        network_isolation=config.evaluation.network_isolation,
     )
 
 

@@ -264,6 +264,8 @@ def _download(code_uri: str, access: AwsAccess, folder: Path) -> None:
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
     for key in (item["Key"] for item in listed if item["Key"].endswith(".py")):
         path = folder / key.removeprefix(prefix)
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SdkStepError(f"s3://{bucket}/{key} would be written outside of its folder: remove the object")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 

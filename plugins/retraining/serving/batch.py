@@ -18,6 +18,7 @@ from retraining.contract.refusal import FileRefused
 from retraining.contract.source import fed
 from retraining.jobs.requests import library_job
 from retraining.serving import champion
+from retraining.serving.pinning import SHA256
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
 from retraining.settings.strict import Strict
@@ -40,6 +41,8 @@ class Scorer(Strict):
     package_arn: str
     model_data: str
     image: str
+    sha256: str = ""
+    """Of the artifact."""
 
 
 class BatchFile(Strict):
@@ -63,7 +66,7 @@ class Standing:
         return version not in self.scored | self.refused if again else not self.scored and version not in self.refused
 
 
-def scorer(sagemaker: Any, model: str, endpoint: str) -> Scorer | None:
+def scorer(sagemaker: Any, model: str, endpoint: str | None) -> Scorer | None:
     """Return the champion with its container, also of a model without an endpoint; None when there is no model yet."""
     now = champion.standing(sagemaker, model, endpoint)
     if now.champion is None:
@@ -75,8 +78,9 @@ def scorer(sagemaker: Any, model: str, endpoint: str) -> Scorer | None:
             package_arn=package.arn,
             model_data=package.model_data,
             image=package.container["Image"],
+            sha256=package.metadata.get(SHA256, ""),
         )
-    served = champion.served(sagemaker, endpoint)
+    served = champion.served(sagemaker, endpoint) if endpoint else None
     assert served is not None, "a champion is a package or what an endpoint serves"
     return Scorer(
         version=f"m{digest(served.model_data, 12)}",
@@ -172,6 +176,7 @@ def job_document(config: ModelConfig, scorer: Scorer, files: Sequence[BatchFile]
         "task": config.task,
         "contract": fed(config.contract.model_dump(mode="json")),
         "version": scorer.version,
+        "artifacts": {"model": scorer.sha256},
         "explain": config.batch.explain,
         "files": [
             {"name": numbered(number), "key": f"{config.name}/{IN}{file.path}", "etag": file.etag}

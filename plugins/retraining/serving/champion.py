@@ -1,5 +1,7 @@
 """The champion is what serves: endpoint, config, model, artifact, package, in that order; the registry alone does not say it.
 
+Of a model without an endpoint the registry does say it: the champion is the newest approved package.
+
 A click in the console can approve, reject or deploy a model. Then registry and endpoint disagree, which is told with both names, and the
 next model is compared with what serves.
 """
@@ -13,7 +15,9 @@ from typing import Any
 from retraining.aws.errors import is_not_found
 from retraining.jobs.plan import Champion
 from retraining.serving import registry
+from retraining.serving.pinning import SHA256
 from retraining.serving.registry import APPROVED, REJECTED, Package
+from retraining.settings.model_config import ModelConfig
 
 NOT_SERVING = ("Creating", "Failed", "Deleting")
 
@@ -27,6 +31,7 @@ class Served:
     config: str
     model: str
     container: Mapping[str, Any]
+    serverless: bool = False
 
     @property
     def model_data(self) -> str:
@@ -53,13 +58,46 @@ def served(sagemaker: Any, endpoint: str) -> Served | None:
         if description["EndpointStatus"] in NOT_SERVING:
             return None
         config = sagemaker.describe_endpoint_config(EndpointConfigName=description["EndpointConfigName"])
-        model = config["ProductionVariants"][0]["ModelName"]
+        variant = config["ProductionVariants"][0]
+        model = variant["ModelName"]
         container = sagemaker.describe_model(ModelName=model).get("PrimaryContainer", {})
     except ClientError as error:
         if not is_not_found(error):
             raise
         return None
-    return Served(endpoint, description["EndpointStatus"], description["EndpointConfigName"], model, container)
+    serverless = "ServerlessConfig" in variant
+    return Served(
+        endpoint, description["EndpointStatus"], description["EndpointConfigName"], model, container, serverless
+    )
+
+
+def artifact_of(sagemaker: Any, config: str) -> str | None:
+    """Return the artifact (S3 URI) that an endpoint config serves; None when the config or its model is gone."""
+    from botocore.exceptions import ClientError
+
+    try:
+        [variant, *_] = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+        container = sagemaker.describe_model(ModelName=variant["ModelName"]).get("PrimaryContainer", {})
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        return None
+    return container.get("ModelDataUrl")
+
+
+def conversion(sagemaker: Any, config: ModelConfig) -> str | None:
+    """Return what is wrong when an endpoint is of another kind than model.yaml wants, None when nothing is.
+
+    AWS does not make a serverless endpoint of one with instances. The other way it does, but what fails then cannot go back.
+    """
+    now = served(sagemaker, config.endpoint) if config.endpoint else None
+    if now is None or now.serverless == (config.deployment.mode == "serverless"):
+        return None
+    kind = "is serverless" if now.serverless else "has instances"
+    return (
+        f"endpoint {now.endpoint} {kind}, and deployment.mode of {config.name} is {config.deployment.mode}: it cannot be converted "
+        f"and go back. Give deployment.endpoint another name, or delete it: aws sagemaker delete-endpoint --endpoint-name {now.endpoint}"
+    )
 
 
 def status_of(sagemaker: Any, endpoint: str) -> str | None:
@@ -74,15 +112,26 @@ def status_of(sagemaker: Any, endpoint: str) -> str | None:
         return None
 
 
-def package_of(sagemaker: Any, model: str, model_data: str) -> Package | None:
+def package_of(sagemaker: Any, model: str, model_data: str, deployment: str | None = None) -> Package | None:
     """Return the package of an artifact; of several the newest that was not rejected."""
-    found = [package for package in registry.packages(sagemaker, model) if package.model_data == model_data]
+    known = registry.packages(sagemaker, model, deployment=deployment)
+    found = [package for package in known if package.model_data == model_data]
     return next((package for package in found if package.status != REJECTED), found[0] if found else None)
 
 
-def standing(sagemaker: Any, model: str, endpoint: str) -> Standing:
-    """Return the champion of a model: what its endpoint serves, or the newest approved package while there is no endpoint."""
-    approved = next(registry.packages(sagemaker, model, APPROVED), None)
+def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str | None = None) -> Standing:
+    """Return the champion of a model: what its endpoint serves, or the newest approved package while there is no endpoint.
+
+    Args:
+        sagemaker: boto3 client.
+        model: the model's name.
+        endpoint: the name of its endpoint; None of a model that has none.
+        deployment: whose registry; that of this process when not given.
+
+    """
+    approved = next(registry.packages(sagemaker, model, APPROVED, deployment), None)
+    if endpoint is None:
+        return Standing(_champion(approved), "", approved) if approved else Standing(None)
     now = served(sagemaker, endpoint)
     if now is None:
         if approved is None:
@@ -93,7 +142,7 @@ def standing(sagemaker: Any, model: str, endpoint: str) -> Standing:
         )
     if approved and approved.model_data == now.model_data:
         return Standing(_champion(approved), "", approved)
-    package = package_of(sagemaker, model, now.model_data)
+    package = package_of(sagemaker, model, now.model_data, deployment)
     serves = f"package {package.version} ({package.status})" if package else f"{now.model_data}, which is no package"
     registered = f"the newest approved package is {approved.version}" if approved else "no package is approved"
     sentence = f"endpoint {endpoint} serves {serves}, but {registered}: the new model is compared with what serves"
@@ -108,4 +157,5 @@ def _champion(package: Package) -> Champion:
         model_data=package.model_data,
         work_digest=package.metadata.get("work_digest", ""),
         run_key=package.metadata.get("run_key", ""),
+        artifact_sha256=package.metadata.get(SHA256, ""),
     )

@@ -13,13 +13,20 @@ from retraining.aws.naming import DIGEST_LENGTH, digest, job_name
 from retraining.settings.environment import in_environment
 
 
-def ensure_model(sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str) -> str:
-    """Create the SageMaker model of a container, named by its digest, unless it exists; return its name."""
-    name = job_name(model, "model", digest(container))
+def ensure_model(
+    sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str, isolated: bool = False
+) -> str:
+    """Create the SageMaker model of a container, ``isolated`` from the network or not, unless it exists; return its name.
+
+    The name carries the digest of both.
+    """
+    network = {"EnableNetworkIsolation": True} if isolated else {}
+    name = job_name(model, "model", digest({**container, **network}))
     _create_once(
         sagemaker.create_model,
         ModelName=name,
         PrimaryContainer=dict(container),
+        **network,
         ExecutionRoleArn=role_arn,
         Tags=[{"Key": "retraining:model", "Value": model}],
     )

@@ -14,6 +14,7 @@ from typing import Any
 from retraining.aws.errors import is_not_found
 from retraining.aws.naming import digest
 from retraining.jobs.plan import Champion
+from retraining.serving.pinning import SHA256
 from retraining.settings.environment import in_environment
 from retraining.settings.strict import Strict
 
@@ -48,14 +49,23 @@ class Package(Registered):
         return str(self.container["ModelDataUrl"])
 
 
-def group_name(model: str) -> str:
-    """Return the model package group of a model."""
-    return f"{in_environment(model)}-models"
+def group_name(model: str, deployment: str | None = None) -> str:
+    """Return the model package group of a model, in this deployment or a named one."""
+    return f"{in_environment(model, deployment)}-models"
 
 
-def packages(sagemaker: Any, model: str, status: str | None = None) -> Iterator[Package]:
-    """Yield the packages of a model, newest first, optionally of one status; none when the group does not exist yet."""
-    for summary in _summaries(sagemaker, model, **({"ModelApprovalStatus": status} if status else {})):
+def packages(sagemaker: Any, model: str, status: str | None = None, deployment: str | None = None) -> Iterator[Package]:
+    """Yield the packages of a model, newest first, optionally of one status; none when the group does not exist yet.
+
+    Args:
+        sagemaker: boto3 client.
+        model: the model's name.
+        status: only these.
+        deployment: whose registry; that of this process when not given.
+
+    """
+    filters = {"ModelApprovalStatus": status} if status else {}
+    for summary in _summaries(sagemaker, group_name(model, deployment), **filters):
         yield _package(sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"]))
 
 
@@ -67,8 +77,14 @@ def champion(sagemaker: Any, model: str) -> Champion | None:
             model_data=package.model_data,
             work_digest=package.metadata.get("work_digest", ""),
             run_key=package.metadata.get("run_key", ""),
+            artifact_sha256=package.metadata.get(SHA256, ""),
         )
     return None
+
+
+def package(sagemaker: Any, arn: str) -> Package:
+    """Return a package by its ARN."""
+    return _package(sagemaker.describe_model_package(ModelPackageName=arn))
 
 
 def register(
@@ -193,12 +209,12 @@ def _ensure_group(sagemaker: Any, model: str, group: str) -> None:
                 raise
 
 
-def _summaries(sagemaker: Any, model: str, **filters: Any) -> Iterator[dict[str, Any]]:
-    """Yield the package summaries of a model, newest first; none when the group does not exist yet."""
+def _summaries(sagemaker: Any, group: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    """Yield the package summaries of a group, newest first; none when it does not exist yet."""
     from botocore.exceptions import ClientError
 
     pages = sagemaker.get_paginator("list_model_packages").paginate(
-        ModelPackageGroupName=group_name(model), SortBy="CreationTime", SortOrder="Descending", **filters
+        ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", **filters
     )
     try:
         for page in pages:
@@ -210,7 +226,7 @@ def _summaries(sagemaker: Any, model: str, **filters: Any) -> Iterator[dict[str,
 
 def _find(sagemaker: Any, model: str, run_key: str, model_data: str) -> Package | None:
     """Return the package of a run. Its description begins with the run key, so that only its own packages are described, not hundreds."""
-    for summary in _summaries(sagemaker, model):
+    for summary in _summaries(sagemaker, group_name(model)):
         if not summary.get("ModelPackageDescription", "").startswith(f"{run_key}: "):
             continue
         package = _package(sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"]))

@@ -1,4 +1,4 @@
-"""Does an endpoint answer as the evaluation did? Only an answer is a verdict on the model.
+"""Does a model in use answer as the evaluation did? Only an answer is a verdict on the model.
 
 A wrong number, an answer that cannot be read, or an error of the model's own code is an answer, when it is repeated. A refused connection,
 a missing permission, throttling or an expired token say nothing about the model: they are asked again later, and the endpoint stays.
@@ -75,9 +75,44 @@ def verify(
     return [_right_answer(runtime, endpoint, smoke["content_type"], row, tolerance) for row in smoke_rows(smoke)]
 
 
+def verify_answers(
+    package: str, answers: Sequence[Mapping[str, Any]], smoke: Mapping[str, Any], tolerance: float
+) -> list[float]:
+    """Check that a model without an endpoint answered every smoke request in its job as the evaluation did.
+
+    Args:
+        package: what the model is called in messages.
+        answers: one document for each request, as ``inside.watching.smoke`` writes them.
+        smoke: requests as ``smoke_rows`` reads them.
+        tolerance: largest relative difference that is still the same answer.
+
+    Returns:
+        The predictions, one per request.
+
+    Raises:
+        VerificationError: an answer is wrong, missing or an error.
+
+    """
+    rows = smoke_rows(smoke)
+    if len(answers) != len(rows):
+        raise VerificationError(f"{package} gave {len(answers)} answers to {len(rows)} smoke requests")
+    predictions = []
+    for row, answer in zip(rows, answers, strict=True):
+        request = f"the request {row['body']!r} ({row.get('why') or 'smoke request'})"
+        if "error" in answer:
+            raise VerificationError(f"{package} does not answer {request}: {answer['error']}")
+        prediction, expected = _prediction(package, answer), numbers(row["prediction"])
+        if not same(prediction, expected, tolerance):
+            raise VerificationError(
+                f"{package} answers {_shown(prediction)} where the evaluation predicted {_shown(expected)} for {request}"
+            )
+        predictions.append(prediction[0])
+    return predictions
+
+
 def _right_answer(runtime: Any, endpoint: str, content_type: str, row: Mapping[str, Any], tolerance: float) -> float:
     """Ask for one row until the answer is right; give up when it was wrong several times."""
-    expected, wrong = _numbers(row["prediction"]), ""
+    expected, wrong = numbers(row["prediction"]), ""
     for number in range(TRIES):
         if number:
             time.sleep(PAUSE_SECONDS)
@@ -86,7 +121,7 @@ def _right_answer(runtime: Any, endpoint: str, content_type: str, row: Mapping[s
         except VerificationError as error:
             wrong = str(error)
             continue
-        if _same(prediction, expected, tolerance):
+        if same(prediction, expected, tolerance):
             return prediction[0]
         wrong = f"endpoint {endpoint} answers {_shown(prediction)} where the evaluation predicted {_shown(expected)}"
     raise VerificationError(f"{wrong} for the request {row['body']!r} ({row.get('why') or 'smoke request'})")
@@ -109,22 +144,36 @@ def _ask(runtime: Any, endpoint: str, content_type: str, body: str) -> list[floa
         raise UnansweredError(f"endpoint {endpoint} could not be asked: {error}") from error
     except (BotoCoreError, OSError) as error:
         raise UnansweredError(f"endpoint {endpoint} could not be asked: {error}") from error
-    return _prediction(endpoint, answer)
+    return _prediction(f"endpoint {endpoint}", answer)
 
 
-def _prediction(endpoint: str, answer: bytes) -> list[float]:
+def _prediction(who: str, answer: bytes | Mapping[str, Any]) -> list[float]:
+    return predictions_in(who, answer)[0]
+
+
+def predictions_in(who: str, answer: bytes | Mapping[str, Any]) -> list[list[float]]:
+    """Return the predictions of an answer, at least one: each as numbers, one for a number, one per class for a classifier's shares.
+
+    Args:
+        who: what answered, for messages.
+        answer: the body, or the document that it holds.
+
+    Raises:
+        VerificationError: it does not have the form of an answer.
+
+    """
     try:
-        document = json.loads(answer)
+        document = json.loads(answer) if isinstance(answer, bytes) else answer
         predictions: Sequence[Any] = document.get("probabilities") or document["predictions"]
-        return _numbers(predictions[0])
+        return [numbers(predictions[0]), *(numbers(prediction) for prediction in predictions[1:])]
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        shown = answer[:200].decode(errors="replace")
+        shown = answer[:200].decode(errors="replace") if isinstance(answer, bytes) else json.dumps(answer)[:200]
         raise VerificationError(
-            f'endpoint {endpoint} answers {shown!r}, which does not have the form {{"predictions": [number]}}'
+            f'{who} answers {shown!r}, which does not have the form {{"predictions": [number]}}'
         ) from error
 
 
-def _numbers(prediction: Any) -> list[float]:
+def numbers(prediction: Any) -> list[float]:
     """Return a prediction as numbers: one for a number, one per class for a classifier's shares."""
     found = [float(value) for value in (prediction if isinstance(prediction, list) else [prediction])]
     if not found:
@@ -132,7 +181,8 @@ def _numbers(prediction: Any) -> list[float]:
     return found
 
 
-def _same(prediction: Sequence[float], expected: Sequence[float], tolerance: float) -> bool:
+def same(prediction: Sequence[float], expected: Sequence[float], tolerance: float) -> bool:
+    """Tell whether two predictions are the same answer: each number within a relative difference of the expected one."""
     near = (abs(got - want) <= tolerance * max(1.0, abs(want)) for got, want in zip(prediction, expected, strict=False))
     return len(prediction) == len(expected) and all(near)
 

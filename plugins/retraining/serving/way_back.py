@@ -22,6 +22,8 @@ class WayBack(Strict):
     verdict: str
     package: Registered
     """The package that failed."""
+    barred: str = ""
+    """Why what served before must not be loaded again; empty when it may."""
     run_key: str = ""
     version: int = 0
     """Dataset version that its model was trained on."""

@@ -1,4 +1,4 @@
-"""The data contract: what a row must look like to be merged, as declared in ``model.yaml``.
+"""The data contract: what a row must look like to be merged, and where it then goes, as declared in ``model.yaml``.
 
 The same structure travels as JSON to the merge; ``retraining.contract`` says what it means for a row. This module checks that the
 contract itself makes sense.
@@ -6,11 +6,12 @@ contract itself makes sense.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from retraining.contract.rules import Contract as Rules
+from retraining.contract.splitting.by_time import TIMES
 from retraining.settings.strict import Strict
 
 
@@ -159,3 +160,52 @@ class Contract(Strict):
     def feature_columns(self) -> tuple[str, ...]:
         """Columns of an inference request: the contract's order without the target."""
         return self.training_columns[1:]
+
+
+class Split(Strict):
+    """Percent of rows per split: by hash of the row's identity, or ``by: time`` of a ``column``, the newest rows for the test."""
+
+    by: Literal["hash", "time"] = "hash"
+    column: str | None = None
+    """Of a split by time: a date, a timestamp or an int that is never missing."""
+    train: Annotated[int, Field(gt=0, lt=100)] = 85
+    validation: Annotated[int, Field(gt=0, lt=100)] = 5
+    test: Annotated[int, Field(gt=0, lt=100)] = 10
+
+    @model_validator(mode="after")
+    def _complete(self) -> Split:
+        total = self.train + self.validation + self.test
+        if total != 100:
+            raise ValueError(f"train, validation and test add up to {total}, not to 100")
+        if (self.by == "time") != (self.column is not None):
+            missing = "by: time needs a column, such as column: measured_on"
+            raise ValueError(missing if self.column is None else f"column {self.column!r} is read by: time only")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _in_short(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a split by hash as its shares alone."""
+        unsaid = ("by", "column") if self.by == "hash" else ()
+        return {key: value for key, value in dumped(self).items() if key not in unsaid}
+
+    def check(self, contract: Contract) -> None:
+        """Check that the rows of a contract can be split so.
+
+        Raises:
+            ValueError: the column is no time of every row, or groups are to stay together.
+
+        """
+        if self.by == "hash":
+            return
+        column = next((column for column in contract.columns if column.name == self.column), None)
+        if column is None:
+            raise ValueError(f"column {self.column!r} is not a column of the contract")
+        if column.type not in TIMES or column.name == contract.target:
+            what = "the target" if column.name == contract.target else f"a {column.type}"
+            raise ValueError(f"column {self.column!r} is {what}: rows go by a date, a timestamp or an int")
+        if column.nullable:
+            raise ValueError(
+                f"column {self.column!r} is nullable: a row without a time has no place in a split by time"
+            )
+        if contract.split_by:
+            raise ValueError("by: time cannot keep the groups of contract.split_by together: leave one of them out")

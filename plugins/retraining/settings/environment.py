@@ -40,14 +40,19 @@ def checked(name: str) -> str:
     return name
 
 
-def in_environment(name: str) -> str:
-    """Return ``ENV-NAME``: what is called ``name`` in model.yaml, as SageMaker knows it."""
-    return f"{environment()}-{name}"
+def in_environment(name: str, deployment: str | None = None) -> str:
+    """Return ``ENV-NAME``: what is called ``name`` in model.yaml, as SageMaker knows it, of this deployment or a named one."""
+    return f"{deployment or environment()}-{name}"
 
 
 def platform_parameter(model: str, name: str | None = None) -> str:
     """Return the SSM parameter with what infra/data_platform.yaml created for a model, in this deployment or a named one."""
     return f"/retraining/{name or environment()}/{model}/platform"
+
+
+def alarm_names(model: str) -> list[str]:
+    """Return the alarms of a model's endpoint; infra/data_platform.yaml gives them these names."""
+    return [f"retraining-{environment()}-{model}-{kind}" for kind in ("server-errors", "latency", "model-errors")]
 
 
 def queue_name(model: str) -> str:

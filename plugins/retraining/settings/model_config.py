@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
 from retraining.settings.access import AwsAccess
-from retraining.settings.contract_keys import Contract
+from retraining.settings.contract_keys import Contract, Split
 from retraining.settings.costs import Costs
 from retraining.settings.environment import in_environment, platform_parameter
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.machines.deployment import Deployment, Name, Script
+from retraining.settings.machines.http_api import HttpApi
 from retraining.settings.machines.image_uris import Image
 from retraining.settings.machines.instances import Instances
 from retraining.settings.machines.overrides import PROCESSING, TRAINING, adds_to
@@ -24,30 +26,16 @@ from retraining.settings.periodic.monitor import Monitor
 from retraining.settings.periodic.schedule import Schedule
 from retraining.settings.present.section import Present
 from retraining.settings.problems import problems, repeated
-from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
-from retraining.settings.trainers import Trainer, complete
+from retraining.settings.trainers import IMAGES
+from retraining.settings.training.candidate import Candidate
+from retraining.settings.training.tuning import Tuning, check_search, searched_name
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
 class ConfigError(ValueError):
     """``model.yaml`` is wrong; the message names the file, the line and the remedy."""
-
-
-class Split(Strict):
-    """Percent of rows per split, by hash of the row's identity."""
-
-    train: Annotated[int, Field(gt=0, lt=100)] = 85
-    validation: Annotated[int, Field(gt=0, lt=100)] = 5
-    test: Annotated[int, Field(gt=0, lt=100)] = 10
-
-    @model_validator(mode="after")
-    def _complete(self) -> Split:
-        total = self.train + self.validation + self.test
-        if total != 100:
-            raise ValueError(f"train, validation and test add up to {total}, not to 100")
-        return self
 
 
 class Landing(Strict):
@@ -84,33 +72,13 @@ class Landing(Strict):
 
 
 class Etl(Strict):
-    """The Glue job run: its size and its limit. The job itself is defined in infra/data_platform.yaml."""
+    """The Glue job run, its size and its limit, and whether new files are crawled. infra/data_platform.yaml defines job and crawler."""
 
+    crawl: bool = True
+    """The crawl decides nothing: it feeds catalogue and report. On AWS it is most of what a run costs."""
     worker_type: str = "G.1X"
     number_of_workers: Annotated[int, Field(ge=2)] = 2
     max_runtime_minutes: PositiveInt = 60
-
-
-class Candidate(Strict):
-    """One algorithm to train: a trainer in the box, or ``fit`` in train.py. ``image`` overrides the step's."""
-
-    name: Name
-    trainer: Trainer | None = None
-    """One of the trainers in the box, which need no code; null for the model folder's train.py."""
-    hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    image: Image | None = None
-
-    @field_validator("hyperparameters")
-    @classmethod
-    def _its_own(cls, value: dict[str, Any]) -> dict[str, Any]:
-        check_hyperparameters(value)
-        return value
-
-    @model_validator(mode="after")
-    def _known_to_its_trainer(self) -> Candidate:
-        if self.trainer:
-            complete(self.trainer, self.hyperparameters)
-        return self
 
 
 class Training(Instances):
@@ -120,6 +88,8 @@ class Training(Instances):
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     script: Script | None = None
     """A whole training script of the model folder, in place of the library around ``fit`` in train.py."""
+    format: Literal["csv_without_header", "csv", "parquet"] = CSV_WITHOUT_HEADER
+    """How training, evaluation and survey get their rows. Parquet is the data set itself; for CSV the merge writes the rows once more."""
     metrics: dict[str, str] = Field(
         default_factory=lambda: {
             name: f"{name}=([-+0-9.e]+);"
@@ -138,6 +108,17 @@ class Training(Instances):
     """How many candidates must have trained and report a finite metric; the others are named in the report."""
     overrides: Annotated[dict[str, Any], AfterValidator(adds_to(TRAINING))] = Field(default_factory=dict)
     """Members of CreateTrainingJob in AWS's spelling that have no key here, added to each candidate's request."""
+    tuning: Tuning | None = None
+    """A search for the hyperparameters of one candidate; null trains each candidate as it is declared."""
+
+    @property
+    def tuned_name(self) -> str | None:
+        """What the best trial of the search is called beside the candidates; None without a search."""
+        return searched_name(self.tuning.candidate or self.candidates[0].name) if self.tuning else None
+
+    def image_of(self, candidate: Candidate) -> str:
+        """Return what a candidate trains in: its own image, that of its trainer, or the step's."""
+        return candidate.image or IMAGES.get(candidate.trainer or "") or self.image
 
     @property
     def selection_direction(self) -> Literal["min", "max"]:
@@ -158,6 +139,13 @@ class Training(Instances):
                 )
         return metrics
 
+    @field_validator("tuning")
+    @classmethod
+    def _can_be_searched(cls, tuning: Tuning | None, known: ValidationInfo) -> Tuning | None:
+        if tuning:
+            tuning.check(known.data)
+        return tuning
+
     @model_validator(mode="after")
     def _spot_waits(self) -> Training:
         longest = self.overrides.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
@@ -173,7 +161,7 @@ class Training(Instances):
         names = [candidate.name for candidate in self.candidates]
         if len(set(names)) != len(names):
             raise ValueError("two candidates have the same name")
-        chosen = len(names) > 1 or "selection_metric" in self.model_fields_set
+        chosen = len(names) > 1 or self.tuning or "selection_metric" in self.model_fields_set
         if chosen and self.selection_metric not in self.metrics:
             raise ValueError(
                 f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
@@ -206,6 +194,8 @@ class Evaluation(Instances):
     """An evaluation script of the model folder, in place of the library's."""
     explain_seconds: Annotated[float, Field(ge=0, le=3600)] = 4
     """How long the challenger is asked, test row by test row, why it answers as it does; 0 for a report without."""
+    network_isolation: bool = True
+    """Whether the job has no network; SageMaker brings inputs and outputs all the same. `false` for code of yours that needs one."""
     overrides: Annotated[dict[str, Any], AfterValidator(adds_to(PROCESSING))] = Field(default_factory=dict)
     """Members of CreateProcessingJob in AWS's spelling that have no key here."""
 
@@ -253,6 +243,7 @@ class ModelConfig(Strict):
     approval: Approval = Approval()
     deployment: Deployment
     present: Present | None = None
+    api: HttpApi | None = None
     batch: Batch = Batch()
     monitor: Monitor = Monitor()
     aws: AwsAccess = AwsAccess()
@@ -261,8 +252,41 @@ class ModelConfig(Strict):
     @classmethod
     def _is_free(cls, name: str) -> str:
         if name == "artifacts":
-            raise ValueError("name artifacts is taken: retraining-artifacts-... is the bucket of the deployment")
+            raise ValueError("name artifacts is taken: retraining-ENV-artifacts-... is the bucket of the deployment")
         return name
+
+    @field_validator("training")
+    @classmethod
+    def _searches(cls, training: Training, known: ValidationInfo) -> Training:
+        if training.tuning and "name" in known.data and "task" in known.data:
+            check_search(known.data["name"], known.data["task"], training.selection_metric)
+        return training
+
+    @field_validator("monitor")
+    @classmethod
+    def _has_requests(cls, monitor: Monitor, known: ValidationInfo) -> Monitor:
+        deployment = known.data.get("deployment")
+        if deployment and not deployment.captured_percent and monitor != Monitor():
+            remedy = "give deployment.data_capture_percent, or " if deployment.mode == "instance" else ""
+            raise ValueError(
+                f"no request of this model is captured, so there is nothing to watch: {remedy}leave the key out"
+            )
+        return monitor
+
+    @field_validator("api")
+    @classmethod
+    def _has_an_endpoint(cls, api: HttpApi | None, known: ValidationInfo) -> HttpApi | None:
+        deployment = known.data.get("deployment")
+        if api and deployment and not deployment.endpoint:
+            raise ValueError("a model with mode none has no endpoint that an API could ask: leave the key out")
+        return api
+
+    @field_validator("split")
+    @classmethod
+    def _goes_by_a_column(cls, split: Split, known: ValidationInfo) -> Split:
+        if "contract" in known.data:
+            split.check(known.data["contract"])
+        return split
 
     @model_validator(mode="after")
     def _group_exists(self) -> ModelConfig:
@@ -272,7 +296,9 @@ class ModelConfig(Strict):
 
     @property
     def unread_overrides(self) -> str | None:
-        """What is wrong when a step in the form ``sdk`` has overrides: nothing would read them."""
+        """What is wrong when a step in the form ``sdk`` has overrides, or a search: nothing would read them."""
+        if "training" in self.steps.sdk and self.training.tuning:
+            return "training.tuning is not read by a training in the form sdk: sdk_jobs.py makes the whole request"
         unread = next((name for name in self.steps.sdk if getattr(self, name).overrides), None)
         return (
             unread and f"{unread}.overrides are not read by a step in the form sdk: sdk_jobs.py makes the whole request"
@@ -339,9 +365,9 @@ class ModelConfig(Strict):
         return platform_parameter(self.name)
 
     @property
-    def endpoint(self) -> str:
-        """Name of the endpoint on SageMaker: ``ENV-ENDPOINT``, with ``deployment.endpoint``."""
-        return in_environment(self.deployment.endpoint)
+    def endpoint(self) -> str | None:
+        """Name of the endpoint on SageMaker, ``ENV-ENDPOINT`` with ``deployment.endpoint``; None of a model that only scores files."""
+        return in_environment(self.deployment.endpoint) if self.deployment.endpoint else None
 
 
 def load_model_config(path: Path) -> ModelConfig:
@@ -354,8 +380,7 @@ def load_model_config(path: Path) -> ModelConfig:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        twice = list(repeated(node))
-        values = yaml.safe_load(text)
+        twice, values = list(repeated(node)), yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a model folder needs a model.yaml") from error
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from pydantic import Field
 from retraining.aws.naming import digest, file_digest
 from retraining.contract.source import source_files
 from retraining.dataset.state import LogState, manifest_entries
-from retraining.jobs.requests import PROCESSING, processing_input
+from retraining.jobs.requests import PROCESSING, output_uri, processing_input
 from retraining.settings.machines.image_uris import image_uri
 from retraining.settings.model_config import Instances, ModelConfig
 from retraining.settings.platform import Platform
@@ -120,9 +120,10 @@ def model_prefix(config: ModelConfig, batches: Sequence[str], options: SurveyOpt
     return f"{config.name}/survey/models/{digest(fitted)}/"
 
 
-def split_manifest(bucket: str, prefix: str, state: LogState, splits: Sequence[str]) -> list[Any]:
-    """Return a ManifestFile document of the training objects of some splits."""
-    return manifest_entries(bucket, prefix, [output for split in splits for output in state.training_objects(split)])
+def split_manifest(bucket: str, prefix: str, state: LogState, splits: Sequence[str], form: str) -> list[Any]:
+    """Return a ManifestFile document of the training objects of some splits, in a training format."""
+    objects = [output for split in splits for output in state.training_objects(split, form)]
+    return manifest_entries(bucket, prefix, objects)
 
 
 def survey_request(
@@ -171,7 +172,7 @@ def survey_request(
             "Outputs": [
                 {
                     "OutputName": name,
-                    "S3Output": {"S3Uri": uri, "LocalPath": path, "S3UploadMode": "EndOfJob"},
+                    "S3Output": {"S3Uri": output_uri(uri), "LocalPath": path, "S3UploadMode": "EndOfJob"},
                 }
                 for name, (uri, path) in outputs.items()
             ]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from retraining.dag.{kind}_dag import {kind}_dag
+from retraining.dag.{module} import {kind}_dag
 
 dag: DAG = {kind}_dag(Path(__file__).parent / "models" / "{name}", doc_md=__doc__)
 '''
@@ -53,6 +53,36 @@ why (required), who.
 **What a re-run does.** A cleared run goes back to the package that it chose the first time; a new
 run without a package goes back one further.
 """,
+    "batch": """Score files with the {name} model that serves.
+
+**What it does.** Files below `s3://BUCKET/{name}/batch/in/` find their answers below
+`{name}/batch/out/`, bad rows with their reasons beside them; docs/batch.md explains each step.
+
+**When it runs.** Hourly, or as `batch.cron` in `model.yaml` says; by hand. Without a new file a run
+is skipped.
+
+**Parameters.** Score again: also files that an earlier model has scored.
+
+**What a re-run does.** A file is scored once by a model; a repeated task finds its job.
+""",
+    "monitor": """Watch the requests that the {name} model answers, and say when they have left what it was trained on.
+
+**What it does.** Counts the requests that were captured since the last look in the bins of the
+training rows, opens or closes the one incident of the model; docs/monitor.md explains each step.
+
+**When it runs.** Daily, or as `monitor.cron` in `model.yaml` says; by hand. Without a new request a
+run is skipped.
+
+**Parameters.** None; `monitor` in `model.yaml` says how seldom a false alarm may be.
+
+**What a re-run does.** A look counts once; what was told stays told.
+""",
+}
+MODULES = {
+    "retraining": "retraining_dag",
+    "rollback": "rollback_dag",
+    "batch": "service_dags",
+    "monitor": "service_dags",
 }
 
 
@@ -64,7 +94,9 @@ def paths_of(name: str) -> list[str]:
 def files_of(name: str, source: str, proposal: Proposal) -> dict[str, str]:
     """Return the files of a new model by their path below ``dags/``."""
     texts = [model_yaml(name, source, proposal)]
-    texts += [DAG.format(kind=kind, name=name, doc=doc.format(name=name)) for kind, doc in DOCS.items()]
+    texts += [
+        DAG.format(kind=kind, module=MODULES[kind], name=name, doc=doc.format(name=name)) for kind, doc in DOCS.items()
+    ]
     return dict(zip(paths_of(name), texts, strict=True))
 
 
@@ -154,6 +186,7 @@ def model_yaml(name: str, source: str, proposal: Proposal) -> str:
         "deployment:",
         f"  endpoint: {_word(name)}",
         f"  image: {IMAGE}",
+        "  data_capture_percent: 100  # requests and answers are kept for the monitor; 0 keeps none",
     ]
     return "\n".join(lines) + "\n"
 

@@ -122,6 +122,10 @@ def propose(sheet: Sheet, task: str | None = None) -> Proposal:
         **({"thousands": thousands} if thousands else {}),
         **({"multiline": True} if sheet.multiline else {}),
     }
+    lacking = len(sheet.rows) - len(kept)
+    if lacking:
+        told = f"; {lacking:,} rows have none and are set aside"
+        declared = [replace(one, note=one.note + told) if one.entry["name"] == target_name else one for one in declared]
     proposal = Proposal(
         task=task,
         task_note=task_note,

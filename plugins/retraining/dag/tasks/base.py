@@ -13,6 +13,7 @@ from retraining.aws.clients import client
 from retraining.aws.console import console_link
 from retraining.aws.platform_parameter import read_platform
 from retraining.dataset.log import DatasetLog
+from retraining.serving import pinning
 from retraining.settings.access import AwsAccess
 from retraining.settings.gate_policy import GatePolicy
 from retraining.settings.model_config import ModelConfig
@@ -63,6 +64,19 @@ class TaskBodies:
     def _link(self, url: str) -> str | None:
         """Return a link to the AWS console; None where there is none."""
         return console_link(self.access, url)
+
+    def pinned(self, whose: str, uri: str, known: str = "") -> str:
+        """Return the SHA-256 of an artifact of the model that is still the one that was pinned; see ``pinning.pinned``.
+
+        Raises:
+            AirflowFailException: it was exchanged, or is gone.
+
+        """
+        root = f"s3://{self.platform.bucket}/{self.config.name}/"
+        try:
+            return pinning.pinned(self._s3, root, whose, uri, known)
+        except pinning.ExchangedError as error:
+            raise AirflowFailException(str(error)) from error
 
     def _work_uri(self, work_digest: str) -> str:
         """Return where it is noted that a piece of work (data, code, settings) has a judged model."""

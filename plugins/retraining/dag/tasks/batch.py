@@ -35,7 +35,7 @@ class BatchTasks(TaskBodies):
 
         Raises:
             AirflowSkipException: there is nothing to score.
-            AirflowFailException: there are files, but no model.
+            AirflowFailException: there are files, but no model, or its artifact was exchanged.
 
         """
         config, bucket = self.config, self.platform.bucket
@@ -55,6 +55,8 @@ class BatchTasks(TaskBodies):
         chosen, left = batch.due(files, known, scorer.version, config.batch.volume_gb, again)
         if not chosen:
             raise AirflowSkipException(f"all {len(files)} file(s) have been scored: nothing to do")
+        pinned = self.pinned(f"model {scorer.version}", scorer.model_data, scorer.sha256)
+        scorer = scorer.model_copy(update={"sha256": pinned})
         work = f"{self._prefix}{batch.WORK}{digest({'files': [file.model_dump() for file in chosen], 'by': scorer.version})}/"
         kept: list[BatchFile] = []
         for file in chosen:

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from retraining.aws.documents import get_json, put_json, utc_now
 from retraining.aws.naming import digest
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.contract_change import contract_record
 from retraining.dataset.log import VersionConflictError
@@ -42,7 +43,7 @@ class CommitTasks(TaskBodies):
 
         Raises:
             DataRefusedError: no file could be merged, and at least one was refused.
-            AirflowSkipException: the files add no row to a data set that has a judged model already.
+            AirflowSkipException: the files add no row to a data set that has a judged model already, or too few.
             AirflowFailException: another run committed first, or a split is empty.
 
         """
@@ -67,9 +68,12 @@ class CommitTasks(TaskBodies):
         state = self._dataset.read().at(run.version)
         if run.batch and not rows["rows_accepted"] and not state.untrained and not params.get("force_retrain"):
             self._skip_without_rows(run, rows, refused, dag_run)
-        uris = {}
+        too_few = state.gathering(self.planned(plan).schedule.min_rows)
+        if run.batch and too_few and not params.get("force_retrain"):
+            self._skip_too_few(run, too_few, refused, dag_run)
+        uris, form = {}, self.planned(plan).training.format
         for split in SPLITS:
-            entries = manifest_entries(bucket, run.prefix, state.training_objects(split))
+            entries = manifest_entries(bucket, run.prefix, state.training_objects(split, form))
             if len(entries) == 1:
                 raise AirflowFailException(
                     f"dataset version {run.version} has no {split} rows; add real data, or change split in model.yaml"
@@ -119,6 +123,15 @@ class CommitTasks(TaskBodies):
             self.outcomes.tell(Outcome("no new rows", sentence, facts), dag_run)
         raise AirflowSkipException(words)
 
+    def _skip_too_few(self, run: RunPlan, words: str, refused: Sequence[FileVerdict], dag_run: Any) -> None:
+        """End a run whose rows wait for others; people are told when files were turned away."""
+        words = f"{words}. Dataset version {run.version} has the rows, and the run that trains takes them along"
+        if refused:
+            sentence = "\n".join([*(f"Refused: {line}" for line in refusal_lines(refused)), words])
+            facts = [("Run", run.run_key), ("Dataset version", str(run.version)), ("Batch", run.batch)]
+            self.outcomes.tell(Outcome("rows gathered", sentence, facts), dag_run)
+        raise AirflowSkipException(words)
+
     def _version(
         self,
         run: RunPlan,
@@ -139,5 +152,7 @@ class CommitTasks(TaskBodies):
             **batch_outputs(self._s3, self.platform.bucket, f"{run.prefix}dataset/", str(run.batch)),
             run_key=run.run_key,
             contract=contract_record(manifest["contract"], manifest["split"]),
+            training_format=manifest.get("training_format") or CSV_WITHOUT_HEADER,
+            boundaries=report.get("boundaries") or {},
             starts_anew=bool(manifest.get("starts_anew")),
         )

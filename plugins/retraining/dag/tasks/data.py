@@ -11,13 +11,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.documents import get_json, put_bytes_once, put_json_once
 from retraining.dag.tasks.base import TaskBodies
-from retraining.dataset.contract_change import contract_changes, contract_record, incompatible, stored_by_name
+from retraining.dataset.contract_change import contract_changes, contract_record, incompatible, other_formats
 from retraining.dataset.crawl_note import crawl_notes
 from retraining.dataset.landing_zone import landed_files, seconds_to_gather, split_settled, unseen, with_versions
 from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import code_digest, code_files, source_archive
-from retraining.jobs.plan import RunPlan, batch_manifest, make_plan, work_digest
+from retraining.jobs.plan import Champion, RunPlan, batch_manifest, make_plan, work_digest
 from retraining.jobs.remerge.again import current_files
 from retraining.jobs.remerge.corrections import begins_anew, entries_beside
 from retraining.jobs.remerge.merge_again import MergeAgainError
@@ -49,10 +49,14 @@ class DataTasks(TaskBodies):
             return f"{len(settled)} new file(s)", wait
         if params.get("dataset_version") is not None:
             return f"pinned to dataset version {params['dataset_version']}", None
-        if state.untrained:
-            return f"dataset version {state.latest} has no judged model yet", wait
-        if params.get("force_retrain"):
+        if params.get("force_retrain") and not state.untrained:
             return "a retraining was asked for", None
+        too_few = "" if params.get("force_retrain") else state.gathering(self.config.schedule.min_rows)
+        if state.untrained and not too_few:
+            return f"dataset version {state.latest} has no judged model yet", wait
+        if too_few:
+            log.info("%s", too_few)
+            state = state.at(max(state.trained))  # else the rows that wait would look like a change of the code
         return self._change(state, params), wait
 
     def _change(self, state: LogState, params: Mapping[str, Any]) -> str | None:
@@ -91,15 +95,21 @@ class DataTasks(TaskBodies):
         self._require_same_contract(state, params.get("dataset_version"))
         files = with_versions(self._s3, bucket, new_files(settled, state))
         contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
-        anew = begins_anew(config.contract, files, state)
+        anew = begins_anew(config.contract, config.split, files, state)
         history = () if anew else state.batches
+        divided, form = {**split, **state.boundaries}, config.training.format
         batch = (
-            batch_digest([*(current_files(state) if anew else ()), *files], contract, split, history) if files else None
+            batch_digest([*(current_files(state) if anew else ()), *files], contract, divided, history, form)
+            if files
+            else None
         )
         code = code_files(self.folder, config)
+        if wrong := champion.conversion(self._sagemaker, config):
+            raise AirflowFailException(wrong)
         now = champion.standing(self._sagemaker, config.name, config.endpoint)
         if now.disagreement:
             log.warning("%s", now.disagreement)
+        self._require_unlearnt_tests(state, params.get("dataset_version"), now.champion)
         plan = make_plan(
             model=config.name,
             state=state,
@@ -109,6 +119,7 @@ class DataTasks(TaskBodies):
             code_digest=code_digest(code),
             settings=self._settings(params),
             candidates=self._selected(params),
+            searched=self._searched(params),
             champion=now.champion,
             standing=now.disagreement,
             version=params.get("dataset_version"),
@@ -130,6 +141,8 @@ class DataTasks(TaskBodies):
                 contract=contract,
                 split=split,
                 history=history,
+                training_format=form,
+                boundaries=state.boundaries,
                 starts_anew=anew,
             )
             put_json_once(self._s3, plan.manifest_uri(bucket), manifest)
@@ -143,15 +156,15 @@ class DataTasks(TaskBodies):
         return plan.model_dump(mode="json")
 
     def crawl_request(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Crawl the files of the plan's batch, if it has one."""
-        if not plan["batch"]:
+        """Crawl the files of the plan's batch, if it has one and model.yaml wants it."""
+        if not plan["batch"] or not self.planned(plan).etl.crawl:
             return None
         manifest = get_json(self._s3, RunPlan.model_validate(plan).manifest_uri(self.platform.bucket))
         return job_requests.crawl_request(
             self.platform, [entry["key"] for entry in manifest["files"] if not entry.get("known")]
         )
 
-    def crawl_note(self, result: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    def crawl_note(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the crawler saw against the contract: ``{"tables": their names, "notes": a line per odd file}``."""
         return {"tables": sorted(result["tables"]), "notes": crawl_notes(self.config.contract, result["tables"])}
 
@@ -173,8 +186,8 @@ class DataTasks(TaskBodies):
         if recorded is None:
             return
         now = contract_record(self.config.contract.model_dump(mode="json"), self.config.split.model_dump())
-        changes = contract_changes(recorded.keys, now.keys, by_name=stored_by_name(current))
-        if broken := incompatible(changes):
+        changes = contract_changes(recorded.keys, now.keys, by_name=False)
+        if broken := [*incompatible(changes), *other_formats(current, self.config.training.format)]:
             listed = "\n".join(f"  {words}" for words in broken)
             model = self.config.name
             raise AirflowFailException(
@@ -185,6 +198,24 @@ class DataTasks(TaskBodies):
         for change in changes:
             log.info("the contract has changed since dataset version %d: %s", current[-1].version, change.words)
 
+    def _require_unlearnt_tests(self, state: LogState, pinned: int | None, serving: Champion | None) -> None:
+        """Stop when the test rows of an older version have grown old and are among those that the champion has learnt.
+
+        Raises:
+            AirflowFailException: the champion's boundaries are later ones.
+
+        """
+        if pinned is None or serving is None or self.config.split.by != "time":
+            return
+        learnt = serving.dataset_version or state.latest
+        of_tests, of_champion = (state.at(min(number, state.latest)).boundaries for number in (pinned, learnt))
+        if learnt > pinned and of_tests != of_champion:
+            raise AirflowFailException(
+                f"dataset version {pinned} tests with rows from {of_tests.get('test_from')} on, and the champion was trained on version "
+                f"{learnt}, where rows before {of_champion.get('validation_from')} train: it knows the answers. Pin a later version, or "
+                "roll back to a model that was trained no later than the version that you pin"
+            )
+
     def _landed(self) -> list[Any]:
         return landed_files(self._s3, self.platform.bucket, f"{self.config.name}/", self.config.landing)
 
@@ -192,6 +223,16 @@ class DataTasks(TaskBodies):
         names = [candidate.name for candidate in self.config.training.candidates]
         wanted = params.get("candidate")
         return names if wanted in (None, "all") else [wanted]
+
+    def _searched(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the hyperparameters to search: those with ranges that the run is not given, if it trains their candidate."""
+        training = self.config.training
+        if training.tuning is None or (training.tuning.candidate or training.candidates[0].name) not in self._selected(
+            params
+        ):
+            return []
+        given = params.get("hyperparameters") or {}
+        return [name for name in training.tuning.ranges if name.partition(".")[0] not in given and name not in given]
 
     def _settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
         dumped = self.config.model_dump(mode="json", include={"training", "evaluation", "contract", "split"})

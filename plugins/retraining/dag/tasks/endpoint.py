@@ -1,4 +1,4 @@
-"""What all tasks that change an endpoint share: the lease, so that one actor at a time changes it, and the question whether it answers."""
+"""What all tasks that change what is in use share: the lease, so that one actor at a time changes it, and whether it answers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from retraining.aws.clients import client
 from retraining.aws.lease import Lease, LeaseHeldError
 from retraining.aws.platform_parameter import read_platform
-from retraining.dag.asking import environment_name
+from retraining.dag.asking import environment_name, run_is_over
 from retraining.jobs.job import JobBusyError
-from retraining.serving import verification
+from retraining.serving import pinning, registry, verification
+from retraining.serving.champion import artifact_of, package_of
+from retraining.serving.pinning import SHA256, ExchangedError
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
@@ -21,7 +23,7 @@ MARGIN_SECONDS = 900
 
 
 class EndpointTasks:
-    """Task bodies that change the endpoint of one model."""
+    """Task bodies that change the endpoint of one model, or, of a model that has none, its champion in the registry."""
 
     config: ModelConfig
     access: AwsAccess
@@ -33,29 +35,72 @@ class EndpointTasks:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint's name."""
+        """The endpoint's name; only of a model that has one."""
+        assert self.config.endpoint is not None, f"deployment.mode of {self.config.name} is none"
         return self.config.endpoint
 
+    @property
+    def longest_hold(self) -> int:
+        """Seconds for which a lease counts without being renewed."""
+        return self.config.deployment.max_wait_seconds + MARGIN_SECONDS
+
     def lease(self, dag_run: Any) -> Lease:
-        """Return the endpoint's lease as this run may hold it."""
-        uri = f"s3://{self.platform.bucket}/{self.config.name}/serving/{self.endpoint}.json"
+        """Return the lease of what is in use as this run may hold it."""
+        held = self.config.endpoint or "champion"  # the name of an endpoint has a hyphen
+        uri = f"s3://{self.platform.bucket}/{self.config.name}/serving/{held}.json"
         owner = f"{environment_name()} {dag_run.dag_id} {dag_run.run_id}"
         return Lease(client("s3", self.access), uri, owner)
 
     def hold_endpoint(self, dag_run: Any, why: str) -> None:
-        """Take or renew the lease for as long as a change of the endpoint may take.
+        """Take or renew the lease for as long as a change of what is in use may take.
+
+        A run of this Airflow that is over holds it no more: what it left unfinished is for the next one, at once.
 
         Raises:
-            JobBusyError: another run changes the endpoint.
+            JobBusyError: another run changes it.
 
         """
         try:
-            self.lease(dag_run).take(why, self.config.deployment.max_wait_seconds + MARGIN_SECONDS)
+            self.lease(dag_run).take(why, self.longest_hold, gone=_is_over)
         except LeaseHeldError as error:
-            raise JobBusyError(f"endpoint {self.endpoint} waits for its turn: {error}") from error
+            what = f"endpoint {self.endpoint}" if self.config.endpoint else f"the champion of {self.config.name}"
+            raise JobBusyError(f"{what} waits for its turn: {error}") from error
+
+    def unchanged(self, whose: str, uri: str, known: str = "") -> str:
+        """Return the SHA-256 of an artifact of the model that is still the one that was pinned; see ``pinning.pinned``.
+
+        Raises:
+            ExchangedError: it is another one, or is gone.
+
+        """
+        root = f"s3://{self.platform.bucket}/{self.config.name}/"
+        return pinning.pinned(client("s3", self.access), root, whose, uri, known)
+
+    def package_unchanged(self, package: registry.Package) -> str:
+        """Return the SHA-256 of a package's artifact, which is still the one that was judged; see ``unchanged``."""
+        return self.unchanged(f"model package {package.version}", package.model_data, package.metadata.get(SHA256, ""))
+
+    def barred(self, previous: str | None) -> str:
+        """Return why an endpoint must not go back to a config; empty when it may."""
+        sagemaker = client("sagemaker", self.access)
+        artifact = artifact_of(sagemaker, previous) if previous else None
+        if artifact is None:
+            return ""
+        package = package_of(sagemaker, self.config.name, artifact)
+        try:
+            self.package_unchanged(package) if package else self.unchanged(f"config {previous}", artifact)
+        except ExchangedError as error:
+            return str(error)
+        return ""
 
     def answers(self, config: str, smoke: Mapping[str, Any]) -> list[Any]:
         """Return the endpoint's answers to the smoke requests, which are those of the evaluation; see ``verification.verify``."""
         sagemaker, runtime = client("sagemaker", self.access), client("sagemaker-runtime", self.access)
         tolerance = self.config.deployment.smoke_tolerance
         return verification.verify(sagemaker, runtime, self.endpoint, config, smoke, tolerance)
+
+
+def _is_over(owner: str) -> bool:
+    """Tell whether the owner of a lease is a run of this Airflow that has ended."""
+    airflow, _, run = owner.partition(" ")
+    return airflow == environment_name() and run_is_over(*run.split(" ", 1))

@@ -13,14 +13,18 @@ from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import document_bytes, document_uri, evaluation_document, training_document
 from retraining.jobs.plan import RunPlan
+from retraining.jobs.tuning.request import trial_document, tuning_request
 from retraining.judging import candidates as judgement
 from retraining.judging.evaluation_rows import CLARIFY_ANALYSIS, analysis_event, explanation
 from retraining.judging.gate import decide
 from retraining.judging.looks import note_look, rows_digest
+from retraining.judging.model_card import with_metric
+from retraining.judging.paired_losses import read_losses
 from retraining.sdk import context as sdk_context
 from retraining.sdk.context import SdkContext
 from retraining.serving import registry
-from retraining.settings.model_config import Candidate
+from retraining.serving.pinning import SHA256
+from retraining.settings.training.candidate import Candidate
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,34 @@ class ModelTasks(TaskBodies):
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         self._tell_job(run, training_document(config, run, chosen))
         return job_requests.training_request(config, self.platform, run, chosen, dataset["manifests"])
+
+    def tuning_request(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Search the hyperparameters of a candidate, if the run has any to search."""
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        tuning = config.training.tuning
+        if tuning is None or not run.searched:
+            return None
+        chosen = self._candidate(plan, params, tuning.candidate or config.training.candidates[0].name)
+        if chosen is None:
+            return None
+        self._tell_job(run, trial_document(config, run, chosen))
+        return tuning_request(config, self.platform, run, chosen, dataset["manifests"])
+
+    def tuned(self, plan: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of a search: with what its best trial is called beside the candidates, and what it is chosen by."""
+        training = self.planned(plan).training
+        best = with_metric(self.access, self._pinned_result(result["best"]), training.selection_metric)
+        return {**result, "best": best, "candidate": training.tuned_name}
+
+    def _pinned_choice(self, best: Mapping[str, Any]) -> str:
+        """Return the digest of the artifact of the chosen candidate, which is still the one that its training left."""
+        return self.pinned(f"candidate {judgement.candidate_of(best)}", str(best["model_data"]), best.get(SHA256, ""))
+
+    def _pinned_result(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of a training job with the digest of its artifact, which is fixed by this."""
+        return {**result, SHA256: self.pinned(f"training job {result['name']}", result["model_data"])}
 
     def training_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], params: Mapping[str, Any], candidate: str
@@ -72,31 +104,48 @@ class ModelTasks(TaskBodies):
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
     ) -> dict[str, Any]:
         """Score the best candidate and the champion on the same test rows."""
-        run, models, config = RunPlan.model_validate(plan), self._judged_models(plan, trained), self.planned(plan)
-        self._tell_job(run, evaluation_document(config, run))
-        return job_requests.evaluation_request(config, self.platform, run, dataset["manifests"]["test"], *models)
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        models, digests = self._judged_models(plan, trained)
+        self._tell_job(run, evaluation_document(config, run, digests))
+        rows = dataset["manifests"]["test"]
+        return job_requests.evaluation_request(config, self.platform, run, rows, *models, digests)
 
     def evaluation_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
     ) -> SdkContext:
         """Tell ``evaluation(ctx)`` of sdk_jobs.py what to score."""
-        run, models, config = RunPlan.model_validate(plan), self._judged_models(plan, trained), self.planned(plan)
-        self._tell_job(run, evaluation_document(config, run))
-        return sdk_context.evaluation_context(config, self.platform, run, dataset["manifests"]["test"], *models)
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        models, digests = self._judged_models(plan, trained)
+        self._tell_job(run, evaluation_document(config, run, digests))
+        rows = dataset["manifests"]["test"]
+        return sdk_context.evaluation_context(config, self.platform, run, rows, *models, digests)
 
     def _judged_models(
         self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
-    ) -> tuple[str, str | None]:
-        """Return the artifacts of the best candidate and of the champion, if there is one."""
+    ) -> tuple[tuple[str, str | None], dict[str, str]]:
+        """Return the artifacts of the best candidate and of the champion, if there is one, and the digests of both by role.
+
+        Raises:
+            AirflowFailException: one was exchanged since its training ended.
+
+        """
         champion = RunPlan.model_validate(plan).champion
         choice = self.choice(plan, trained)
         for name, why in choice.left_out.items():
             log.warning("candidate %s goes no further: %s", name, why)
-        return choice.best["model_data"], champion.model_data if champion else None
+        best, digests = str(choice.best["model_data"]), {"challenger": self._pinned_choice(choice.best)}
+        if champion is None:
+            return (best, None), digests
+        digests["champion"] = self.pinned("the champion", champion.model_data, champion.artifact_sha256)
+        return (best, champion.model_data), digests
 
-    def trained(self, result: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        """Return the result of a training job with the name of the candidate that it trained."""
-        return {**result, "candidate": context["task"].op_kwargs["candidate"]}
+    def trained(self, plan: Mapping[str, Any], result: Mapping[str, Any], task: Any) -> dict[str, Any]:
+        """Return the result of a training job with the candidate that it trained, what it is chosen by, and its artifact's digest."""
+        training, candidate = self.planned(plan).training, task.op_kwargs["candidate"]
+        result = self._pinned_result(result)
+        chosen = len(training.candidates) > 1 or training.tuning
+        known = with_metric(self.access, result, training.selection_metric) if chosen else result
+        return {**known, "candidate": candidate}
 
     def choice(self, plan: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]) -> judgement.Choice:
         """Choose between the candidates of a run, as the configuration in its plan says.
@@ -106,7 +155,9 @@ class ModelTasks(TaskBodies):
 
         """
         try:
-            return judgement.choose(plan["candidates"], trained, self.planned(plan).training)
+            training = self.planned(plan).training
+            planned = [*plan["candidates"], *([training.tuned_name] if plan.get("searched") else [])]
+            return judgement.choose(planned, trained, training, lambda artifact: read_losses(self.access, artifact))
         except judgement.JudgementError as error:
             raise AirflowFailException(str(error)) from error
 
@@ -187,11 +238,9 @@ class ModelTasks(TaskBodies):
                 decision["reason"],
                 {
                     "run_key": run.run_key,
-                    "work_digest": run.work_digest,
-                    "dataset_version": str(dataset["version"]),
-                    "training_job": challenger["name"],
+                    **self._lineage(run, dataset, challenger),
+                    SHA256: self._pinned_choice(challenger),
                     "evaluation_job": evaluated["name"],
-                    "code_digest": run.code_digest,
                     "decision": decision["decision"],
                     "champion": run.champion.package_arn if run.champion else "none",
                 },
@@ -200,3 +249,12 @@ class ModelTasks(TaskBodies):
         except registry.AbandonedError as error:
             raise AirflowFailException(str(error)) from error
         return registered.model_dump()
+
+    def _lineage(self, run: RunPlan, dataset: Mapping[str, Any], challenger: Mapping[str, Any]) -> dict[str, str]:
+        """Return what made the challenger, for its package."""
+        return {
+            "work_digest": run.work_digest,
+            "dataset_version": str(dataset["version"]),
+            "training_job": challenger["name"],
+            "code_digest": run.code_digest,
+        }

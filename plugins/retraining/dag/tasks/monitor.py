@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from retraining.aws.documents import get_json, put_bytes_once, put_json, put_json_once, utc_now
 from retraining.aws.naming import digest
@@ -41,9 +41,14 @@ class MonitorTasks(TaskBodies):
 
         Raises:
             AirflowSkipException: no model serves, or nobody asked it anything.
+            AirflowFailException: the artifact of the model that serves was exchanged.
 
         """
         config = self.config
+        if not config.deployment.captured_percent:
+            raise AirflowSkipException(
+                f"no request of {config.name} is captured: there is nothing to watch (deployment.data_capture_percent)"
+            )
         changed = self._endpoint_changed_at()
         scorer = batch.scorer(self._sagemaker, config.name, config.endpoint) if changed else None
         if changed is None or scorer is None:
@@ -54,6 +59,7 @@ class MonitorTasks(TaskBodies):
         captures, left = monitoring.new_captures(self._captures(state), state)
         if not captures:
             raise AirflowSkipException(f"no request was captured at endpoint {config.endpoint} since the last look")
+        self.pinned(f"model {scorer.version}", scorer.model_data, scorer.sha256)  # the next instance would load it
         log.info("model %s: %d new capture file(s); %d wait for the next look", scorer.version, len(captures), left)
         return self._plan(scorer, captures, left, at)
 
@@ -117,9 +123,31 @@ class MonitorTasks(TaskBodies):
             "page": f"{self._root}{monitoring.PAGE}",
         }
 
-    def needs_retraining(self, judged: Mapping[str, Any]) -> bool:
-        """Tell whether the open incident has data for the retraining that no model was judged on."""
-        return bool(judged["wakes"])
+    def wake_retraining(self, judged: Mapping[str, Any]) -> None:
+        """Start the retraining for the open incident if it has data that no model was judged on; once, however often this runs.
+
+        The provider's operator for this imports Airflow's database models, which would more than double what parsing this DAG costs; it
+        raises the same.
+
+        Raises:
+            AirflowSkipException: there is nothing to wake it for.
+            DagRunTriggerException: tells Airflow to start the run; one that exists already is left alone.
+
+        """
+        if not judged["wakes"]:
+            raise AirflowSkipException("no open incident has data that no model was judged on")
+        raise DagRunTriggerException(
+            trigger_dag_id=f"{self.config.name.replace('-', '_')}_retraining",
+            dag_run_id=judged["wakes"],
+            conf=None,
+            reset_dag_run=False,
+            skip_when_already_exists=True,
+            wait_for_completion=False,
+            allowed_states=[],
+            failed_states=[],
+            poke_interval=0,
+            deferrable=False,
+        )
 
     def stop_leftovers(self, dag_run: Any) -> list[str]:
         """Stop the jobs of this run that are still in progress when it ends, and those of earlier runs that are over."""

@@ -132,11 +132,13 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "standing": run.standing,
             "endpoint": config.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
+            "promoted": bool(verified),
             "model_package": package["arn"] if package else None,
             "training_job": choice.best["name"],
             "selection_metric": config.training.selection_metric,
             "candidates": choice.as_rows(),
-            "jobs": _jobs(merged, trained, evaluated),
+            "search": choice.search,
+            "jobs": _jobs(merged, trained, evaluated, (verified or {}).get("job")),
             "smoke": verified["smoke"] if verified else None,
         }
         platform = self.platform
@@ -172,8 +174,12 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
 
 
 def _jobs(
-    merged: Mapping[str, Any] | None, trained: Sequence[Any], evaluated: Mapping[str, Any]
+    merged: Mapping[str, Any] | None,
+    trained: Sequence[Any],
+    evaluated: Mapping[str, Any],
+    smoke: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """Return step, name and seconds of the jobs that succeeded; a retry that took a job over tells that job's seconds."""
-    steps = [("merge", merged), *(("training", job) for job in trained), ("evaluation", evaluated)]
+    jobs = [("tuning" if job and "trials" in job else "training", job) for job in trained]
+    steps = [("merge", merged), *jobs, ("evaluation", evaluated), ("smoke", smoke)]
     return [{"step": step, "name": job["name"], "seconds": job.get("seconds")} for step, job in steps if job]

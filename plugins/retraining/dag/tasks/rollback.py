@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -12,14 +13,15 @@ from retraining.aws.clients import client
 from retraining.aws.console import console_link
 from retraining.aws.documents import get_json, put_json, put_json_once, split_uri, utc_now
 from retraining.aws.errors import error_code
-from retraining.dag.tasks.endpoint import EndpointTasks
+from retraining.dag.tasks.smoke import SmokeTasks
 from retraining.dag.verify_operator import GoBackError
 from retraining.jobs import requests as job_requests
 from retraining.jobs.endpoint_update import CHANGING
 from retraining.jobs.job import JobBusyError
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving import deployment, registry
-from retraining.serving.champion import served, status_of
+from retraining.serving.champion import conversion, served, status_of
+from retraining.serving.pinning import ExchangedError
 from retraining.serving.registry import Package, Registered
 from retraining.serving.rollback import Rollback, RollbackError, choose, newer_than, rollback_id
 from retraining.serving.verification import OvertakenError, VerificationError
@@ -32,16 +34,18 @@ from retraining.telling.run_report import object_url
 log = logging.getLogger(__name__)
 
 
-class RollbackTasks(EndpointTasks):
+class RollbackTasks(SmokeTasks):
     """Task bodies of one model's rollbacks.
 
     Args:
         config: the model's configuration.
+        folder: the model's folder, whose code runs inside the jobs.
 
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, folder: Path) -> None:
         self.config = config
+        self.folder = folder
         self.access: AwsAccess = config.aws
         self.outcomes = Outcomes(config.name, config.aws, lambda: self.platform)
 
@@ -64,27 +68,27 @@ class RollbackTasks(EndpointTasks):
 
         Raises:
             JobBusyError: another run changes the endpoint, or an update of it is under way.
-            AirflowFailException: there is no such package, its artifact or smoke request is gone, nobody says who it is, or the run is
-                an old one and newer models were approved since.
+            AirflowFailException: there is no such package, its artifact or smoke request is gone, the artifact was exchanged, nobody says
+                who it is, or the run is an old one and newer models were approved since.
 
         """
         who = getattr(dag_run, "triggering_user_name", None) or params.get("who")
         if not who:
             raise AirflowFailException("Airflow does not say who started this run: give the parameter 'who'")
         self.hold_endpoint(dag_run, f"going back ({who}: {params.get('why')})")
-        status = status_of(self._sagemaker, self.endpoint)
+        status = status_of(self._sagemaker, self.endpoint) if self.config.endpoint else None
         if status in CHANGING:
             raise JobBusyError(f"endpoint {self.endpoint} is {status}")
+        if wrong := conversion(self._sagemaker, self.config):
+            raise AirflowFailException(wrong)
         uri = self._record_uri(rollback_id(dag_run))
         known = list(registry.packages(self._sagemaker, self.config.name))
         try:
             return self._unless_outdated(get_json(self._s3, uri), known)
         except LookupError:
             pass
-        now = served(self._sagemaker, self.endpoint)
-        serving = next((item for item in known if now and item.model_data == now.model_data), None)
         try:
-            target, newer = choose(known, params.get("package"), serving)
+            target, newer = choose(known, params.get("package"), self._in_use(known))
         except RollbackError as error:
             raise AirflowFailException(f"model {self.config.name}: {error}") from error
         self._check_artifact(target)
@@ -95,7 +99,7 @@ class RollbackTasks(EndpointTasks):
             who=who,
             why=params["why"],
             decided_at=utc_now(),
-            previous_config=deployment.current_config(self._sagemaker, self.endpoint),
+            previous_config=self.config.endpoint and deployment.current_config(self._sagemaker, self.endpoint),
             smoke=self._smoke(target),
         )
         log.info("package %d is to serve again; abandoned: %s", target.version, [item.version for item in newer])
@@ -105,17 +109,56 @@ class RollbackTasks(EndpointTasks):
         """Ask for the endpoint to be brought to the package's model: blue/green at once, because a rollback is urgent."""
         self.hold_endpoint(dag_run, f"going back, rollback {rollback['id']}")
         decided, config, sagemaker = Rollback.model_validate(rollback), self.config, self._sagemaker
+        self._check_artifact(decided.target)
         role = self.platform.serve_role_arn
-        model = deployment.ensure_model(sagemaker, config.name, decided.target.container, role)
+        model = deployment.ensure_model(
+            sagemaker, config.name, decided.target.container, role, config.deployment.isolated
+        )
         request = job_requests.endpoint_config_request(config, self.platform, model)
         name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
         return {"EndpointName": config.endpoint, "EndpointConfigName": name}
+
+    def _in_use(self, known: Sequence[Package]) -> Package | None:
+        """Return which of the packages, newest first, serves; of a model without an endpoint the newest approved one."""
+        if self.config.endpoint is None:
+            return next((item for item in known if item.status == registry.APPROVED), None)
+        now = served(self._sagemaker, self.endpoint)
+        return next((item for item in known if now and item.model_data == now.model_data), None)
+
+    def smoke_request(self, rollback: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Of a model without an endpoint: ask for the job in which the package's artifact answers its smoke requests."""
+        self.hold_endpoint(dag_run, f"going back, rollback {rollback['id']}")
+        decided, target = Rollback.model_validate(rollback), rollback["target"]["container"]
+        sha256 = self._check_artifact(decided.target)
+        return self.smoke_job_request(self.config, target, decided.smoke, self._smoke_output(decided), sha256)
+
+    def verify_smoke(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Of a model without an endpoint: prove that the package answered in its job as it was evaluated.
+
+        Raises:
+            AirflowFailException: it answered otherwise, or the artifact was exchanged; the registry is unchanged.
+
+        """
+        self.hold_endpoint(dag_run, f"verifying rollback {rollback['id']}")
+        decided = Rollback.model_validate(rollback)
+        self._check_artifact(decided.target)
+        try:
+            answers = self.smoke_answers(decided.target.version, decided.smoke, self._smoke_output(decided))
+        except VerificationError as error:
+            raise AirflowFailException(f"{error}; the registry is unchanged") from error
+        return {"endpoint": None, "config": None, "answer": answers[0]}
+
+    def _smoke_output(self, decided: Rollback) -> str:
+        """Return where the job of this rollback leaves its answers: a return to the same package asks it anew."""
+        run_key = decided.target.metadata.get("run_key")
+        return f"s3://{self.platform.bucket}/{self.config.name}/runs/{run_key}/smoke-{decided.id}/"
 
     def verify_endpoint(self, rollback: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Prove that the endpoint answers as the package was evaluated.
 
         Raises:
-            GoBackError: it answers otherwise; the endpoint goes back to what it served before, the registry is unchanged.
+            GoBackError: it answers otherwise, or the artifact was exchanged; the endpoint goes back to what it served before, the
+                registry is unchanged.
             UnansweredError: it could not be asked, and is asked again later.
             AirflowFailException: somebody else changed the endpoint meanwhile.
 
@@ -127,11 +170,12 @@ class RollbackTasks(EndpointTasks):
         if not verdict:
             try:
                 answers = self.answers(deployed["config"], decided.smoke)
+                self.package_unchanged(decided.target)
             except OvertakenError as error:
                 raise AirflowFailException(
                     f"{error}: somebody changed it during the rollback; start a new one"
                 ) from error
-            except VerificationError as error:
+            except (VerificationError, ExchangedError) as error:
                 verdict = str(error)
                 put_json(self._s3, uri, {**decided.model_dump(mode="json"), "verdict": verdict})
             else:
@@ -139,9 +183,8 @@ class RollbackTasks(EndpointTasks):
         target = decided.target
         package = Registered(arn=target.arn, version=target.version, status=target.status)
         previous, config = decided.previous_config, deployed["config"]
-        raise GoBackError(
-            WayBack(endpoint=self.endpoint, config=config, previous=previous, verdict=verdict, package=package)
-        )
+        way = WayBack(endpoint=self.endpoint, config=config, previous=previous, verdict=verdict, package=package)
+        raise GoBackError(way.model_copy(update={"barred": self.barred(previous)}))
 
     def taken_back(self, way: WayBack, outcome: str, context: Any) -> None:
         """Say that the rollback did not succeed.
@@ -172,7 +215,7 @@ class RollbackTasks(EndpointTasks):
         endpoint = verified["endpoint"]
         facts = (
             ("Who", decided.who),
-            ("Serves again", decided.target.arn),
+            ("Serves again" if endpoint else "Champion again", decided.target.arn),
             ("Abandoned", ", ".join(item.arn for item in abandoned) or None),
             ("Endpoint config", verified["config"]),
             ("Smoke answer", verified["answer"]),
@@ -180,10 +223,17 @@ class RollbackTasks(EndpointTasks):
         found = (
             ("Record", uri),
             ("Record in the console", console_link(self.access, object_url(region, uri))),
-            ("Endpoint", console_link(self.access, JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint}))),
+            (
+                "Endpoint",
+                endpoint
+                and console_link(self.access, JOB_KINDS["endpoint"].console_url(region, {"endpoint": endpoint})),
+            ),
         )
         links = [(name, url) for name, url in found if url]
-        sentence = f"Endpoint {endpoint} serves package {decided.target.version} again: {decided.why}"
+        what = f"Endpoint {endpoint} serves package {decided.target.version}"
+        if not endpoint:
+            what = f"Package {decided.target.version} is the champion, which scores the next files,"
+        sentence = f"{what} again: {decided.why}"
         self.outcomes.tell(Outcome("rolled back", sentence, facts, links), dag_run)
         return record
 
@@ -209,7 +259,13 @@ class RollbackTasks(EndpointTasks):
     def _record_uri(self, rollback: str) -> str:
         return f"s3://{self.platform.bucket}/{self.config.name}/rollbacks/{rollback}.json"
 
-    def _check_artifact(self, target: Package) -> None:
+    def _check_artifact(self, target: Package) -> str:
+        """Return the SHA-256 of a package's artifact, which is there and is the one that was judged.
+
+        Raises:
+            AirflowFailException: it is not.
+
+        """
         from botocore.exceptions import ClientError
 
         bucket, key = split_uri(target.model_data)
@@ -222,6 +278,10 @@ class RollbackTasks(EndpointTasks):
                 f"the artifact of model package {target.version}, {target.model_data}, was cleared away: deployment.keep is "
                 f"{self.config.deployment.keep}. Choose a newer package, or restore an old version of the object"
             ) from error
+        try:
+            return self.package_unchanged(target)
+        except ExchangedError as error:
+            raise AirflowFailException(f"model package {target.version} cannot serve again: {error}") from error
 
     def _smoke(self, target: Package) -> dict[str, Any]:
         uri = f"s3://{self.platform.bucket}/{self.config.name}/runs/{target.metadata.get('run_key')}/evaluation/smoke.json"

@@ -1,4 +1,4 @@
-"""Task bodies from a decision to a verified endpoint."""
+"""Task bodies from a decision to a verified endpoint, or to a verified champion of a model without an endpoint."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.documents import get_json, put_json_once, utc_now
-from retraining.dag.tasks.endpoint import EndpointTasks
 from retraining.dag.tasks.model import ModelTasks
+from retraining.dag.tasks.smoke import SmokeTasks
 from retraining.dag.verify_operator import GoBackError
 from retraining.dataset.records import TrainedNote
 from retraining.jobs import requests as job_requests
@@ -19,7 +19,8 @@ from retraining.jobs.endpoint_update import CHANGING
 from retraining.jobs.job import JobBusyError
 from retraining.jobs.plan import Champion, RunPlan
 from retraining.serving import deployment, registry, way_back
-from retraining.serving.champion import standing, status_of
+from retraining.serving.champion import conversion, standing, status_of
+from retraining.serving.pinning import ExchangedError
 from retraining.serving.registry import Registered
 from retraining.serving.verification import OvertakenError, UnansweredError, VerificationError
 from retraining.serving.way_back import WayBack
@@ -28,7 +29,7 @@ from retraining.telling.outcomes import Outcome
 log = logging.getLogger(__name__)
 
 
-class ServingTasks(EndpointTasks, ModelTasks):
+class ServingTasks(SmokeTasks, ModelTasks):
     """Task bodies of the serving phase."""
 
     def deploy_request(self, plan: Mapping[str, Any], trained: Sequence[Any], dag_run: Any) -> dict[str, Any]:
@@ -41,20 +42,94 @@ class ServingTasks(EndpointTasks, ModelTasks):
         """
         run, sagemaker = RunPlan.model_validate(plan), self._sagemaker
         self.hold_endpoint(dag_run, f"deploying the model of run {run.run_key}")
-        artifact = self.choice(plan, trained).best["model_data"]
-        judged, now = run.champion, standing(sagemaker, self.config.name, self.endpoint).champion
-        if now and now.model_data != artifact and (judged is None or now.model_data != judged.model_data):
-            raise AirflowFailException(
-                f"the champion is {_name(now)} now, but this run compared its model with {_name(judged)}: nothing was deployed. "
-                "Start a new run to compare with it"
-            )
+        artifact, _ = self._comparable(plan, trained)
         container = job_requests.serving_container(self.planned(plan), self.platform, artifact)
-        model = deployment.ensure_model(sagemaker, self.config.name, container, self.platform.serve_role_arn)
+        role, isolated = self.platform.serve_role_arn, self.planned(plan).deployment.isolated
+        model = deployment.ensure_model(sagemaker, self.config.name, container, role, isolated)
         request = job_requests.endpoint_config_request(self.planned(plan), self.platform, model)
         config = deployment.ensure_endpoint_config(sagemaker, self.config.name, request)
         serving = deployment.current_config(sagemaker, self.endpoint)
         way_back.begin(self._s3, self._attempt_uri(run.run_key), config, model, serving)
         return job_requests.endpoint_request(self.planned(plan), config)
+
+    def smoke_request(self, plan: Mapping[str, Any], trained: Sequence[Any], dag_run: Any) -> dict[str, Any]:
+        """Of a model without an endpoint: ask for the job in which the artifact answers the smoke requests of its evaluation.
+
+        Raises:
+            JobBusyError: another run changes the champion, for example a rollback.
+            AirflowFailException: see ``deploy_request``.
+
+        """
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        self.hold_endpoint(dag_run, f"trying the model of run {run.run_key}")
+        artifact, sha256 = self._comparable(plan, trained)
+        container = job_requests.serving_container(config, self.platform, artifact)
+        return self.smoke_job_request(config, container, self._smoke(run), self._smoke_output(run), sha256)
+
+    def verify_smoke(
+        self,
+        plan: Mapping[str, Any],
+        trained: Sequence[Any],
+        package: Mapping[str, Any],
+        deployed: Mapping[str, Any],
+        dag_run: Any,
+    ) -> dict[str, Any]:
+        """Of a model without an endpoint: prove that the job answered as evaluated, approve the package, clear away what is superseded.
+
+        Raises:
+            JobBusyError: another run changes the champion.
+            AirflowFailException: it answered otherwise, and the package is rejected; or see ``deploy_request``.
+
+        """
+        run, registered = RunPlan.model_validate(plan), registry.Registered.model_validate(package)
+        self.hold_endpoint(dag_run, f"verifying the model of run {run.run_key}")
+        self._comparable(plan, trained)
+        smoke = self._smoke(run)
+        try:
+            answers = self.smoke_answers(registered.version, smoke, self._smoke_output(run))
+        except VerificationError as error:
+            text = f"{error}; package {registered.version} is rejected, the champion is the one before"
+            self._reject(registered, run.version, run.run_key, text, dag_run)
+            raise AirflowFailException(text) from error
+        registry.set_status(self._sagemaker, registered, registry.APPROVED, "verified by a job: there is no endpoint")
+        self.lease(dag_run).release()
+        return {
+            "endpoint": None,
+            "config": None,
+            "job": {name: deployed.get(name) for name in ("name", "seconds")},
+            "smoke": {**smoke, "answer": answers[0]},
+            "pruned": self._prune(None),
+        }
+
+    def _comparable(self, plan: Mapping[str, Any], trained: Sequence[Any]) -> tuple[str, str]:
+        """Return the artifact of the run and its digest: it, the champion and the mode of deployment are still those that were judged.
+
+        Raises:
+            AirflowFailException: they are not.
+
+        """
+        run, best = RunPlan.model_validate(plan), self.choice(plan, trained).best
+        artifact = str(best["model_data"])
+        began, mode = self.planned(plan).deployment.mode, self.config.deployment.mode
+        if began != mode:
+            raise AirflowFailException(
+                f"deployment.mode of {self.config.name} was {began} when this run began and is {mode} now: start a new run"
+            )
+        if wrong := conversion(self._sagemaker, self.config):
+            raise AirflowFailException(wrong)
+        judged, now = run.champion, standing(self._sagemaker, self.config.name, self.config.endpoint).champion
+        if now and now.model_data != artifact and (judged is None or now.model_data != judged.model_data):
+            raise AirflowFailException(
+                f"the champion is {_name(now)} now, but this run compared its model with {_name(judged)}: nothing was deployed. "
+                "Start a new run to compare with it"
+            )
+        return artifact, self._pinned_choice(best)
+
+    def _smoke(self, run: RunPlan) -> Mapping[str, Any]:
+        return get_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}evaluation/smoke.json")
+
+    def _smoke_output(self, run: RunPlan) -> str:
+        return f"s3://{self.platform.bucket}/{run.run_prefix}smoke/"
 
     def verify_endpoint(
         self, plan: Mapping[str, Any], package: Mapping[str, Any], deployed: Mapping[str, Any], dag_run: Any
@@ -62,7 +137,8 @@ class ServingTasks(EndpointTasks, ModelTasks):
         """Prove that the endpoint answers as evaluated, approve the package, and clear away what is superseded.
 
         Raises:
-            GoBackError: it answers otherwise; the endpoint goes back to what it served before this attempt, and the package is rejected.
+            GoBackError: it answers otherwise, or its artifact was exchanged; the endpoint goes back to what it served before this attempt,
+                and the package is rejected.
             UnansweredError: it could not be asked, and is asked again later.
             AirflowFailException: somebody else changed the endpoint meanwhile.
 
@@ -70,7 +146,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         run = RunPlan.model_validate(plan)
         registered = registry.Registered.model_validate(package)
         self.hold_endpoint(dag_run, f"verifying the model of run {run.run_key}")
-        smoke = get_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}evaluation/smoke.json")
+        smoke = self._smoke(run)
         answers = self._approved(registered, run.run_key, run.version, deployed["config"], smoke)
         self.lease(dag_run).release()
         return {
@@ -96,6 +172,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
                     config=config,
                     previous=attempt.previous_config,
                     verdict=verdict,
+                    barred=self.barred(attempt.previous_config),
                     run_key=run_key,
                     version=version,
                     package=package,
@@ -106,12 +183,13 @@ class ServingTasks(EndpointTasks, ModelTasks):
             raise back(attempt.verdict)
         try:
             answers = self.answers(config, smoke)
+            self.package_unchanged(registry.package(self._sagemaker, package.arn))
         except OvertakenError as error:
             raise AirflowFailException(
                 f"{error}: somebody changed it before it was verified. Package {package.version} stays pending, and nothing was approved. "
                 "Start a new run"
             ) from error
-        except VerificationError as error:
+        except (VerificationError, ExchangedError) as error:
             way_back.note(self._s3, uri, attempt, verdict=str(error))
             raise back(str(error)) from error
         registry.set_status(self._sagemaker, package, registry.APPROVED, "verified in service")
@@ -129,16 +207,19 @@ class ServingTasks(EndpointTasks, ModelTasks):
 
     def _rejected(self, way: WayBack, outcome: str, context: Any) -> str:
         text = f"{way.verdict}; {outcome}"
-        registry.set_status(self._sagemaker, way.package, registry.REJECTED, text)
-        # else the next run would deploy it again
-        self._note_judged(way.version, way.run_key, "failed verification", way.package.arn)
-        self.lease(context["dag_run"]).release()
+        self._reject(way.package, way.version, way.run_key, text, context["dag_run"])
         return text
+
+    def _reject(self, package: Registered, version: int, run_key: str, text: str, dag_run: Any) -> None:
+        registry.set_status(self._sagemaker, package, registry.REJECTED, text)
+        # else the next run would deploy it again
+        self._note_judged(version, run_key, "failed verification", package.arn)
+        self.lease(dag_run).release()
 
     def deployment_failed(
         self, message: str, context: Any, plan: Mapping[str, Any], package: Mapping[str, Any]
     ) -> None:
-        """Reject a package whose container did not come up; AWS has left the old one serving."""
+        """Reject a package whose container did not come up, or whose job failed; what was in use before still is."""
         run, registered = RunPlan.model_validate(plan), registry.Registered.model_validate(package)
         registry.set_status(self._sagemaker, registered, registry.REJECTED, message)
         self._judged(run, "failed deployment", registered.arn)
@@ -147,7 +228,8 @@ class ServingTasks(EndpointTasks, ModelTasks):
     def settle_endpoint(self, dag_run: Any) -> str | None:
         """Finish the deployment of a run that could not: verify what serves pending, and approve it or take it back.
 
-        Runs at both ends of every run, also of one that has nothing to do. What another run is just changing is left to it.
+        Runs at both ends of every run, also of one that has nothing to do. What another run is just changing is left to it. Without an
+        endpoint nothing is in use before it is verified, and there is nothing to finish.
 
         Raises:
             UnansweredError: the endpoint is changing, or could not be asked.
@@ -155,8 +237,8 @@ class ServingTasks(EndpointTasks, ModelTasks):
 
         """
         sagemaker, name = self._sagemaker, self.config.name
-        status = status_of(sagemaker, self.endpoint)
-        if status is None or (status == "InService" and not self._pending()):
+        status = status_of(sagemaker, self.endpoint) if self.config.endpoint else None
+        if status is None or (status == "InService" and not self.pending()):
             self.lease(dag_run).release()
             return None
         try:
@@ -166,7 +248,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
             return None
         if status in CHANGING:
             raise UnansweredError(f"endpoint {self.endpoint} is {status}, and no run cares for it")
-        package = self._pending()
+        package = self.pending()
         sentence = None
         if package:
             run_key, version = package.metadata.get("run_key", ""), int(package.metadata.get("dataset_version", 0))
@@ -191,7 +273,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
         self.outcomes.tell(Outcome("taken back", text, (("Model package", way.package.arn),)), context["dag_run"])
         return text
 
-    def _pending(self) -> registry.Package | None:
+    def pending(self) -> registry.Package | None:
         """Return the package that serves without being approved yet."""
         package = standing(self._sagemaker, self.config.name, self.endpoint).package
         return package if package and package.status == registry.PENDING else None
@@ -199,7 +281,7 @@ class ServingTasks(EndpointTasks, ModelTasks):
     def _attempt_uri(self, run_key: str) -> str:
         return f"s3://{self.platform.bucket}/{self.config.name}/runs/{run_key}/deployment.json"
 
-    def _prune(self, in_use: str) -> list[str]:
+    def _prune(self, in_use: str | None) -> list[str]:
         """Clear away superseded configs, models and artifacts; return what was deleted.
 
         What AWS refuses here costs money, not correctness: it is logged, and the next deployment tries again.

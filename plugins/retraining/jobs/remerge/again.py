@@ -52,13 +52,23 @@ def commit_again(
     """
     s3, bucket, prefix = client("s3", access), platform.bucket, f"{config.name}/"
     contract, split = config.contract.model_dump(mode="json"), config.split.model_dump()
-    log, batch = DatasetLog(s3, bucket, prefix), batch_digest(files, contract, split, [])
-    number = log.read().latest + 1
+    log = DatasetLog(s3, bucket, prefix)
+    state = log.read()
+    form, number = config.training.format, state.latest + 1
+    batch = batch_digest(files, contract, {**split, **state.boundaries}, [], form)
     entries = as_landed(
         s3, bucket, [record.model_dump(mode="json") for record in files], f"{prefix}batches/{batch}/landed/"
     )
     manifest = batch_manifest(
-        model=config.name, batch=batch, bucket=bucket, files=entries, contract=contract, split=split, history=()
+        model=config.name,
+        batch=batch,
+        bucket=bucket,
+        files=entries,
+        contract=contract,
+        split=split,
+        history=(),
+        training_format=form,
+        boundaries=state.boundaries,
     )
     uri = f"s3://{bucket}/{prefix}batches/{batch}/manifest.json"
     manifest = put_json_once(s3, uri, manifest)
@@ -85,6 +95,8 @@ def commit_again(
         rows_by_split=report["rows_by_split"],
         run_key="command",
         contract=contract_record(contract, split),
+        boundaries=report.get("boundaries") or {},
+        training_format=form,
         starts_anew=True,
         **batch_outputs(s3, bucket, f"{prefix}dataset/", batch),
     )

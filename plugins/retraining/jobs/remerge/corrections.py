@@ -1,22 +1,41 @@
-"""New files that take the place of rows or files which are in the data set: then all its files are merged again beside them."""
+"""New files that change what is in the data set, or the split of its rows: then all its files are merged again beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from retraining.contract.rules import SYNTHETIC
 from retraining.dataset.records import FileRecord
 from retraining.dataset.state import LogState
 from retraining.jobs.remerge.again import current_files
 from retraining.jobs.remerge.merge_again import as_landed
-from retraining.settings.contract_keys import Contract
+from retraining.settings.contract_keys import Contract, Split
+
+_OUTGROWN = 1.5  # times its share of the rows that validation and test may hold
 
 
-def begins_anew(contract: Contract, fresh: Sequence[FileRecord], state: LogState) -> bool:
-    """Tell whether new files may change what the data set holds already: by the key of a row, or by that of a file."""
+def begins_anew(contract: Contract, split: Split, fresh: Sequence[FileRecord], state: LogState) -> bool:
+    """Tell whether new files may change what the data set holds already: the rows of a key, those of a file, or the split by time."""
     if not fresh or not state.current:
         return False
-    return bool(contract.key) or bool(_replaced(contract, fresh, state))
+    return bool(contract.key) or bool(_replaced(contract, fresh, state)) or _outgrown(split, fresh, state)
+
+
+def _outgrown(split: Split, fresh: Sequence[FileRecord], state: LogState) -> bool:
+    """Tell whether the boundaries of a split by time have to move forward, because validation and test would hold too many rows.
+
+    New rows are taken for the newest, and a new file for as dense as the merged ones: how many rows it has, nobody knows yet. From one move
+    to the next the data set grows by a share of itself, so all moves together cost a fixed multiple of one merge of all files.
+    """
+    if split.by != "time":
+        return False
+    counts = state.rows_by_split()
+    rows, held = sum(counts.values()), counts.get("validation", 0) + counts.get("test", 0)
+    size = sum(record.size for record in current_files(state))
+    new = rows * sum(record.size for record in fresh if record.source != SYNTHETIC) / size if size else 0
+    share = (split.validation + split.test) / 100
+    return held + new > min(_OUTGROWN * share, (1 + share) / 2) * (rows + new)
 
 
 def entries_beside(

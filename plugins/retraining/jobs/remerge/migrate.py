@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from retraining.aws.clients import client
-from retraining.dataset.contract_change import Change, contract_changes, contract_record, stored_by_name
+from retraining.dataset.contract_change import Change, contract_changes, contract_record, other_formats
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.records import FileRecord, Version
 from retraining.dataset.state import LogState
@@ -39,11 +39,10 @@ def plan_migration(config: ModelConfig, state: LogState) -> Migration:
         raise LookupError(f"the dataset log of {config.name} is empty: there is nothing to migrate")
     recorded = state.current[-1].contract
     now = contract_record(config.contract.model_dump(mode="json"), config.split.model_dump())
-    changes = (
-        contract_changes(recorded.keys, now.keys, by_name=stored_by_name(state.current)) if recorded is not None else ()
-    )
-    done = recorded is not None and recorded.digest == now.digest
-    return Migration(state.latest + 1, tuple(changes), current_files(state), done)
+    changes = contract_changes(recorded.keys, now.keys, by_name=False) if recorded is not None else []
+    formats = [Change(words, compatible=False) for words in other_formats(state.current, config.training.format)]
+    done = recorded is not None and recorded.digest == now.digest and not formats
+    return Migration(state.latest + 1, (*changes, *formats), current_files(state), done)
 
 
 def migrate(access: AwsAccess, platform: Platform, config: ModelConfig, say: Callable[[str], None]) -> Version | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 TRAINING = "CreateTrainingJob"
 PROCESSING = "CreateProcessingJob"
+TUNING = "CreateHyperParameterTuningJob"
 _LOOP = "by the library"
 _KINDS: Mapping[str, tuple[Any, str]] = {
     "structure": (Mapping, "a mapping"),
@@ -44,6 +45,7 @@ SET: Mapping[str, Mapping[str, str]] = {
         "ProcessingJobName": _LOOP,
         "AppSpecification": _LOOP,
         "ProcessingInputs": _LOOP,
+        "NetworkConfig.EnableNetworkIsolation": "with network_isolation",
         "ProcessingOutputConfig.Outputs": _LOOP,
         "ProcessingResources.ClusterConfig.InstanceType": "with instance_type",
         "ProcessingResources.ClusterConfig.InstanceCount": "with instance_count",
@@ -70,6 +72,15 @@ def adds_to(operation: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return value
 
     return check
+
+
+def trial_faults(overrides: Mapping[str, Any]) -> Iterator[str]:
+    """Say which members of a training job the trials of a tuning job do not have; its tags are handed on to them."""
+    shape = _request(TUNING)
+    if shape is not None:
+        given = {name: value for name, value in overrides.items() if name != "Tags"}
+        for fault in _faults(shape.members["TrainingJobDefinition"], given, ""):
+            yield f"overrides: {fault.replace('a request to AWS has', 'a tuning job has')}"
 
 
 def added(request: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class PeriodicJob(Strict):
     instance_type: InstanceType = "ml.m5.large"
     volume_gb: Annotated[int, Field(gt=0)]
     max_runtime_seconds: Annotated[int, Field(gt=0)] = 3600
+    network_isolation: bool = True
+    """Whether the job has no network; SageMaker brings inputs and outputs all the same. `false` for code of yours that needs one."""
     overrides: Annotated[dict[str, Any], AfterValidator(adds_to(PROCESSING))] = Field(default_factory=dict)
     """Members of CreateProcessingJob in AWS's spelling that have no key here."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from retraining.settings.present.arithmetic import names_in, parsed, valued
+from retraining.settings.present.arithmetic import names_in, parsed
+from retraining.settings.present.wording import worded
 from retraining.settings.strict import Strict
 
 LONGEST = 200
@@ -45,12 +45,4 @@ class Present(Strict):
 
     def shown(self, target: str, prediction: float) -> dict[str, Any] | None:
         """Return value, unit and sentence for a prediction; None when the arithmetic has no finite result."""
-        try:
-            value = valued(parsed(self.value), {target: float(prediction)}) if self.value else float(prediction)
-        except ArithmeticError:
-            return None
-        if not math.isfinite(value):
-            return None
-        number = f"{value:.{self.decimals}f}"
-        text = self.text.replace("{unit}", self.unit).replace("{value}", number)
-        return {"value": value, "unit": self.unit, "text": " ".join(text.split())}
+        return worded(self.model_dump(), target, prediction)
