@@ -133,6 +133,7 @@ def fill(s3: Any) -> None:
         "decision": "approved",
         "reason": "First model",
         "endpoint_config": "dev-abalone-config-1",
+        "promoted": True,
         "numbers": {"n": 1, "difference": None, "standard_error": None, "odds": None, "required_odds": 0.5},
     }
     _put(s3, f"runs/{RUN}/summary.json", json.dumps(summary))

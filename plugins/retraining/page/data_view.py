@@ -75,7 +75,7 @@ def _run(model: KnownModel, version: Version) -> dict[str, Any]:
         summary = get_json(model.s3, uri)
     except LookupError:
         return {"run_key": version.run_key, "decision": None, "reason": None}
-    decision = "promoted" if summary["endpoint_config"] else summary["decision"]
+    decision = "promoted" if summary["promoted"] else summary["decision"]
     return {"run_key": version.run_key, "decision": decision, "reason": summary["reason"]}
 
 

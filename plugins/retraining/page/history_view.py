@@ -13,7 +13,8 @@ from retraining.telling.gate_table import label
 RUNS = 200
 """The newest runs that are shown."""
 READERS = 16
-RUN_KEY = r"^v\d{1,7}-[0-9a-f]{12}$"
+RUN_KEY = r"^[vp]\d{1,7}-[0-9a-f]{12}$"
+"""``v`` of a retraining, ``p`` of a promotion; the number is that of the dataset version."""
 
 
 def history(model: KnownModel) -> dict[str, Any]:
@@ -40,11 +41,11 @@ def report(model: KnownModel, run_key: str) -> bytes:
 
 
 def _run_keys(model: KnownModel) -> Iterator[str]:
-    root = f"{model.prefix}runs/"
-    pages = model.s3.get_paginator("list_objects_v2").paginate(Bucket=model.bucket, Prefix=f"{root}v", Delimiter="/")
-    for page in pages:
-        for item in page.get("CommonPrefixes", []):
-            yield item["Prefix"].removeprefix(root).rstrip("/")
+    root, listing = f"{model.prefix}runs/", model.s3.get_paginator("list_objects_v2")
+    for kind in "vp":
+        for page in listing.paginate(Bucket=model.bucket, Prefix=f"{root}{kind}", Delimiter="/"):
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"].removeprefix(root).rstrip("/")
 
 
 def _summary(model: KnownModel, run_key: str) -> dict[str, Any] | None:
@@ -60,7 +61,7 @@ def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:
         "run_key": summary["run_key"],
         "created_at": summary.get("created_at"),
         "dataset_version": summary["dataset_version"],
-        "decision": "promoted" if summary["endpoint_config"] else summary["decision"],
+        "decision": "promoted" if summary["promoted"] else summary["decision"],
         "reason": summary["reason"],
         "metric": label(summary["metric"]),
         "challenger": summary["score_challenger"],

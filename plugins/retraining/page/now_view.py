@@ -42,6 +42,7 @@ def now(model: KnownModel) -> dict[str, Any]:
             "waiting": len(waiting),
             "refused": len(state.refused_files),
             "untrained": state.untrained,
+            "gathering": state.gathering(config.schedule.min_rows),
         },
     }
 
@@ -74,11 +75,14 @@ def waiting_as_json(files: list[LandedFile]) -> list[dict[str, Any]]:
     ]
 
 
-def _endpoint(sagemaker: Any, name: str) -> dict[str, Any]:
+def _endpoint(sagemaker: Any, name: str | None) -> dict[str, Any]:
+    """Return name, status and age of the endpoint; all None of a model that has none."""
     from botocore.exceptions import ClientError
 
     from retraining.aws.errors import is_not_found
 
+    if name is None:
+        return {"name": None, "status": None, "since": None}
     try:
         found = sagemaker.describe_endpoint(EndpointName=name)
     except ClientError as error:

@@ -90,6 +90,8 @@ def _asked(model: KnownModel, body: bytes) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     endpoint = model.config.endpoint
+    if endpoint is None:
+        raise NoAnswerError(f"this model has no endpoint: upload a file to {model.config.name}/batch/in/")
     try:
         answer = model.runtime.invoke_endpoint(
             EndpointName=endpoint,

@@ -14,13 +14,20 @@ export async function show(place, context) {
     put(detail, content);
     detail.scrollIntoView({ block: "start" });
   };
-  const rejected = (batch, column, value) => quarantine(context, batch, reveal, { [column]: value });
+  const opened = async (open) => {
+    try {
+      await open();
+    } catch (error) {
+      reveal(notice("bad", el("p", {}, error.message)));
+    }
+  };
+  const rejected = (batch, column, value) => opened(() => quarantine(context, batch, reveal, { [column]: value }));
   put(
     place,
     data.waiting.length ? waiting(data) : null,
     data.refused.length ? refused(data, context, now.person, rejected) : null,
     detail,
-    versions(data, context, reveal, rejected),
+    versions(data, (version) => opened(async () => reveal(filesOf(await server.get(server.route(context.model, "versions", version.version)), rejected))), rejected),
     data.judgements.length ? judgements(data, rejected) : null,
   );
 }
@@ -83,12 +90,8 @@ function release(file, context) {
   return el("details", {}, el("summary", {}, "Release this file"), form, result);
 }
 
-function versions(data, context, reveal, rejected) {
+function versions(data, files, rejected) {
   if (!data.versions.length) return section("Versions", el("p", { class: "soft" }, "The data set is empty. Send the first file."));
-  const files = async (version) => {
-    const found = await server.get(server.route(context.model, "versions", version.version));
-    reveal(filesOf(found, rejected));
-  };
   const count = (part) => (version) => number(version.rows[`rows_${part}`] ?? 0);
   return section(
     "Versions of the data set",

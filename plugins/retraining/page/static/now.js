@@ -29,18 +29,20 @@ export async function show(place, context) {
 
 function cards(now, dag, running) {
   const { champion, endpoint, data } = now;
-  const state = endpoint.status === null ? "nothing" : champion ? `model ${champion.package}` : "another model";
+  const unserved = endpoint.name === null;
+  const state = champion && (unserved || endpoint.status !== null) ? `model ${champion.package}` : endpoint.status === null ? "nothing" : "another model";
+  const words = endpoint.status === null ? `endpoint ${endpoint.name} does not exist yet` : `endpoint ${endpoint.name}: ${endpoint.status}, since ${moment(endpoint.since)}`;
   const rows = data.rows_by_split;
   return el(
     "div",
     { class: "cards" },
-    card("Serves", state, endpoint.status === null ? `endpoint ${endpoint.name} does not exist yet` : `endpoint ${endpoint.name}: ${endpoint.status}, since ${moment(endpoint.since)}`),
+    unserved ? card("Scores files", state, `no endpoint: files below ${now.about.name}/batch/in/ are scored`) : card("Serves", state, words),
     card(
       champion && champion.metric ? `${champion.metric} of ${now.about.target}` : "Error on test rows",
       champion ? number(champion.score) : DASH,
       champion && champion.test_rows ? `on ${number(champion.test_rows)} test rows, judged ${moment(champion.judged_at)}` : null,
     ),
-    card("Data set", data.version ? `version ${data.version}` : "empty", data.version ? `${number(rows.train || 0)} rows to train on, ${number(rows.test || 0)} to test` : null),
+    card("Data set", data.version ? `version ${data.version}` : "empty", data.version ? `${number(rows.train || 0)} rows to train on, ${number(rows.test || 0)} to test${data.gathering ? `; ${data.gathering}` : ""}` : null),
     card("Waits", `${data.waiting} file${data.waiting === 1 ? "" : "s"}`, `to be merged; ${data.refused} refused`),
     card("Runs", running.length ? `${running.length} now` : "none now", dag.next_dagrun_run_after ? `next by schedule ${moment(dag.next_dagrun_run_after)}` : null),
   );

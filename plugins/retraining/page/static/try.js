@@ -36,11 +36,16 @@ export async function show(place, context) {
     section(
       "Try it",
       el("p", {}, now.about.description || `Predict ${now.about.target}.`),
-      now.endpoint.status === null ? notice("warn", el("p", {}, "No model serves yet: the first run that judges a model deploys it.")) : null,
+      unanswered(now),
       form,
     ),
     answer,
   );
+}
+
+function unanswered(now) {
+  if (now.endpoint.name === null) return notice("warn", el("p", {}, `This model has no endpoint that could answer: upload a file to ${now.about.name}/batch/in/.`));
+  return now.endpoint.status === null ? notice("warn", el("p", {}, "No model serves yet: the first run that judges a model deploys it.")) : null;
 }
 
 function made(column) {

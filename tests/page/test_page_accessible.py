@@ -1,0 +1,123 @@
+"""Every view of the page in a browser, light and dark: axe finds no violation, nothing scrolls sideways on a phone, no text runs."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import chromium
+import pytest
+import uvicorn
+from page_site import HOSTILE, Site
+
+pytestmark = chromium.needed
+VIEWS = ("now", "history", "data", "drift", "send", "try")
+DAG = {"dag_id": "abalone_retraining", "is_paused": False, "next_dagrun_run_after": "2026-01-04T05:00:00Z"}
+RUN = {"dag_run_id": "r1", "state": "running", "run_after": "2026-01-03T05:00:00Z"}
+TASKS = [
+    {"task_id": "training", "state": "success", "task_display_name": "training"},
+    {"task_id": "await_approval", "state": "deferred", "task_display_name": "await_approval"},
+]
+QUESTION = {
+    "subject": "Approve <b>v3</b>?",
+    "body": "It is better.",
+    "options": ["Approve", "Reject"],
+    "task_instance": {"dag_run_id": "r1", "task_id": "await_approval"},
+}
+AIRFLOW = (  # Airflow's own API, as far as the page asks it
+    (r"/dags/[^/?]+/dagRuns/~/hitlDetails", {"hitl_details": [QUESTION]}),
+    (r"/dags/[^/?]+/dagRuns/[^/?]+/taskInstances", {"task_instances": TASKS}),
+    (r"/dags/[^/?]+/dagRuns", {"dag_runs": [RUN]}),
+    (r"/dags/[^/?]+", DAG),
+    (r"/dags", {"dags": [{**DAG, "tags": [{"name": "retraining"}, {"name": "abalone"}]}]}),
+)
+
+
+@pytest.fixture(scope="module")
+def address(site: Site) -> Iterator[str]:
+    """The page on a port of the loopback."""
+    server = uvicorn.Server(uvicorn.Config(site.app, port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium.started() as browser:
+        yield browser
+
+
+def airflow(route: Any) -> None:
+    path = re.sub(r"^.*/api/v2|\?.*$", "", route.request.url)
+    body = next(body for pattern, body in AIRFLOW if re.fullmatch(pattern, path))
+    route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
+
+
+@pytest.fixture
+def page(browser: Any, site: Site, address: str) -> Iterator[Any]:
+    with chromium.opened(browser, viewport={"width": 1000, "height": 900}) as page:
+        page.context.add_cookies([{"name": "_token", "value": site.tokens["admin"], "url": address}])
+        page.context.route("**/api/v2/**", airflow)
+        yield page
+
+
+def shown(page: Any, address: str, view: str) -> None:
+    page.goto(f"{address}/retraining/#/abalone/{view}")
+    page.locator("main section").first.wait_for()
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_on_a_view_and_a_phone_shows_all_of_it(page: Any, address: str, view: str) -> None:
+    shown(page, address, view)
+    assert chromium.in_both_colours(page) == []
+    assert chromium.width_on_a_phone(page) <= 360
+
+
+def test_axe_finds_nothing_on_quarantined_rows_and_files_of_a_version(page: Any, address: str) -> None:
+    shown(page, address, "data")
+    page.get_by_role("button", name="v1", exact=True).click()
+    page.get_by_role("heading", name="Files of version 1").wait_for()
+    page.get_by_role("region", name="1 files, made by").get_by_role("button", name="4").click()
+    page.get_by_text("4 rows shown, these are all.").wait_for()
+    assert chromium.in_both_colours(page) == []
+    assert page.locator("img, main script").count() == 0
+
+
+def test_rows_that_cannot_be_read_are_told(page: Any, address: str) -> None:
+    shown(page, address, "data")
+    page.get_by_role("button", name="Show its rows").click()
+    page.get_by_role("alert").get_by_text("etl_report.json does not exist").wait_for()
+
+
+def test_axe_finds_nothing_on_a_form_with_mistakes(page: Any, address: str) -> None:
+    shown(page, address, "try")
+    page.get_by_label("length").fill("long")
+    page.get_by_role("button", name="Predict rings").click()
+    page.locator("[aria-invalid]").first.wait_for()
+    assert page.locator("#field-length-wrong").inner_text() == "not a number"
+    assert chromium.in_both_colours(page) == []
+
+
+def test_axe_finds_nothing_on_the_verdict_of_a_file(page: Any, address: str) -> None:
+    shown(page, address, "send")
+    body = b"M,0.5,0.4,0.1,0.6,0.2,0.1,0.15,9\nX,0.5,0.4,0.1,0.6,0.2,0.1,0.15,9\n"
+    page.locator("input[type=file]").set_input_files({"name": f"{HOSTILE}.csv", "mimeType": "text/csv", "buffer": body})
+    page.get_by_text("not one of M, F, I").first.wait_for()
+    assert chromium.in_both_colours(page) == []
+
+
+def test_a_rule_that_is_broken_would_be_found(page: Any, address: str) -> None:
+    shown(page, address, "try")
+    page.evaluate("document.querySelectorAll('main label').forEach((label) => label.remove())")
+    page.evaluate("document.querySelector('main p').style.color = '#ccc'")
+    assert {one.partition(":")[0] for one in chromium.violations(page)} >= {"label", "color-contrast"}
