@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.ci import identity, plan_comment
 from deploy.environment import Project
 from deploy.mwaa import VerificationError
 from deploy.plan import render
@@ -41,13 +42,14 @@ def main(
     try:
         deployment = load(options.env)
         calls.leads_to_aws(environment)
+        os.environ.update(identity.variables(os.environ))
         session = boto3.Session(region_name=deployment.region)
         project = Project(session, deployment, say, with_environment=not options.skip_environment)
         project.preflight()
         if options.command == "up":
-            project.check_readiness()
+            project.check_readiness(rights=not options.plan)
         return COMMANDS[options.command](project, options, ask)
-    except (SettingsError, PreflightError, calls.CallError, ZoneError) as error:
+    except (SettingsError, PreflightError, calls.CallError, ZoneError, identity.IdentityError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (StackError, VerificationError, ClientError, BotoCoreError) as error:
@@ -65,7 +67,9 @@ def _up(project: Project, options: Any, _ask: Callable[[str], str]) -> int:
     for line in lines:
         say(line)
     if options.plan:
-        say(f"plan: {changes} part(s) would change; nothing was changed")
+        total = f"plan: {changes} part(s) would change; nothing was changed"
+        say(total)
+        plan_comment.hand_on([*lines, total], os.environ)
         return 0
     changed = project.up()
     if options.dry_run:

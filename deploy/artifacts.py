@@ -47,7 +47,7 @@ def tree(folder: Path, patterns: tuple[str, ...] = ("**/*.py",)) -> dict[str, by
 def glue_script(root: Path = ROOT) -> Artifact:
     """Return the Glue script."""
     body = (root / "glue_scripts" / "merge_survey_data.py").read_bytes()
-    return Artifact(f"glue/merge_survey_data-{_digest(body)}.py", body)
+    return Artifact(f"glue/merge_survey_data-{digest(body)}.py", body)
 
 
 def glue_modules(root: Path = ROOT) -> Artifact:
@@ -58,13 +58,13 @@ def glue_modules(root: Path = ROOT) -> Artifact:
     files["retraining/__init__.py"] = (library / "__init__.py").read_bytes()
     files |= {f"retraining/contract/{name}": body for name, body in tree(library / "contract").items()}
     body = deterministic_zip(files)
-    return Artifact(f"glue/merge_modules-{_digest(body)}.zip", body)
+    return Artifact(f"glue/merge_modules-{digest(body)}.zip", body)
 
 
 def analyze_function(root: Path = ROOT) -> Artifact:
     """Return the archive of the Lambda function."""
     body = deterministic_zip(tree(root / "lambda_functions" / "analyze_results"))
-    return Artifact(f"lambda/analyze_results-{_digest(body)}.zip", body)
+    return Artifact(f"lambda/analyze_results-{digest(body)}.zip", body)
 
 
 def startup_script(root: Path = ROOT) -> bytes:
@@ -82,5 +82,6 @@ def upload(s3: Any, bucket: str, artifact: Artifact) -> bool:
     return True
 
 
-def _digest(body: bytes) -> str:
+def digest(body: bytes) -> str:
+    """Return what marks the content of an artifact in its key."""
     return hashlib.sha256(body).hexdigest()[:16]

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy import artifacts, data_platform, mwaa, sync, zones
+from deploy import artifacts, data_platform, mwaa, prediction_api, sync, zones
 from deploy.preflight import Caller, check_caller, check_network, check_orphan, check_readiness
 from deploy.settings import Deployment, models
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, outputs
@@ -102,7 +102,7 @@ class Project:
 
     def platform_request(self, config: ModelConfig) -> StackRequest:
         """Return the stack of a model's data platform."""
-        settings = self.deployment.platform
+        settings = {"EndpointName": (self.endpoint(config) or "").lower(), **self.deployment.platform}
         return data_platform.request(self.session, self.deployment.name, config.name, settings, self.root, self.tags)
 
     def deploy_access(self, config: ModelConfig) -> list[str]:
@@ -117,7 +117,7 @@ class Project:
             "EnvironmentName": self.deployment.name,
             "ModelName": config.name,
             "DataBucketName": data_platform.data_bucket(self.session, self.deployment.name, config.name),
-            "EndpointName": self.endpoint(config).lower(),
+            "EndpointName": (self.endpoint(config) or "").lower(),
             "JobRoleArns": role_arns,
         }
         name = f"{self.deployment.environment_name}-{config.name}-access"
@@ -167,14 +167,17 @@ class Project:
             check_network(self.deployment, sdk_steps=any(config.steps.sdk for config in self.models))
         return caller
 
-    def check_readiness(self) -> None:
+    def check_readiness(self, rights: bool = True) -> None:
         """Ask the account whether it has what the deployment needs: zones, instance types, quotas, rights.
+
+        Args:
+            rights: False leaves out the caller's: who only plans need not be who deploys.
 
         Raises:
             PreflightError: something is missing; everything that is, is named.
 
         """
-        check_readiness(self.session, self.deployment, self.models, self.with_environment, self.zones, self.say)
+        check_readiness(self.session, self.deployment, self.models, self.with_environment, self.zones, self.say, rights)
 
     def plan(self) -> Iterator[Step]:
         """Yield what deploying would change, without changing anything."""
@@ -188,6 +191,7 @@ class Project:
             access = self.access_request(config, self._roles(config) or UNKNOWN)
             yield self._compared(access)
             policies += self._policies(access)
+            yield from (Step(*part) for part in self._api(config).plan())
         versions = {}
         for name, body in self.packages().items():
             versions[name] = self._version(self._key(name), sync.content_hash(body)) or UNKNOWN
@@ -216,6 +220,7 @@ class Project:
             access = self.access_request(config, str(self._roles(config)))
             changes += self._stack(access)
             policies += self._policies(access)
+            changes += self._api(config).up()
         versions = {}
         for name, body in self.packages().items():
             versions[name], uploaded = self._put(name, body)
@@ -270,10 +275,13 @@ class Project:
             name = data_platform.stack_name(self.deployment.name, config.name)
             if bucket := outputs(self.session, name).get("DataBucketName"):
                 self.say(f"kept: stack {name} with the data in s3://{bucket}; idle it costs its storage")
-            self.say(
-                f"kept: endpoint {self.endpoint(config)} if it exists, which serves and costs by the hour: "
-                f"aws sagemaker delete-endpoint --endpoint-name {self.endpoint(config)}"
-            )
+            if url := self._api(config).url():
+                self.say(f"kept: the HTTP API {url}, which the endpoint answers for")
+            if endpoint := self.endpoint(config):
+                self.say(
+                    f"kept: endpoint {endpoint} if it exists, which serves and costs by the hour: "
+                    f"aws sagemaker delete-endpoint --endpoint-name {endpoint}"
+                )
         self.say(f"kept: s3://{self.bucket}/{self.deployment.name}/ with DAGs, plugins.zip and requirements.txt")
 
     def _delete_logs(self) -> None:
@@ -293,6 +301,9 @@ class Project:
         change = deploy_stack(self.session, request, self.say)
         self.say(f"stack {request.name}: {change}")
         return int(change != "unchanged")
+
+    def _api(self, config: ModelConfig) -> prediction_api.HttpApi:
+        return prediction_api.HttpApi(self.session, self.deployment, config, self.say, self.root, self.tags)
 
     def _done(self, name: str, uploaded: bool) -> int:
         self.say(f"{name}: {'uploaded' if uploaded else 'unchanged'}")
@@ -317,9 +328,9 @@ class Project:
             raise
         return str(head["VersionId"]) if content in (None, head["ETag"].strip('"')) else None
 
-    def endpoint(self, config: ModelConfig) -> str:
-        """Return the name of a model's endpoint in this deployment."""
-        return f"{self.deployment.name}-{config.deployment.endpoint}"
+    def endpoint(self, config: ModelConfig) -> str | None:
+        """Return the name of a model's endpoint in this deployment, None of a model that has none."""
+        return f"{self.deployment.name}-{config.deployment.endpoint}" if config.deployment.endpoint else None
 
     def _roles(self, config: ModelConfig) -> str | None:
         """Return the roles that a model's DAGs hand to jobs and endpoint, None before its platform is deployed."""

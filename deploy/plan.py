@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from deploy.environment import Step
 
-SIGNS = {"create": "+", "update": "~", "none": " "}
-WORDS = {"create": "would be created", "update": "would change", "none": "is up to date"}
+SIGNS = {"create": "+", "update": "~", "delete": "-", "none": " "}
+WORDS = {"create": "would be created", "update": "would change", "delete": "would be deleted", "none": "is up to date"}
 LINES_SHOWN = 40
 
 

@@ -77,6 +77,7 @@ def check_readiness(
     with_environment: bool,
     find_zones: Callable[[], dict[str, str]],
     say: Callable[[str], None],
+    rights: bool = True,
 ) -> None:
     """Refuse an account that lacks something that the deployment needs.
 
@@ -86,7 +87,7 @@ def check_readiness(
     """
     new = describe(session, f"{deployment.environment_name}-environment") is None
     nat = deployment.environment.get("Egress") == "nat"
-    found = check_account(session, models, with_environment, new, nat)
+    found = check_account(session, models, with_environment, new, nat, rights)
     if with_environment:
         try:
             if chosen := find_zones():

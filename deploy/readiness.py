@@ -25,6 +25,9 @@ DEPLOYER_ACTIONS = (
     "s3:PutBucketPolicy",
     "sqs:CreateQueue",
     "sns:CreateTopic",
+    "sns:Subscribe",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:PutDashboard",
     "ssm:PutParameter",
     "glue:CreateDatabase",
     "glue:CreateCrawler",
@@ -39,6 +42,8 @@ ENVIRONMENT_ACTIONS = (
     "kms:CreateKey",
     "kms:CreateGrant",
 )
+API_ACTIONS = ("apigateway:POST", "lambda:AddPermission", "logs:CreateLogGroup", "logs:CreateLogDelivery")
+SITE_ACTIONS = ("cloudfront:CreateDistribution", "cloudfront:CreateOriginAccessControl")
 VPCS, ADDRESSES, ROLE_POLICIES = ("vpc", "L-F678F1CE"), ("ec2", "L-0263D0A3"), ("iam", "L-0DA4ABF3")
 
 
@@ -53,7 +58,9 @@ class Readiness:
 def instances_needed(models: Iterable[ModelConfig]) -> dict[str, int]:
     """Return how many instances must be allowed at the same time, by SageMaker's name of the quota.
 
-    Trainings of one model's candidates run at the same time, and an update of an endpoint doubles its instances. Models run side by side.
+    Trainings of one model's candidates and trials of its search run at the same time, and an update of an endpoint doubles its instances.
+    Models run side by side.
+    One without an endpoint scores files while the next is evaluated.
     """
     needed: dict[str, int] = {}
 
@@ -63,9 +70,13 @@ def instances_needed(models: Iterable[ModelConfig]) -> dict[str, int]:
 
     for config in models:
         training, evaluation, deployment = config.training, config.evaluation, config.deployment
-        add(training.instance_type, "training job", training.instance_count * len(training.candidates))
+        trials = training.tuning.parallel if training.tuning else 0
+        add(training.instance_type, "training job", training.instance_count * (len(training.candidates) + trials))
         add(evaluation.instance_type, "processing job", evaluation.instance_count)
-        add(deployment.instance_type, "endpoint", 2 * deployment.instance_count)
+        if deployment.mode == "instance":
+            add(deployment.instance_type, "endpoint", 2 * deployment.instance_count)
+        elif deployment.mode == "none":
+            add(config.batch.instance_type, "processing job", config.batch.instance_count)
     return needed
 
 
@@ -76,7 +87,7 @@ def unknown_instance_types(models: Iterable[ModelConfig]) -> list[str]:
         for key, shape in (
             ("training", "TrainingInstanceType"),
             ("evaluation", "ProcessingInstanceType"),
-            ("deployment", "ProductionVariantInstanceType"),
+            *_used_by(config.deployment.mode),
         ):
             kind = getattr(config, key).instance_type
             if kind not in _enum(shape):
@@ -84,6 +95,13 @@ def unknown_instance_types(models: Iterable[ModelConfig]) -> list[str]:
                     f"{config.name}: {key}.instance_type {kind!r} is no instance type of SageMaker for that use"
                 )
     return problems
+
+
+def _used_by(mode: str) -> list[tuple[str, str]]:
+    """Return section and shape of the machines that put a model to use; a serverless endpoint has none."""
+    if mode == "none":
+        return [("batch", "ProcessingInstanceType")]
+    return [("deployment", "ProductionVariantInstanceType")] if mode == "instance" else []
 
 
 def missing_quotas(needed: Mapping[str, int], quotas: Mapping[str, float]) -> list[str]:
@@ -96,7 +114,12 @@ def missing_quotas(needed: Mapping[str, int], quotas: Mapping[str, float]) -> li
 
 
 def check_account(
-    session: Any, models: list[ModelConfig], with_environment: bool, new_network: bool, nat: bool
+    session: Any,
+    models: list[ModelConfig],
+    with_environment: bool,
+    new_network: bool,
+    nat: bool,
+    rights: bool = True,
 ) -> Readiness:
     """Ask the account for all of it; what it does not answer is named as unknown instead of guessed.
 
@@ -106,13 +129,15 @@ def check_account(
         with_environment: whether an MWAA environment is deployed, too.
         new_network: whether its network has to be created.
         nat: whether that network has a NAT gateway, which takes an address.
+        rights: whether the caller's rights are asked for.
 
     """
     found = Readiness(missing=unknown_instance_types(models))
     if with_environment and session.region_name not in session.get_available_regions("mwaa"):
         found.missing.append(f"Amazon MWAA is not offered in {session.region_name}")
-    for look in (_sagemaker_quotas, _rights):
-        _try(found, look, session, models, with_environment)
+    _try(found, _sagemaker_quotas, session, models, found.unknown)
+    if rights:
+        _try(found, _rights, session, models, with_environment)
     _try(found, _role_policies, session, models, with_environment)
     if with_environment and new_network:
         _try(found, _network_quotas, session, nat)
@@ -126,11 +151,16 @@ def _try(found: Readiness, look: Any, session: Any, *arguments: Any) -> None:
         found.unknown.append(f"{look.__doc__.splitlines()[0].rstrip('.').lower()} ({str(error).splitlines()[0][:160]})")
 
 
-def _sagemaker_quotas(session: Any, models: list[ModelConfig], _with_environment: bool) -> list[str]:
+def _sagemaker_quotas(session: Any, models: list[ModelConfig], unknown: list[str]) -> list[str]:
     """SageMaker's quotas of instances."""
     pages = session.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     quotas = {item["QuotaName"]: item["Value"] for page in pages for item in page["Quotas"]}
-    return missing_quotas(instances_needed(models), quotas)
+    needed = instances_needed(models)
+    unknown += [
+        f"SageMaker in {session.region_name} lists no quota '{name}': does it have that instance type?"
+        for name in sorted(needed.keys() - quotas.keys())
+    ]
+    return missing_quotas(needed, quotas)
 
 
 def _role_policies(session: Any, models: list[ModelConfig], with_environment: bool) -> list[str]:
@@ -159,9 +189,11 @@ def _network_quotas(session: Any, nat: bool) -> list[str]:
     return problems
 
 
-def _rights(session: Any, _models: list[ModelConfig], with_environment: bool) -> list[str]:
+def _rights(session: Any, models: list[ModelConfig], with_environment: bool) -> list[str]:
     """Rights of who deploys."""
     actions = [*DEPLOYER_ACTIONS, *(ENVIRONMENT_ACTIONS if with_environment else ())]
+    actions += API_ACTIONS if any(config.api for config in models) else ()
+    actions += SITE_ACTIONS if any(config.api and config.api.site for config in models) else ()
     arn = _principal(session.client("sts").get_caller_identity()["Arn"])
     if arn is None:
         return []  # the account's root may do everything

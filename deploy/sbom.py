@@ -20,7 +20,7 @@ from typing import Any
 from deploy.jars import Jar, jars_of
 
 RUNTIME = ("airflow", "jobs", "local_aws")
-OPTIONAL = ("sagemaker", "survey", "tensorflow")
+OPTIONAL = ("sagemaker", "survey", "tensorflow", "xgboost")
 UNKNOWN = "not stated"
 NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's name space of URLs
 LONGEST_LICENCE = 60  # a longer text in the License field is the licence itself, not its name

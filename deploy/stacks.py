@@ -52,7 +52,7 @@ class StackRequest:
 class StackDifference:
     """What deploying a request would do, with one line for each difference."""
 
-    change: Literal["create", "update", "none"]
+    change: Literal["create", "update", "delete", "none"]
     lines: tuple[str, ...] = ()
 
 

@@ -6,8 +6,11 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from deploy.preflight import PreflightError
 
 SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
@@ -26,16 +29,50 @@ class SyncPlan:
         return not self.upload and not self.delete
 
 
+SECRETS = (
+    ".env",
+    ".env.*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "credentials",
+    "credentials.*",
+    "id_rsa*",
+    "id_ed25519*",
+    ".netrc",
+    ".pgpass",
+)
+"""Names of files that hold secrets as a rule: what is uploaded, every author of a DAG can read."""
+
+
 def folder_files(folder: Path) -> dict[str, bytes]:
-    """Read all files below a folder by relative path, through symbolic links and without caches."""
-    found = {}
+    """Read all files below a folder by relative path, through symbolic links within the repository and without caches.
+
+    Raises:
+        PreflightError: a link leads out of the repository, or a file has the name of one that holds secrets.
+
+    """
+    found, root = {}, folder.resolve().parent
     for place, names, files in os.walk(folder, followlinks=True):
         names[:] = sorted(name for name in names if name not in SKIPPED)
         for name in files:
             if not name.endswith(".pyc"):
                 path = Path(place) / name
+                _check(path, root)
                 found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return dict(sorted(found.items()))
+
+
+def _check(path: Path, root: Path) -> None:
+    """Refuse what was not meant to be uploaded."""
+    if not path.resolve().is_relative_to(root):
+        raise PreflightError(
+            f"{path} is {path.resolve()}, outside of the repository: it is not uploaded. Copy what the DAGs need, or remove the link"
+        )
+    if any(fnmatch(path.name.lower(), pattern) for pattern in SECRETS):
+        raise PreflightError(
+            f"{path} has the name of a file that holds secrets: it is not uploaded, as every author of a DAG could read it. Move it away"
+        )
 
 
 def plan_sync(s3: Any, bucket: str, prefix: str, files: Mapping[str, bytes]) -> SyncPlan:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     account, why = measured.ask(config.name, chosen.env, deployment.region)
     times = account.times if account and account.is_aws else Times()
-    bill = Bill(config, deployment.environment, prices.read(), times, dags_of(config))
+    bill = Bill(config, deployment.environment, prices.read(), times, dags_of(config), deployment.platform)
     if chosen.json:
         print(json.dumps(document(bill, deployment.name, account), indent=1))
         return 0
@@ -66,6 +66,8 @@ def tables(bill: Bill) -> dict[str, Table]:
         found["batch"] = bill.scoring()
     if "monitor" in bill.dags:
         found["look"] = bill.look()
+    if bill.config.api:
+        found["api"] = bill.http_api()
     return found | {"month": bill.month()}
 
 
@@ -115,10 +117,14 @@ def told(bill: Bill, account: measured.Account | None, why: str, width: int) -> 
         yield from textwrap.wrap(f"Times are those that {PAGE} assumes, for {why}.", width)
         return
     yield from textwrap.wrap(f"Last runs of {account.name}, seconds of each job:", width)
-    yield f"  {'run':<16}{'on':<11}" + "".join(f"{step:>10}" for step in measured.STEPS)
+    widths = {
+        step: max(len(step) + 1, 7) for step in measured.STEPS if any(step in run.seconds for run in account.runs)
+    }
+    yield f"{'run':<16}{'on':<10}" + "".join(f"{step:>{width}}" for step, width in widths.items())
     for run in account.runs:
-        seconds = [f"{run.seconds[step]:.1f}" if step in run.seconds else "-" for step in measured.STEPS]
-        yield f"  {run.key[:15]:<16}{run.created_at[:10]:<11}" + "".join(f"{text:>10}" for text in seconds)
+        texts = {step: f"{run.seconds[step]:.1f}" if step in run.seconds else "-" for step in widths}
+        shown = "".join(f"{texts[step]:>{width}}" for step, width in widths.items())
+        yield f"{run.key[:15]:<16}{run.created_at[:10]:<10}{shown}"
     billed = f"with the medians of these seconds a run costs {at_measured(bill, account).run().total} USD"
     if account.is_aws:
         yield from textwrap.wrap(f"The tables have the medians of these seconds: {billed}.", width)
@@ -131,7 +137,7 @@ def told(bill: Bill, account: measured.Account | None, why: str, width: int) -> 
 
 def at_measured(bill: Bill, account: measured.Account) -> Bill:
     """Return the bill at the seconds of the last runs."""
-    return Bill(bill.config, bill.environment, bill.prices, account.times, bill.dags)
+    return Bill(bill.config, bill.environment, bill.prices, account.times, bill.dags, bill.platform)
 
 
 def document(bill: Bill, deployment: str, account: measured.Account | None) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from deploy.cost.items import TENTHS_OF_CENTS, Item, Table, exact
+from deploy.cost.items import TENTHS_OF_CENTS, Amount, Item, Table, exact, shown
 from deploy.cost.prices import Prices
+from retraining.settings.machines.deployment import Serverless
 from retraining.settings.model_config import ModelConfig
 
 HOURS = Decimal(730)
 """Of a month: a twelfth of 365 days."""
 ENDPOINTS, ENDPOINTS_OF_ECR = 14, 2
 """Interface endpoints of infra/mwaa.yaml, and those of them that ``EcrEndpoints: "no"`` leaves out."""
+ALARMS = 3
+"""Of an endpoint, in infra/data_platform.yaml."""
 MINUTE, HOUR = Decimal(60), Decimal(3600)
 GLUE_LEAST_SECONDS = 60
 DAY = datetime(2027, 1, 1, tzinfo=UTC)
@@ -35,6 +38,7 @@ class Times:
     merge: float | None = None
     training: float | None = None
     evaluation: float | None = None
+    smoke: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Bill:
         prices: of prices.yaml.
         times: measured ones in place of assumed ones.
         dags: kinds of the model's DAGs: a model without a batch or monitor DAG pays for none.
+        platform: parameters of infra/data_platform.yaml that the deployment's file sets.
 
     """
 
@@ -55,12 +60,15 @@ class Bill:
     prices: Prices
     times: Times = Times()
     dags: frozenset[str] = frozenset({"batch", "monitor"})
+    platform: Mapping[str, str] = field(default_factory=dict)
 
     # -- tables ------------------------------------------------------------------------------------------------------------------------
 
     def idle(self) -> Table:
-        """Return a month with one model in service and no new data."""
-        return Table("An idle month", [*self._airflow(), *self._network(), self._endpoint(), *self._rest()])
+        """Return a month with one model in use and no new data."""
+        return Table(
+            "An idle month", [*self._airflow(), *self._network(), *self._endpoint(), *self._watch(), *self._rest()]
+        )
 
     def nat(self) -> Table:
         """Return a month of the network with a NAT gateway in place of interface endpoints."""
@@ -71,12 +79,19 @@ class Bill:
         training, evaluation = self.config.training, self.config.evaluation
         count = len(training.candidates)
         times = f"{count} candidates, " if count > 1 else ""
+        trials = training.tuning.trials if training.tuning else 0
+        searched = [
+            self._job(
+                "Search", training.instance_type, training.instance_count, "training", trials, f"{trials} trials, "
+            )
+        ]
         items = [
-            self._crawler(),
+            *self._crawler(),
             self._merge(),
             self._job("Training", training.instance_type, training.instance_count, "training", count, times),
+            *(searched if trials else []),
             self._job("Evaluation", evaluation.instance_type, evaluation.instance_count, "evaluation"),
-            self._shift(),
+            self._proof(),
             self._analysis(),
             self._writes("run"),
         ]
@@ -93,6 +108,26 @@ class Bill:
         items = [self._job("Reading", self.config.monitor.instance_type, 1, "look"), self._writes("look")]
         return Table("One look of the monitor", items, TENTHS_OF_CENTS)
 
+    def http_api(self) -> Table:
+        """Return a month's requests of the HTTP API, without the endpoint behind it."""
+        assumed = self.prices.assumed["http_api"]
+        count, seconds, kilobytes = assumed["requests"], exact(assumed["seconds"]), exact(assumed["log_kilobytes"])
+        millions = exact(count) / 1_000_000
+        work = count * seconds * assumed["megabytes"] / 1024
+        logs = count * kilobytes / 1_000_000
+        items = [
+            Item.of(f"API Gateway, HTTP API: {count} requests", millions, "million", self.prices.price("http_api")),
+            Item.of("Lambda: the requests", millions, "million", self.prices.price("lambda_requests")),
+            Item.of(
+                f"Lambda: {shown(seconds)} s each at {assumed['megabytes']} MB",
+                work,
+                "GB-second",
+                self.prices.price("lambda"),
+            ),
+            Item.of(f"CloudWatch Logs: {kilobytes} KB each", logs, "GB", self.prices.price("logs")),
+        ]
+        return Table("Requests of the HTTP API", items, TENTHS_OF_CENTS)
+
     def month(self) -> Table:
         """Return the month in which every look of the schedules finds work."""
         idle, schedule = self.idle(), self.config.schedule
@@ -100,12 +135,18 @@ class Bill:
             Item.of("Idle", 1, "month", idle.total),
             Item.of(f"Retraining, new data at each `{schedule.cron}`", looks(schedule.cron), "run", self.run().total),
         ]
+        if self.config.deployment.mode == "serverless":
+            assumed = self.prices.assumed["serverless"]
+            count, seconds = assumed["requests"], exact(assumed["seconds"])
+            items.append(self._answers(f"{count} requests of {shown(seconds)} s", count * seconds))
         if "batch" in self.dags:
             cron = self.config.batch.cron
             items.append(Item.of(f"Scoring, files at each `{cron}`", looks(cron), "batch", self.scoring().total))
-        if "monitor" in self.dags:
+        if "monitor" in self.dags and self.config.deployment.captured_percent:
             cron = self.config.monitor.cron
             items.append(Item.of(f"Monitor, requests at each `{cron}`", looks(cron), "look", self.look().total))
+        if self.config.api:
+            items.append(Item.of("HTTP API, its requests", 1, "month", self.http_api().total))
         return Table("A month in which every look finds work", items)
 
     # -- lines of a month --------------------------------------------------------------------------------------------------------------
@@ -134,12 +175,33 @@ class Bill:
             Item.of(f"data through it, {gigabytes} GB", gigabytes, "GB", self.prices.price("nat_data")),
         ]
 
-    def _endpoint(self) -> Item:
+    def _endpoint(self) -> list[Item]:
         deployment = self.config.deployment
+        if deployment.mode == "none":
+            return []
+        if deployment.mode == "serverless":
+            return self._provisioned(deployment.serverless)
         many = f"{deployment.instance_count} x " if deployment.instance_count > 1 else ""
         price = self.prices.price("instance", deployment.instance_type)
         what = f"SageMaker endpoint, {many}{deployment.instance_type}"
-        return Item.of(what, HOURS * deployment.instance_count, "hour", price)
+        return [Item.of(what, HOURS * deployment.instance_count, "hour", price)]
+
+    def _provisioned(self, capacity: Serverless) -> list[Item]:
+        count = capacity.provisioned_concurrency
+        if not count:
+            return []
+        gigabytes = exact(capacity.memory_mb) / 1024
+        what = f"Serverless endpoint, {count} x {gigabytes} GB provisioned"
+        return [Item.of(what, HOURS * count * gigabytes, "GB-hour", self.prices.price("provisioned_concurrency"))]
+
+    def _watch(self) -> list[Item]:
+        """Return what it costs to watch the endpoint: its alarms, and the dashboard."""
+        if self.config.deployment.mode == "none":
+            return []
+        items = [Item.of("CloudWatch alarms", ALARMS, "alarm", self.prices.price("alarm"))]
+        if self.platform.get("Dashboard", "yes") == "yes":
+            items.append(Item.of("CloudWatch dashboard", 1, "month", self.prices.price("dashboard")))
+        return items
 
     def _rest(self) -> list[Item]:
         size, watcher = self.prices.assumed["gigabytes"], exact(self.prices.assumed["watcher_seconds"])
@@ -159,10 +221,12 @@ class Bill:
 
     # -- lines of a run ----------------------------------------------------------------------------------------------------------------
 
-    def _crawler(self) -> Item:
+    def _crawler(self) -> list[Item]:
+        if not self.config.etl.crawl:
+            return []
         dpus, minutes = exact(self.prices.assumed["crawler_dpus"]), self.prices.minutes("crawl")
         what = f"Crawler: {dpus} DPU, billed for at least {minutes} minutes"
-        return Item.of(what, dpus * minutes / MINUTE, "DPU-hour", self.prices.price("dpu"))
+        return [Item.of(what, dpus * minutes / MINUTE, "DPU-hour", self.prices.price("dpu"))]
 
     def _merge(self) -> Item:
         etl = self.config.etl
@@ -178,8 +242,13 @@ class Bill:
         what = f"{title}: {words}{many}{instance}, {duration(seconds)}"
         return Item.of(what, seconds * count * times / HOUR, "hour", self.prices.price("instance", instance))
 
-    def _shift(self) -> Item:
+    def _proof(self) -> Item:
+        """Return what it costs to verify a model: two fleets behind its endpoint, or without an endpoint a job."""
         deployment = self.config.deployment
+        if deployment.mode == "none":
+            return self._job("Smoke job", self.config.batch.instance_type, 1, "smoke")
+        if deployment.mode == "serverless":
+            return self._answers("Smoke requests", self.prices.assumed["serverless"]["smoke_seconds"])
         minutes = self.prices.minutes("shift")
         if deployment.canary:
             minutes += exact(deployment.canary.wait_seconds) / MINUTE
@@ -187,6 +256,12 @@ class Bill:
         what = f"Blue/green: {second} {deployment.instance_type} for {duration(minutes * MINUTE)}"
         price = self.prices.price("instance", deployment.instance_type)
         return Item.of(what, minutes / MINUTE * deployment.instance_count, "hour", price)
+
+    def _answers(self, what: str, seconds: Amount) -> Item:
+        """Return what a serverless endpoint costs while it answers."""
+        memory = exact(self.config.deployment.serverless.memory_mb) / 1024
+        words = f"{what}: {shown(exact(seconds))} s at {memory} GB"
+        return Item.of(words, exact(seconds) * memory, "GB-second", self.prices.price("serverless"))
 
     def _analysis(self) -> Item:
         seconds, megabytes = self.prices.assumed["lambda"]["seconds"], self.prices.assumed["lambda"]["megabytes"]

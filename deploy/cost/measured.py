@@ -19,7 +19,7 @@ from retraining.settings.environment import environment, platform_parameter
 RUNS = 5
 """Last runs that are shown."""
 READERS = 8
-STEPS = ("merge", "training", "evaluation")
+STEPS = ("merge", "training", "evaluation", "smoke")
 
 
 @dataclass(frozen=True)

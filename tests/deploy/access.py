@@ -14,7 +14,7 @@ from botocore import xform_name
 from local_aws.shared.access import Call, action
 
 SERVICES = ("s3", "sagemaker", "sagemaker-runtime", "glue", "sqs", "sns", "ssm", "lambda", "logs")  # first wins
-NOUNS = ("training_job", "processing_job", "transform_job")
+NOUNS = ("training_job", "processing_job", "transform_job", "hyper_parameter_tuning_job")
 WAITERS = {"endpoint_deleted": "describe_endpoint"}
 
 

@@ -29,14 +29,15 @@ class ModelLoop:
         )[1]
         self.bucket = outputs["DataBucketName"]
 
-    def run(self, name: str, data: str) -> dict[str, Any]:
-        """Run the DAG's tasks on a new file; return what each of them returned."""
-        key = f"{self.config.name}/new/{name}"
-        self.session.client("s3").put_object(Bucket=self.bucket, Key=key, Body=data.encode())
+    def run(self, name: str, data: str = "", **params: Any) -> dict[str, Any]:
+        """Run the DAG's tasks on a new file, or on what is there; return what each of them returned."""
+        if data:
+            key = f"{self.config.name}/new/{name}"
+            self.session.client("s3").put_object(Bucket=self.bucket, Key=key, Body=data.encode())
         steps, pushed = RetrainingTasks(self.config, self.folder), {}
         ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), task_id="training", log_url=None)
         run = SimpleNamespace(dag_id=f"{self.config.name}_retraining", run_id=name, clear_number=0)
-        known: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run, "rejected": None, "answer": None}
+        known: dict[str, Any] = {"params": params, "ti": ti, "dag_run": run, "rejected": None, "answer": None}
 
         def body(function: Any, **more: Any) -> Any:
             offered = {**known, **more}
@@ -44,9 +45,11 @@ class ModelLoop:
             return function(**{key: offered[key] for key in wanted if key in offered})
 
         known["plan"] = body(steps.claim_new_data)
-        crawled = self.job("glue_crawler", "crawl", body(steps.crawl_request))
-        known["crawled"] = body(steps.crawl_note, result=crawled, context={"ti": ti, "dag_run": run})
-        self.job("glue_job", "preprocess", body(steps.merge_request))
+        known["crawled"] = None
+        if data:
+            crawled = self.job("glue_crawler", "crawl", body(steps.crawl_request))
+            known["crawled"] = body(steps.crawl_note, result=crawled, context={"ti": ti, "dag_run": run})
+            self.job("glue_job", "preprocess", body(steps.merge_request))
         known["dataset"] = body(steps.check_data_quality)
         known["trained"] = [
             {

@@ -10,8 +10,11 @@ from deploy import artifacts
 from deploy.cost import __main__ as command
 from deploy.cost import measured, prices
 from deploy.cost.bill import Bill, Times, looks
+from deploy.cost.items import rounded
 from local_stack.verbs import calls
 from retraining.settings.environment import platform_parameter
+from retraining.settings.machines.deployment import Deployment
+from retraining.settings.machines.http_api import HttpApi
 from retraining.settings.model_config import load_model_config
 
 PAGE = (artifacts.ROOT / "docs" / "cost.md").read_text()
@@ -67,10 +70,19 @@ def test_the_command_says_what_the_page_says(alone, capsys):
     assert command.main(["--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     page = of_page()
-    assert set(page) == {*told["tables"], "nat"}
+    assert set(page) == {*told["tables"], "nat", "api"}
     for name, table in told["tables"].items():
         assert ([tuple(item.values()) for item in table["items"]], table["total"]) == page[name], name
     assert (told["times"], told["measured"]) == ("assumed", None)
+
+
+def test_a_model_with_an_api_has_the_table_of_its_requests(alone):
+    with_api = bill(CONFIG.model_copy(update={"api": HttpApi(access="key")}))
+    table = command.table_document(command.tables(with_api)["api"])
+    assert ([tuple(item.values()) for item in table["items"]], table["total"]) == of_page()["api"]
+    more = with_api.month().cost(item(with_api.month(), "HTTP API"))
+    assert more == rounded(with_api.http_api().total, 2) > 0
+    assert with_api.month().total == bill().month().total + more
 
 
 def test_what_the_page_says_around_its_tables_is_true():
@@ -87,6 +99,19 @@ def test_what_the_page_says_around_its_tables_is_true():
     look, run = bill().look().total, bill().run().total
     assert f"Daily looks are {look * looks('@daily'):.2f} a month, hourly ones {look * looks('@hourly'):.2f}" in PAGE
     assert f"Daily runs: about {run * looks('@daily'):.0f} a month, one percent" in PAGE
+    assert f"Without it a run costs {bill(changed(etl={'crawl': False})).run().total}:" in PAGE
+    modes = {"instance, as above": {}, "serverless, 2048 MB": {"mode": "serverless"}, "none": {"mode": "none"}}
+    for words, keys in modes.items():
+        own = {"endpoint": "abalone"} if keys.get("mode") != "none" else {}
+        used = bill(CONFIG.model_copy(update={"deployment": Deployment(image=CONFIG.deployment.image, **keys, **own)}))
+        rest = sum(
+            (used.idle().cost(line) for line in used.idle().items[2:] if "ndpoint" in line.what), Decimal("0.00")
+        )
+        [proof] = [used.run().cost(line) for line in used.run().items if re.match("Blue/green|Smoke", line.what)]
+        asked = [used.month().cost(line) for line in used.month().items if "requests of" in line.what]
+        more = f", and {asked[0]} for 10000 requests of 0.1 s" if asked else ""
+        name, _, size = words.partition(",")
+        assert f"| `{name}`{size and f',{size}'} | {rest}{more} | {proof} |" in PAGE
     fixed = sum((bill().idle().cost(item) for item in bill().idle().items[3:]), Decimal(0))
     assert f"+ {fixed}`" in PAGE
     assert f"of {prices.read().region} in US dollars" in PAGE
@@ -124,6 +149,11 @@ def test_the_bill_follows_the_model():
     )
     run, month = larger.run(), larger.month()
     assert run.cost(item(run, "Training: 2 candidates, 2 x ml.m5.2xlarge")) == Decimal("0.092")  # 4 * 0.05 h * 0.461
+    tuning = {"trials": 20, "ranges": {"algorithm": {"values": ["linear", "svr_hgb"]}}}
+    searching = type(CONFIG.training).model_validate(CONFIG.training.model_dump() | training | {"tuning": tuning})
+    run_with_search = bill(CONFIG.model_copy(update={"training": searching})).run()
+    search = item(run_with_search, "Search: 20 trials, 2 x ml.m5.2xlarge")
+    assert run_with_search.cost(search) == Decimal("0.922")  # 40 * 0.05 h * 0.461
     assert item(run, "Merge: 5 workers G.2X").quantity == Decimal("0.3333")  # 10 DPU for 2 minutes
     assert run.cost(item(run, "Blue/green: 3 more ml.m5.large")) == Decimal("0.086")
     assert larger.idle().cost(item(larger.idle(), "3 x ml.m5.large")) == Decimal("251.85")
@@ -131,6 +161,39 @@ def test_the_bill_follows_the_model():
     assert item(month, "Retraining").quantity == Decimal("4.3333")
     assert item(month, "Retraining").price == run.total
     assert month.total == sum(month.cost(item) for item in month.items)
+
+
+def test_a_model_without_an_endpoint_pays_for_a_job_in_place_of_machines():
+    files_only = bill(CONFIG.model_copy(update={"deployment": Deployment(mode="none", image=CONFIG.deployment.image)}))
+    assert not [line for line in files_only.idle().items if "SageMaker endpoint" in line.what]
+    assert bill().idle().total - files_only.idle().total == Decimal("44.18")  # 730 h * 0.056, 3 alarms, dashboard
+    quiet = bill(platform={"Dashboard": "no"})
+    assert bill().idle().total - quiet.idle().total == Decimal("3.00")
+    run = files_only.run()
+    assert not [line for line in run.items if "Blue/green" in line.what]
+    assert run.cost(item(run, "Smoke job: ml.m5.large, 4 minutes")) == Decimal("0.008")
+    assert [line.unit for line in files_only.month().items] == ["month", "run", "batch"]
+    measured = bill(CONFIG.model_copy(update={"deployment": files_only.config.deployment}), times=Times(smoke=180))
+    assert item(measured.run(), "Smoke job: ml.m5.large, 3 minutes").quantity == Decimal("0.05")
+
+
+def serverless(**capacity):
+    deployment = Deployment(
+        mode="serverless", endpoint="abalone", image=CONFIG.deployment.image, serverless={"memory_mb": 3072, **capacity}
+    )
+    return bill(CONFIG.model_copy(update={"deployment": deployment}))
+
+
+def test_a_serverless_endpoint_costs_while_it_answers():
+    paid = serverless()
+    assert not [line for line in paid.idle().items if "ndpoint, " in line.what]
+    assert bill().idle().total - paid.idle().total == Decimal("40.88")
+    run, month = paid.run(), paid.month()
+    assert run.cost(item(run, "Smoke requests: 10 s at 3 GB")) == Decimal("0.001")  # 30 * 0.00002
+    assert month.cost(item(month, "10000 requests of 0.1 s: 1000 s at 3 GB")) == Decimal("0.06")  # 3000 * 0.00002
+    assert not [line for line in month.items if "Monitor" in line.what]
+    kept = item(serverless(provisioned_concurrency=2).idle(), "2 x 3 GB provisioned")
+    assert (kept.quantity, kept.unit, kept.price) == (Decimal(4380), "GB-hour", None)
 
 
 def test_a_model_without_the_dags_pays_for_no_batch_and_no_monitor():

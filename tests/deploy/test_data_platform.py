@@ -81,6 +81,31 @@ def test_the_data_bucket_is_versioned_encrypted_closed_and_survives_the_stack():
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
+def test_what_may_be_about_people_expires_after_days_that_a_deployment_chooses():
+    rules = {
+        rule["Prefix"]["Fn::Sub"].removeprefix("${ModelName}/") if "Prefix" in rule else "": rule
+        for rule in RESOURCES["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    }
+    assert {rule["Status"] for rule in rules.values()} == {"Enabled"}
+    assert rules["captured/"]["ExpirationInDays"] == {"Ref": "CaptureRetentionDays"}
+    assert rules["captured/"]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 7
+    assert rules["quarantine/"]["ExpirationInDays"] == {"Ref": "QuarantineRetentionDays"}
+    assert rules[""]["NoncurrentVersionExpiration"]["NoncurrentDays"] == {"Ref": "SupersededRetentionDays"}
+    parameters = cloudformation.read(data_platform.TEMPLATE)["Parameters"]
+    for name in ("CaptureRetentionDays", "QuarantineRetentionDays", "SupersededRetentionDays", "LogRetentionDays"):
+        assert 1 <= parameters[name]["Default"] <= 365
+
+
+@pytest.mark.parametrize("template", sorted(data_platform.TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_log_group_of_a_template_keeps_its_lines_for_ever(template):
+    groups = [
+        resource["Properties"]
+        for resource in cloudformation.read(template)["Resources"].values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    assert all(group.get("RetentionInDays") == {"Ref": "LogRetentionDays"} for group in groups)
+
+
 def test_a_wildcard_resource_has_a_written_reason():
     lines = Path(data_platform.TEMPLATE).read_text().splitlines()
     for number, line in enumerate(lines, start=1):

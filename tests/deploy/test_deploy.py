@@ -66,6 +66,32 @@ def test_files_behind_a_symbolic_link_are_deployed(project, first):
     assert any(name.startswith("survey/") for name in sync.folder_files(artifacts.ROOT / "dags"))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dags/models", "outside of the repository: it is not uploaded"),
+        ("dags/notes.txt", "outside of the repository: it is not uploaded"),
+        ("dags/.env", "holds secrets: it is not uploaded"),
+        ("dags/a/deploy.PEM", "holds secrets: it is not uploaded"),
+    ],
+)
+def test_a_link_out_of_the_repository_and_a_file_of_secrets_are_not_uploaded(tmp_path, name, words):
+    home, root = tmp_path / "home", tmp_path / "repository"
+    for folder in (home, root / "dags" / "a", root / "shared"):
+        folder.mkdir(parents=True)
+    (home / "token").write_text("SECRET")
+    (root / "shared" / "code.py").write_text("A = 1")
+    (root / "dags" / "shared").symlink_to("../shared")
+    assert sync.folder_files(root / "dags") == {"shared/code.py": b"A = 1"}
+    if "repository" in words:
+        (root / name).symlink_to(home if name == "dags/models" else home / "token")
+    else:
+        (root / name).write_text("SECRET")
+    with pytest.raises(preflight.PreflightError, match=words) as refused:
+        sync.folder_files(root / "dags")
+    assert "SECRET" not in str(refused.value)
+
+
 def test_the_second_deployment_changes_nothing(project, first):
     assert changes(project.plan()) == []
     assert project.up() == 0
@@ -188,12 +214,17 @@ def test_a_wrong_deployment_file_is_refused(tmp_path, text, reason):
         settings.load("x", tmp_path)
 
 
-def test_destroy_needs_the_name_and_keeps_the_data(session, project, first, capsys):
+def test_destroy_needs_the_name_deletes_the_logs_and_keeps_the_data(session, project, first, capsys):
     assert command.main(["destroy", "--env", "prod", "--skip-environment"], ask=lambda _: "yes", environment={}) == 2
     name = "retraining-prod-abalone-access"
     assert stacks.describe(session, name)
+    logs = session.client("logs")
+    for group in ("airflow-retraining-prod-Task", "airflow-retraining-production-Task"):
+        logs.create_log_group(logGroupName=group)
     assert command.main(["destroy", "--env", "prod"], ask=lambda _: "prod", environment={}) == 0
     said = capsys.readouterr().out
+    left = [group["logGroupName"] for group in logs.describe_log_groups(logGroupNamePrefix="airflow-")["logGroups"]]
+    assert left == ["airflow-retraining-production-Task"], "the environment's key goes, and with it what its logs say"
     assert (
         "kept: stack retraining-prod-abalone with the data in s3://retraining-prod-abalone-000000000000-us-east-1"
         in said

@@ -18,6 +18,7 @@ NAMES = {
     "AWS::AccountId": "111122223333",
     "ModelName": "abcdefghijklmnopqrstuvwx",  # the longest that is allowed
     "EndpointName": "e" * 63,
+    "HasEndpoint": "yes",
     "EnvironmentName": "verify-12345",
     "DataBucketName": "b" * 63,
     "JobRoleArns": ",".join(["arn:aws:iam::111122223333:role/" + "r" * 64] * 4),
@@ -110,7 +111,7 @@ def test_only_mwaa_in_this_account_and_for_this_environment_takes_the_execution_
 
 def test_jobs_get_their_own_roles_and_only_through_sagemaker():
     statements = ACCESS["Resources"]["ModelAccess"]["Properties"]["PolicyDocument"]["Statement"]
-    [statement] = [item for item in statements if item["Action"] == "iam:PassRole"]
+    [statement] = [item for item in statements if item.get("Action") == "iam:PassRole"]
     assert statement["Resource"] == {"Ref": "JobRoleArns"}
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
@@ -126,6 +127,19 @@ def test_the_budget_tells_before_and_when_it_is_exceeded():
 def test_a_managed_policy_keeps_within_the_limit_of_iam(name):
     document = cloudformation.resolve(ACCESS["Resources"][name]["Properties"]["PolicyDocument"], NAMES)
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144
+
+
+def test_a_model_without_an_endpoint_may_make_none():
+    names = {name: value for name, value in NAMES.items() if name not in ("HasEndpoint", "EndpointName")}
+    policy = ACCESS["Resources"]["ModelAccess"]["Properties"]["PolicyDocument"]
+    actions = {"with": set(), "without": set()}
+    for which, given in (("with", NAMES), ("without", names)):
+        for statement in cloudformation.resolve(policy, given)["Statement"]:
+            listed = statement["Action"]
+            actions[which] |= set(listed if isinstance(listed, list) else [listed])
+    gone = {f"sagemaker:{name}Endpoint" for name in ("Create", "Update", "Delete", "Invoke")}
+    assert actions["with"] - actions["without"] == gone
+    assert "<EndpointName>" not in json.dumps(cloudformation.resolve(policy, names))
 
 
 @pytest.mark.parametrize("path", [environment.ENVIRONMENT_TEMPLATE, environment.ACCESS_TEMPLATE])

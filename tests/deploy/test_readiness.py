@@ -5,6 +5,7 @@ import pytest
 from botocore.stub import Stubber
 
 from deploy import artifacts, preflight, readiness, settings, zones
+from retraining.settings.machines.deployment import Deployment
 from retraining.settings.model_config import load_model_config
 
 MODEL = load_model_config(artifacts.ROOT / "dags" / "models" / "abalone" / "model.yaml")
@@ -60,6 +61,31 @@ def test_what_runs_at_the_same_time_is_counted():
     }
 
 
+def test_trials_that_run_at_the_same_time_are_counted():
+    tuning = {"trials": 20, "parallel": 3, "ranges": {"algorithm": {"values": ["linear", "svr_hgb"]}}}
+    training = MODEL.training.model_dump() | {"tuning": tuning}
+    searching = MODEL.model_copy(update={"training": type(MODEL.training).model_validate(training)})
+    needed = readiness.instances_needed([searching])
+    assert needed["ml.m5.large for training job usage"] == len(MODEL.training.candidates) + 3
+
+
+def test_a_model_needs_the_machines_of_its_mode():
+    image = MODEL.deployment.image
+    for deployment, machines in (
+        (Deployment(mode="serverless", endpoint="e", image=image), {"ml.m5.large for processing job usage": 1}),
+        (
+            Deployment(mode="none", image=image),
+            {"ml.m5.large for processing job usage": 1, "ml.m5.tiny for processing job usage": 1},
+        ),
+    ):
+        batch = MODEL.batch.model_copy(update={"instance_type": "ml.m5.tiny"})
+        model = MODEL.model_copy(update={"deployment": deployment, "batch": batch})
+        training = {"ml.m5.large for training job usage": len(MODEL.training.candidates)}
+        assert readiness.instances_needed([model]) == training | machines
+        wrong = readiness.unknown_instance_types([model])
+        assert ["batch.instance_type 'ml.m5.tiny'" in sentence for sentence in wrong] == [True] * (len(machines) - 1)
+
+
 def test_a_quota_that_is_too_small_is_named_with_both_numbers():
     quotas = {"ml.m5.large for training job usage": 20.0, "ml.t2.medium for endpoint usage": 0.0}
     [sentence] = readiness.missing_quotas(readiness.instances_needed([MODEL]), quotas)
@@ -88,5 +114,51 @@ def test_what_an_account_does_not_answer_is_said_and_not_guessed(session):
 
 
 def test_a_region_without_mwaa_is_named():
-    session = boto3.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name="mx-central-1")
-    assert "mx-central-1" not in session.get_available_regions("mwaa")
+    assert readiness.check_account(Account("mx-central-1"), [], True, False, False).missing == [
+        "Amazon MWAA is not offered in mx-central-1"
+    ]
+    assert readiness.check_account(Account("us-east-1"), [], True, False, False).missing == []
+
+
+class Account:
+    """A session of an account that lists some of SageMaker's quotas, and whose caller is its root."""
+
+    arn = "arn:aws:iam::123456789012:root"
+
+    def __init__(self, region, **quotas):
+        self.region_name, self.quotas = region, quotas
+
+    def get_available_regions(self, service):
+        return boto3.Session().get_available_regions(service)
+
+    def client(self, _name, **_):
+        return self
+
+    def get_caller_identity(self):
+        return {"Arn": self.arn}
+
+    def simulate_principal_policy(self, PolicySourceArn, ActionNames):
+        decision = dict.fromkeys(ActionNames, "allowed") | {"kms:CreateGrant": "implicitDeny"}
+        return {"EvaluationResults": [{"EvalActionName": key, "EvalDecision": decision[key]} for key in ActionNames]}
+
+    def get_paginator(self, _):
+        return self
+
+    def paginate(self, ServiceCode):
+        return [{"Quotas": [{"QuotaName": name, "Value": value} for name, value in self.quotas.items()]}]
+
+
+def test_a_right_that_the_deployer_lacks_is_named():
+    account = Account("us-east-1")
+    account.arn = "arn:aws:iam::123456789012:user/deployer"
+    found = readiness.check_account(account, [], True, False, False)
+    assert found.missing == ["arn:aws:iam::123456789012:user/deployer may not call kms:CreateGrant (implicitDeny)"]
+
+
+def test_an_instance_type_that_the_region_lists_no_quota_for_is_said():
+    region = Account("eu-south-2", **{"ml.m5.large for training job usage": 20, "ml.t2.medium for endpoint usage": 2})
+    found = readiness.check_account(region, [MODEL], False, False, False)
+    assert found.missing == []
+    assert found.unknown == [
+        "SageMaker in eu-south-2 lists no quota 'ml.m5.large for processing job usage': does it have that instance type?"
+    ]
