@@ -14,7 +14,8 @@ from retraining.aws.naming import digest
 from retraining.dataset.state import LogState, manifest_entries
 from retraining.jobs.plan import Champion, RunPlan, work_digest
 from retraining.sdk.context import SdkContext
-from retraining.settings.model_config import Candidate, ModelConfig
+from retraining.settings.model_config import ModelConfig
+from retraining.settings.training.candidate import Candidate
 
 SPLITS = ("train", "validation", "test")
 
@@ -92,8 +93,8 @@ def make_plan(
     )
 
 
-def data_at(state: LogState, number: int | None, model: str, bucket: str) -> tuple[LogState, Data]:
-    """Return the dataset log as of a version, the newest without a number, and the version's manifests.
+def data_at(state: LogState, number: int | None, model: str, bucket: str, form: str) -> tuple[LogState, Data]:
+    """Return the dataset log as of a version, the newest without a number, and the version's manifests in a training format.
 
     Raises:
         NoDataError: the log is empty, or a split has no rows.
@@ -105,7 +106,7 @@ def data_at(state: LogState, number: int | None, model: str, bucket: str) -> tup
             f"model {model} has no dataset version yet: upload data and let the retraining DAG commit it (locally: make demo)"
         )
     state = state if number is None else state.readable_at(number)
-    manifests = {split: manifest_entries(bucket, f"{model}/", state.training_objects(split)) for split in SPLITS}
+    manifests = {split: manifest_entries(bucket, f"{model}/", state.training_objects(split, form)) for split in SPLITS}
     for split, entries in manifests.items():
         if len(entries) == 1:
             raise NoDataError(

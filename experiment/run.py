@@ -31,11 +31,12 @@ from retraining.judging.candidates import analyze, choose
 from retraining.judging.evaluation_rows import analysis_event
 from retraining.judging.gate import decide
 from retraining.judging.looks import note_look, rows_digest
+from retraining.judging.model_card import with_metric
 from retraining.sdk.context import evaluation_context, training_context
 from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
-from retraining.settings.model_config import Candidate
 from retraining.settings.platform import Platform
+from retraining.settings.training.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class Experiment:
         runner = JobRunner(self.folder.path, found.access, owner, seconds, progress, interruption)
         trained = runner.run([self._training(found, item) for item in self.candidates])
         names = [item.name for item in self.candidates]
+        metric = self.config.training.selection_metric
+        if len(names) > 1:
+            trained = [with_metric(found.access, job, metric) for job in trained]
         results = [{**job, "candidate": name} for name, job in zip(names, trained, strict=True)]
         best = choose(names, results, self.config.training).best
         [evaluated] = runner.run([self._evaluation(found, best["model_data"])])
@@ -120,7 +124,7 @@ class Experiment:
         progress.say(f"{config.name}: {_account(platform)}")
         s3 = client("s3", access)
         log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
-        state, data = data_at(log, version, config.name, platform.bucket)
+        state, data = data_at(log, version, config.name, platform.bucket, config.training.format)
         champion = standing(client("sagemaker", access), config.name, config.endpoint).champion
         code = code_files(self.folder.path, config)
         plan = make_plan(config, state, code_digest(code), self.candidates, champion)
@@ -148,8 +152,10 @@ class Experiment:
         champion = found.plan.champion.model_data if found.plan.champion else None
         # Never the test rows: who tries many variations on them would choose the luckiest, and the gate could not tell.
         seen = found.manifests["validation"]
-        self._tell_job(found, evaluation_document(self.config, found.plan))
-        context = evaluation_context(self.config, found.platform, found.plan, seen, challenger, champion)
+        known = found.plan.champion.artifact_sha256 if found.plan.champion else ""
+        digests = {"champion": known} if known else {}
+        self._tell_job(found, evaluation_document(self.config, found.plan, digests))
+        context = evaluation_context(self.config, found.platform, found.plan, seen, challenger, champion, digests)
         return Step("evaluation", "evaluation", experiment_context(context))
 
     def _judge(

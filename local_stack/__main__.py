@@ -20,7 +20,20 @@ from local_stack.verbs import calls
 from retraining.command.piped import read_no_more, until_nobody_reads
 from retraining.contract.plain_text import plain_lines
 
-ON_THE_STACK = ("up", "demo", "retrain", "score", "run", "status", "report", "dataset-log", "env", "call")
+ON_THE_STACK = (
+    "up",
+    "demo",
+    "retrain",
+    "score",
+    "run",
+    "promote",
+    "status",
+    "report",
+    "dataset-log",
+    "env",
+    "api",
+    "call",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument(
         "--running", action="store_true", help="play it on a stack that runs already, and leave that running"
     )
+    demo.add_argument(
+        "--act", type=int, choices=(2, 3), default=2, help="3: also drifted requests, an incident, labels (default: 2)"
+    )
     retrain = commands.add_parser("retrain", help="upload a CSV file as new data and follow the run that it starts")
     retrain.add_argument(
         "files", metavar="FILES", help="CSV files in the columns of the data contract, separated by blanks"
@@ -58,9 +74,22 @@ def main(arguments: list[str] | None = None) -> int:
     score = commands.add_parser("score", help="upload CSV files to be scored with the champion, and follow the run")
     score.add_argument("files", metavar="FILES", help="CSV files, with or without the target, separated by blanks")
     score.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    api = commands.add_parser("api", help="serve the HTTP API of a model, and its form, on the loopback")
+    api.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    api.add_argument("--port", type=int, default=8090, help="of 127.0.0.1 (default: %(default)s)")
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document of a model's HTTP API")
+    openapi.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
     run = commands.add_parser("run", help="start a DAG by hand and follow its run")
     run.add_argument("dag", help="id of the DAG, such as abalone_rollback")
     run.add_argument("--params", default="{}", metavar="JSON", help="values for its form, a JSON object")
+    promote = commands.add_parser("promote", help="take the model that serves in one deployment into another")
+    promote.add_argument("--from", dest="origin", default="", metavar="ENV", help="deployment that it serves in")
+    promote.add_argument("--to", dest="target", default="", metavar="ENV", help="deployment that it goes to")
+    promote.add_argument("--model", default="abalone", help="name of the model folder (default: %(default)s)")
+    promote.add_argument("--latency-ms", help="limit of the latency test")
+    promote.add_argument("--plan", action="store_true", help="only say what would be done")
+    promote.add_argument("--uncompared", action="store_true", help="also where there is no data set to compare on")
+    promote.add_argument("--aws", action="store_true", help="in the account of this shell, not in the local one")
     check_model = commands.add_parser(
         "check-model", help="read the model folders and name every mistake by file and line"
     )
@@ -86,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     call.add_argument("--rows", type=int)
     call.add_argument("--env", help="a deployment to AWS")
     call.add_argument("--priced", metavar="ENV", help="a deployment to AWS that is only read")
+    call.add_argument("--verified", metavar="ENV", help="a deployment that a verification makes")
+    call.add_argument("--rehearsal", action="store_true", help="of it, in the local account")
     call.add_argument("--data-version", type=int)
     call.add_argument("--sql", help="a query of the local account")
     call.add_argument("--version", type=int)
@@ -127,13 +158,25 @@ def _check(chosen: argparse.Namespace) -> None:
         calls.leads_to_aws(os.environ)
     if getattr(chosen, "priced", None) is not None:
         calls.known_deployment(chosen.priced, "cost")
+    if getattr(chosen, "verified", None) is not None:
+        calls.verification(chosen.verified)
+        if chosen.rehearsal:
+            calls.local_account_answers()
+        else:
+            calls.leads_to_aws(os.environ)
+    if chosen.command == "promote":
+        calls.promotion(chosen.origin, chosen.target, chosen.latency_ms)
+        calls.place_of_promotion(chosen.origin, chosen.target, chosen.aws, os.environ)
     if chosen.command == "dataset-log":
         calls.dataset_words(chosen.words, chosen.model)
     if getattr(chosen, "sql", None) is not None:
         calls.query(chosen.sql)
-    if chosen.command in ON_THE_STACK and getattr(chosen, "env", None) is None:
+    on_aws = [getattr(chosen, name, None) for name in ("env", "verified")]
+    if chosen.command in ON_THE_STACK and on_aws == [None, None]:
         started.check()
-    if chosen.command in ("report", "dataset-log"):
+    if chosen.command == "api":
+        calls.port(chosen.port)
+    if chosen.command in ("report", "dataset-log", "api"):
         calls.local_account_answers()
 
 
@@ -141,7 +184,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from local_stack import demo, stack
     from local_stack.airflow_api import AirflowApi
     from local_stack.airflow_settings import exports, share_secrets, write_credentials, write_passwords
-    from local_stack.verbs import logs, model_check, overview, report, reset, runs, scoring
+    from local_stack.verbs import api, logs, model_check, overview, report, reset, runs, scoring
 
     if chosen.command == "up":
         stack.up(_say)
@@ -151,7 +194,7 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "reset":
         reset.confirm(chosen.model, None if chosen.yes or not sys.stdin.isatty() else input)
         if chosen.model:
-            reset.one_model(chosen.model, model_check.endpoint_of(chosen.model), _say)
+            reset.one_model(chosen.model, _say)
         else:
             reset.everything(_say)
     elif chosen.command == "check-model":
@@ -181,9 +224,17 @@ def _run(chosen: argparse.Namespace) -> int:
         stack.up(_say, chosen.model)
         files = calls.csv_files(chosen.files, chosen.command)
         scoring.score(stack.aws_session(), AirflowApi(), files, chosen.model, _say)
+    elif chosen.command == "api":
+        api.serve(api.config_of(chosen.model), stack.aws_session(), chosen.port, _say)
+    elif chosen.command == "openapi":
+        print(api.document(api.config_of(chosen.model)))
     elif chosen.command == "run":
         stack.up(_say, calls.model_of(chosen.dag))
         runs.run(stack.aws_session(), AirflowApi(), chosen.dag, calls.params(chosen.params), _say)
+    elif chosen.command == "promote":
+        from local_stack.verbs import promoting
+
+        return promoting.promote(chosen, _say)
     elif chosen.command == "provision":
         stack.provision(_say, model_check.sound(_say))
         if chosen.data:
@@ -199,9 +250,9 @@ def _run(chosen: argparse.Namespace) -> int:
     elif chosen.command == "history":
         return _history(chosen.compare)
     elif chosen.command == "demo" and chosen.running:
-        _say("\n" + demo.describe(demo.play(_say)))
+        _say("\n" + _story(chosen.act))
     elif chosen.command == "demo":
-        return _demo()
+        return _demo(chosen.act)
     return 0
 
 
@@ -220,7 +271,19 @@ def _history(earlier: str | None) -> int:
     return 1 if missing else 0
 
 
-def _demo() -> int:
+def _story(acts: int) -> str:
+    from local_stack import demo, drift_demo
+
+    summary = demo.play(_say)
+    told = demo.describe(summary)
+    if acts > 2:
+        summary["drift"] = drift_demo.play(_say)
+        layout.DEMO_JSON.write_text(json.dumps(summary, indent=1))
+        told += "\n" + drift_demo.describe(summary["drift"])
+    return told
+
+
+def _demo(acts: int) -> int:
     from local_stack import demo, processes, stack
 
     attended = sys.stdout.isatty() and sys.stdin.isatty()
@@ -228,8 +291,7 @@ def _demo() -> int:
     demo.check_before_start()
     try:
         stack.up(_say, demo.MODEL)
-        summary = demo.play(_say)
-        print(f"\n{demo.describe(summary)}\n{stack.log_in_hint()}")
+        print(f"\n{_story(acts)}\n{stack.log_in_hint()}")
         if attended:
             print("\nThe stack is up. Ctrl-C stops it.")
             while True:

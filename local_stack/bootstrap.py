@@ -49,8 +49,8 @@ def ensure(names: list[str]) -> float:
         uv = _uv(interpreter)
         for name in stale:
             _create(uv, interpreter, name)
-        if "jobs" in stale and _is_current("local_aws"):
-            _record_spark_classes()
+    if "jobs" in names and _is_current("jobs") and _is_current("local_aws") and not _classes_marker().exists():
+        _record_spark_classes()
     seconds = time.monotonic() - started
     _note_setup(seconds if stale else None)
     return seconds
@@ -130,8 +130,13 @@ def _record_spark_classes() -> None:
         "--java-home",
         find_java(),
     ]
-    subprocess.run(command, cwd=layout.ROOT, check=True)
-    print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
+    done = subprocess.run(command, cwd=layout.ROOT, check=False)
+    _classes_marker().touch()  # also when it failed: jobs run without, and no verb should try again
+    print(f"  {'failed' if done.returncode else 'ready'} after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _classes_marker() -> Path:
+    return layout.VENVS / "jobs" / ".classes-recorded"
 
 
 def _wheels(name: str) -> dict[str, str]:

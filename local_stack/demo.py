@@ -14,7 +14,7 @@ from local_stack import layout, stack
 from local_stack.airflow_api import AirflowApi
 from local_stack.progress import NothingToTrainError, RunFailedError, follow, seconds_of, skip_reason
 from local_stack.surveys import split_surveys
-from local_stack.verbs import places, service
+from local_stack.verbs import model_check, places, service
 from local_stack.verbs.calls import CallError
 from local_stack.verbs.runs import (
     RUN_LIMIT_SECONDS,
@@ -58,7 +58,7 @@ def play(say: Say) -> dict[str, Any]:
     first = load_original(s3, api, bucket, say)
     number, survey = next_survey(s3, bucket, surveys)
     say(f"\nsurvey {number} arrives: {survey.count(chr(10))} new measurements")
-    retrain = upload_and_follow(s3, api, bucket, {f"abalone.{_stamp()}": survey.encode()}, say, MODEL)
+    retrain = upload_and_follow(s3, api, bucket, {f"abalone.{stamp()}": survey.encode()}, say, MODEL)
     try:
         judged = run_summary(api, retrain["run_id"])
     except NothingToTrainError as nothing:
@@ -74,7 +74,7 @@ def play(say: Say) -> dict[str, Any]:
         "forms": forms,
         "event_to_run_seconds": retrain["event_to_run_seconds"],
         "upload_to_service_seconds": retrain["upload_to_end_seconds"],
-        "sample_prediction": sample_prediction(session),
+        "sample_prediction": sample_prediction(session) if model_check.endpoint_of(MODEL) else None,
         "setup_seconds": _setup_seconds(),
         "demo_seconds": round(time.monotonic() - started, 1),
         "airflow_ui": layout.AIRFLOW_URL,
@@ -221,13 +221,15 @@ def describe(summary: dict[str, Any]) -> str:
             f"  test RMSE  challenger {run['score_challenger']:.3f}, champion {champion}",
             f"  decision   {run['decision']}: {run['reason']}",
             f"  model      {run['model_package'] or 'not registered'}",
-            f"  endpoint   {run['endpoint'] or 'unchanged'}",
+            f"  endpoint   {run['endpoint'] or ('none: files are scored' if run['promoted'] else 'unchanged')}",
         ]
-    sample = summary["sample_prediction"]
+    if sample := summary["sample_prediction"]:  # without an endpoint there is none
+        lines += [
+            "Sample prediction",
+            f"  {sample['features']} has {sample['rings']:.1f} rings (counted: {sample['counted_rings']}),"
+            f" an age of {sample['age_years']:.1f} years",
+        ]
     lines += [
-        "Sample prediction",
-        f"  {sample['features']} has {sample['rings']:.1f} rings (counted: {sample['counted_rings']}),"
-        f" an age of {sample['age_years']:.1f} years",
         f"Event to run {summary['event_to_run_seconds']:.1f} s, upload to end of run {summary['upload_to_service_seconds']:.0f} s. "
         f"Numbers: {places.shown(layout.DEMO_JSON)}, report with plots: {places.shown(layout.REPORT)}",
     ]
@@ -241,5 +243,6 @@ def _setup_seconds() -> float | None:
         return None
 
 
-def _stamp() -> str:
+def stamp() -> str:
+    """Return the end of the name of a survey that arrives now."""
     return datetime.now(UTC).strftime("%Y%m%d%H%M%S")

@@ -8,19 +8,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from local_stack import layout
 from local_stack.airflow_api import AirflowApi
 
+AWAITING = "awaiting_input"
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 MARKS = {
     "success": "[green]ok[/]",
     "failed": "[red]failed[/]",
     "running": "[cyan]running[/]",
     "deferred": "[cyan]waiting for AWS[/]",
+    AWAITING: "[yellow]waiting for a person[/]",
 }
 
 
@@ -39,11 +43,22 @@ class NothingToTrainError(RunFailedError):
     """A run ended well without training anything; the message says why."""
 
 
+class AwaitsAnswerError(RunFailedError):
+    """A run goes on only when a person has answered; the message says where."""
+
+    @classmethod
+    def of(cls, dag_id: str, run_id: str, task_id: str) -> AwaitsAnswerError:
+        """Return the error of a task that waits."""
+        url = f"{layout.AIRFLOW_URL}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}/required_actions"
+        return cls(f"run {run_id} waits for a person's yes or no: {url}")
+
+
 def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
     """Show a run until it has ended and return it.
 
     Raises:
         RunFailedError: it failed; the message names the task and how it ended.
+        AwaitsAnswerError: it waits for a person.
 
     """
     console = Console(file=sys.stdout, highlight=False)
@@ -61,6 +76,7 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
                 _print_changes(console, tasks, shown)
             if run["state"] in ("success", "failed"):
                 break
+            unless_asked(dag_id, run_id, tasks)
             if time.monotonic() > deadline:
                 raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
             time.sleep(0.5)
@@ -76,14 +92,23 @@ def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str
 
     Raises:
         RunFailedError: it does not end.
+        AwaitsAnswerError: it waits for a person.
 
     """
     deadline = time.monotonic() + seconds
     while (run := api.run(dag_id, run_id))["state"] not in ("success", "failed"):
+        unless_asked(dag_id, run_id, api.tasks(dag_id, run_id))
         if time.monotonic() > deadline:
             raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
         time.sleep(0.3)
     return run
+
+
+def unless_asked(dag_id: str, run_id: str, tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Raise AwaitsAnswerError when one of a run's tasks waits for a person."""
+    for task in tasks:
+        if task["state"] == AWAITING:
+            raise AwaitsAnswerError.of(dag_id, run_id, task["task_id"])
 
 
 def skip_reason(api: AirflowApi, dag_id: str, run_id: str) -> str:

@@ -38,6 +38,7 @@ AIRFLOW_PARTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
 }
 ALL = ("local_aws", *AIRFLOW_PARTS)
+SPARE_DRIVERS = "RETRAINING_SPARE_DRIVERS"  # what SPARES=0 behind a verb sets to 0
 LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "SettleSeconds": "1"}
 Say = Callable[[str], None]
 
@@ -99,7 +100,8 @@ def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
 def provision(say: Say, models: Sequence[str]) -> None:
     """Deploy the data platforms of these models; what is up to date is not told."""
     for model in models:
-        change, _ = data_platform.deploy(aws_session(), environment(), model, LOCAL_TEMPLATE_SETTINGS, say)
+        settings = {**LOCAL_TEMPLATE_SETTINGS, "EndpointName": model_check.endpoint_of(model) or ""}
+        change, _ = data_platform.deploy(aws_session(), environment(), model, settings, say)
         if change != "unchanged":
             say(f"data platform of {model}: {change}")
 
@@ -151,6 +153,7 @@ def start_local_aws(say: Say, java: str | None = None, enforce: bool | None = No
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
     command += ["--credentials", write_credentials(layout.RUN / "aws_credentials", enforcing.role_arn())]
     command += ["--enforce-policies"] if enforce else []
+    command += ["--spare-drivers"] if os.environ.get(SPARE_DRIVERS) != "0" else []
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 

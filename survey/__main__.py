@@ -130,6 +130,10 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
     seed = chosen.seed if chosen.seed is not None else int(now.timestamp() * 1000) % NEW_SEED
     given = {name: value for name, value in vars(chosen).items() if name in SurveyOptions.model_fields}
     options = SurveyOptions.model_validate({**given, "seed": seed})
+    if chosen.predict and config.endpoint is None:
+        raise ValueError(
+            f"model {config.name} has no endpoint to ask: leave --predict out, or upload to {config.name}/batch/in/"
+        )
     if chosen.upload or chosen.predict:
         current_data.reach(config)  # before minutes of fitting
     original = layout.ROOT / "data" / f"{config.name}.csv"
@@ -159,7 +163,7 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
         model_cache.store(client("s3", config.aws), data.platform.bucket, prefix, model)
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     _describe(report, output)
-    if chosen.predict:
+    if chosen.predict and config.endpoint:
         with (output / "survey.csv").open(encoding="utf-8", newline="") as file:
             columns = [column.name for column in config.contract.columns]
             multiline = config.contract.csv.multiline

@@ -16,7 +16,7 @@ def fetch(s3: Any, bucket: str, prefix: str, folder: Path) -> bool:
     if (folder / CARD).exists():
         return True
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
-    keys = [item["Key"] for item in listed]
+    keys = [item["Key"] for item in listed if "/" not in item["Key"].removeprefix(prefix)]  # a model is one flat folder
     if f"{prefix}{CARD}" not in keys:
         return False
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import math
 import os
 import shlex
 import urllib.request
@@ -59,6 +60,17 @@ def ports() -> None:
         raise CallError(
             f"local_aws and the Airflow UI cannot both have port {layout.AWS_PORT}: LOCAL_AWS_PORT and AIRFLOW_PORT"
         )
+
+
+def port(number: int) -> None:
+    """See that a port is one.
+
+    Raises:
+        CallError: it is not.
+
+    """
+    if not 0 < number < 65536:
+        raise CallError(f"API_PORT={number} is no port: a number from 1 to 65535")
 
 
 def models() -> list[str]:
@@ -137,6 +149,20 @@ def known_deployment(name: str, verb: str = "deploy") -> str:
     return name
 
 
+def verification(name: str) -> str:
+    """Return the name of the deployment that a verification makes and deletes.
+
+    Raises:
+        CallError: it could be that of a deployment that somebody works with.
+
+    """
+    if not name.startswith("verify-"):
+        raise CallError(
+            f"ENV={name or '(nothing)'}: a verification makes and deletes a deployment, so its name begins with verify-: verify-ab12"
+        )
+    return deployment_name(name)
+
+
 def leads_to_aws(environment: Mapping[str, str]) -> None:
     """See that the AWS clients of a shell are not led to another place than AWS, such as the local stack.
 
@@ -154,6 +180,49 @@ def leads_to_aws(environment: Mapping[str, str]) -> None:
                 f"this shell talks to {value} ({name}), not to AWS: nothing was looked at or changed. Open another shell for "
                 "deployments, or type local_off if 'make env' set it"
             )
+
+
+def promotion(origin: str, target: str, latency_ms: str | None) -> None:
+    """See that a promotion goes from one deployment to another, with a limit that is one.
+
+    Raises:
+        CallError: it does not.
+
+    """
+    example = "make promote FROM=staging TO=prod"
+    for variable, name in (("FROM", origin), ("TO", target)):
+        if not name:
+            raise CallError(f"{variable} is not given, the deployment that the model {_WAY[variable]}: {example}")
+        try:
+            checked(name)
+        except EnvironmentNameError as error:
+            raise CallError(f"{variable}={error}") from error
+    if origin == target:
+        raise CallError(f"FROM and TO are both {origin}: a model is promoted from one deployment to another: {example}")
+    try:
+        positive = latency_ms is None or 0 < float(latency_ms) < math.inf
+    except ValueError:
+        positive = False
+    if not positive:
+        raise CallError(f"LATENCY_MS={latency_ms} is no limit: a number of milliseconds, such as 1000")
+
+
+_WAY = {"FROM": "serves in", "TO": "goes to"}
+
+
+def place_of_promotion(origin: str, target: str, aws: bool, environment: Mapping[str, str]) -> None:
+    """See that the account of a promotion is there: AWS with both deployments known, or the local one.
+
+    Raises:
+        CallError: it is not.
+
+    """
+    if not aws:
+        local_account_answers()
+        return
+    for name in (origin, target):
+        known_deployment(name, "promote")
+    leads_to_aws(environment)
 
 
 def csv_files(text: str, verb: str = "retrain") -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from local_stack import layout, processes
 from local_stack.airflow_api import AirflowApi
+from local_stack.progress import AWAITING, AwaitsAnswerError
 from local_stack.verbs import calls, places
 
 Say = Callable[[str], None]
@@ -100,6 +101,17 @@ def runnable(api: AirflowApi, dag: str, sources: Sequence[Path], seconds: float 
 def params(api: AirflowApi, dag: str) -> dict[str, Any]:
     """Return the parameters of a DAG by name, as Airflow describes them."""
     return dict(api.get(f"dags/{dag}/details")["params"] or {})
+
+
+def questions(api: AirflowApi) -> list[tuple[str, str]]:
+    """Return what waits for a person: id of the DAG, and a sentence with the page on which it is answered."""
+    found = api.get("dags/~/dagRuns/~/hitlDetails", response_received="false", limit=100)["hitl_details"]
+    asked = [item["task_instance"] for item in found]
+    return [
+        (task["dag_id"], str(AwaitsAnswerError.of(task["dag_id"], task["dag_run_id"], task["task_id"])))
+        for task in asked
+        if task["state"] == AWAITING
+    ]
 
 
 def paused(api: AirflowApi) -> list[str]:

@@ -64,7 +64,9 @@ class Ending:
         return [self.verdict, *(f"  {name:<8}{text}" for name, text in shown if text)]
 
 
-def of_run(session: Any, api: AirflowApi, dag_id: str, run_id: str, model: str, endpoint: str, bucket: str) -> Ending:
+def of_run(
+    session: Any, api: AirflowApi, dag_id: str, run_id: str, model: str, endpoint: str | None, bucket: str
+) -> Ending:
     """Read what a run of a model's DAG came to.
 
     Args:
@@ -73,7 +75,7 @@ def of_run(session: Any, api: AirflowApi, dag_id: str, run_id: str, model: str, 
         dag_id: the DAG.
         run_id: its run, which has ended well.
         model: the model's name.
-        endpoint: the name of its endpoint.
+        endpoint: the name of its endpoint, None of a model that has none.
         bucket: its data bucket.
 
     """
@@ -117,7 +119,7 @@ def watched(judged: Mapping[str, Any]) -> str:
 
 def kind_of(summary: Mapping[str, Any]) -> str:
     """Return which next step a run's summary calls for."""
-    if summary["endpoint_config"]:
+    if summary["promoted"]:
         return "promoted"
     if "dry run" in summary["decision"]:
         return "dry run"

@@ -6,12 +6,13 @@ import ast
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from local_aws.sagemaker import images
 from local_stack import layout
 from local_stack.verbs import calls
 from retraining.settings.environment import in_environment
@@ -34,6 +35,8 @@ class ModelFolder:
     name: str
     problems: tuple[str, ...]
     config: ModelConfig | None
+    absent: tuple[str, ...] = ()
+    """What cannot train on this machine as it is set up; on AWS it can."""
 
     @property
     def sound(self) -> bool:
@@ -70,11 +73,23 @@ def read(name: str) -> ModelFolder:
             f"{_shown(dag_file)}: does not exist, so nothing runs this model; copy dags/abalone_retraining.py to it and "
             f"write {name!r} in place of 'abalone'"
         )
-    return ModelFolder(name, tuple(problems), config)
+    return ModelFolder(name, tuple(problems), config, tuple(_absent(config)) if config else ())
 
 
-def endpoint_of(name: str) -> str:
-    """Return the name of a model's endpoint; of a broken model it is taken to be the model's own name."""
+def _absent(config: ModelConfig) -> Iterator[str]:
+    """Yield a line for each candidate whose image stands for an environment that was not created."""
+    for candidate in config.training.candidates:
+        image = config.training.image_of(candidate)
+        environment = images.ENVIRONMENTS.get(images.repository(image))
+        if environment and not layout.python(environment).exists():
+            yield (
+                f"candidate {candidate.name} trains in {image}, whose environment is not set up on this machine: "
+                f"{images.CREATED_BY[environment]}"
+            )
+
+
+def endpoint_of(name: str) -> str | None:
+    """Return the name of a model's endpoint, None of a model that has none; of a broken model it is taken to be the model's own name."""
     config = read(name).config
     return config.endpoint if config else in_environment(name)
 
@@ -107,6 +122,10 @@ def sound(say: Say, needed: str | None = None) -> list[str]:
         say(f"model {folder.name} is left out until its files are right; the others go on:")
         for problem in folder.problems:
             say(f"  {problem}")
+    for folder in folders:
+        if folder.sound and needed in (None, folder.name):
+            for line in folder.absent:
+                say(f"model {folder.name}: {line}")
     return [folder.name for folder in folders if folder.sound]
 
 
@@ -117,8 +136,11 @@ def report(folders: Sequence[ModelFolder], say: Say) -> int:
             contract = folder.config.contract
             say(
                 f"{folder.name}: ok, {len(contract.columns)} columns, target {contract.target}, "
-                f"{len(folder.config.training.candidates)} candidate(s), endpoint {folder.config.endpoint}"
+                f"{len(folder.config.training.candidates)} candidate(s), "
+                + (f"endpoint {folder.config.endpoint}" if folder.config.endpoint else "no endpoint")
             )
+            for line in folder.absent:
+                say(f"  {line}")
         else:
             say(f"{folder.name}: cannot be used")
             for problem in folder.problems:

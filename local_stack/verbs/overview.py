@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from local_stack import stack
@@ -29,7 +30,8 @@ def lines(model: str | None = None) -> list[str]:
     serving = {folder.name: _serving(folder) for folder in folders if folder.sound} if "local_aws" in running else {}
     api = AirflowApi() if "api-server" in running else None
     errors, paused = (dag_state.import_errors(api), dag_state.paused(api)) if api else ({}, [])
-    shown += ["", *model_lines(folders, serving, errors, paused)]
+    asked = dag_state.questions(api) if api else []
+    shown += ["", *model_lines(folders, serving, errors, paused, asked)]
     if not running:
         shown.append("the stack is down: 'make up' starts it")
     return shown
@@ -40,6 +42,7 @@ def model_lines(
     serving: Mapping[str, service.Service | str],
     errors: Mapping[str, str],
     paused: Sequence[str],
+    asked: Sequence[tuple[str, str]] = (),
 ) -> list[str]:
     """Return the lines of the models.
 
@@ -48,6 +51,7 @@ def model_lines(
         serving: what each model serves, or why that is not known.
         errors: what Airflow could not import, by DAG id.
         paused: ids of the DAGs that are paused.
+        asked: what waits for a person: id of the DAG, and a sentence.
 
     """
     shown: list[str] = []
@@ -58,10 +62,13 @@ def model_lines(
             texts.append("ready" if found is None else str(found))
             if isinstance(found, service.Service) and found.report:
                 texts.append(f"report {found.report}")
+            if isinstance(found, service.Service) and found.gathering:
+                texts.append(found.gathering)
         else:
             texts += ["cannot be used:", *folder.problems]
         own = f"{folder.name.replace('-', '_')}_"
         texts += [f"DAG {dag} is paused: no run of it begins" for dag in paused if dag.startswith(own)]
+        texts += [sentence for dag, sentence in asked if dag.startswith(own)]
         if folder.sound:
             texts += [
                 f"Airflow cannot import dags/{dag}.py: {text}" for dag, text in errors.items() if dag.startswith(own)
@@ -83,4 +90,11 @@ def _serving(folder: ModelFolder) -> service.Service | str:
         bucket = runs.data_bucket(session, folder.name)
     except session.client("ssm").exceptions.ParameterNotFound:
         return "its data platform is not there yet: 'make up' deploys it"
-    return service.of(session, folder.name, model_check.endpoint_of(folder.name), bucket)
+    found = service.of(session, folder.name, model_check.endpoint_of(folder.name), bucket)
+    least = folder.config.schedule.min_rows if folder.config else 0
+    if not least:
+        return found
+    from retraining.dataset.log import DatasetLog
+
+    log = DatasetLog(session.client("s3"), bucket, f"{folder.name}/")
+    return replace(found, gathering=log.read().gathering(least))

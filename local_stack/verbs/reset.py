@@ -55,12 +55,11 @@ def everything(say: Say) -> None:
     say(f"deleted local data and history below {places.shown(layout.STATE)}")
 
 
-def one_model(model: str, endpoint: str, say: Say) -> None:
+def one_model(model: str, say: Say) -> None:
     """Delete what one model left in the local account and in Airflow; the stack is stopped for it and started again if it ran.
 
     Args:
         model: the model's name.
-        endpoint: the name of its endpoint.
         say: takes one line of progress.
 
     """
@@ -72,7 +71,7 @@ def one_model(model: str, endpoint: str, say: Say) -> None:
     stack.start_local_aws(say)
     try:
         session = stack.aws_session()
-        delete_service(session.client("sagemaker"), model, endpoint)
+        delete_service(session.client("sagemaker"), model)
         empty_catalog(session.client("glue"), data_platform.glue_database(environment(), model))
         objects = empty_bucket(session.client("s3"), bucket_of(model))
     finally:
@@ -117,14 +116,17 @@ def empty_catalog(glue: Any, database: str) -> None:
             glue.delete_table(DatabaseName=database, Name=table["Name"])
 
 
-def delete_service(sagemaker: Any, model: str, endpoint: str) -> None:
-    """Delete a model's endpoint, its configs and models, its packages and their group; what is not there is no error."""
-    _try(sagemaker.delete_endpoint, EndpointName=endpoint)
-    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(
-        NameContains=f"{in_environment(model)}-config-"
-    ):
+def delete_service(sagemaker: Any, model: str) -> None:
+    """Delete the endpoints of a model's configs, its configs and models, its packages and their group; what is not there is no error."""
+    configs = f"{in_environment(model)}-config-"
+    for page in sagemaker.get_paginator("list_endpoints").paginate():
+        for item in page["Endpoints"]:
+            found = sagemaker.describe_endpoint(EndpointName=item["EndpointName"])
+            if found["EndpointConfigName"].startswith(configs):
+                _try(sagemaker.delete_endpoint, EndpointName=item["EndpointName"])
+    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=configs):
         for item in page["EndpointConfigs"]:
-            if item["EndpointConfigName"].startswith(f"{in_environment(model)}-config-"):
+            if item["EndpointConfigName"].startswith(configs):
                 _try(sagemaker.delete_endpoint_config, EndpointConfigName=item["EndpointConfigName"])
     for page in sagemaker.get_paginator("list_models").paginate(NameContains=f"{in_environment(model)}-model-"):
         for item in page["Models"]:

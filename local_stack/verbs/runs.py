@@ -11,7 +11,7 @@ from typing import Any
 
 from local_stack import layout, processes
 from local_stack.airflow_api import AirflowApi
-from local_stack.progress import RunFailedError, ended, follow, seconds_of
+from local_stack.progress import AwaitsAnswerError, RunFailedError, ended, follow, seconds_of, unless_asked
 from local_stack.verbs import calls, dag_state, ending, model_check, places
 from retraining.settings.environment import platform_parameter
 
@@ -19,6 +19,7 @@ RUN_LIMIT_SECONDS = 600
 EVENT_SECONDS = 120
 FIRST_SCHEDULE_SECONDS = 20
 Say = Callable[[str], None]
+MEANWHILE = "The run goes no further before the answer; make status shows what serves meanwhile."
 
 
 def retrain(session: Any, api: AirflowApi, files: Sequence[Path], model: str, say: Say) -> None:
@@ -33,9 +34,12 @@ def retrain(session: Any, api: AirflowApi, files: Sequence[Path], model: str, sa
     dag_state.runnable(api, dag, sources(model, dag))
     wait_for_first_schedule(api, say, dag)
     bucket = data_bucket(session, model)
-    followed = upload_and_follow(
-        session.client("s3"), api, bucket, {path.name: path.read_bytes() for path in files}, say, model
-    )
+    bodies = {path.name: path.read_bytes() for path in files}
+    try:
+        followed = upload_and_follow(session.client("s3"), api, bucket, bodies, say, model)
+    except AwaitsAnswerError as waits:
+        say(f"{waits}\n{MEANWHILE}")
+        return
     tell(session, api, dag, followed["run_id"], model, say)
 
 
@@ -51,9 +55,19 @@ def run(session: Any, api: AirflowApi, dag: str, params: Mapping[str, Any], say:
     dag_state.runnable(api, dag, sources(model, dag))
     if wrong := calls.unknown_params(dag, list(params), list(dag_state.params(api, dag))):
         raise calls.CallError(wrong)
+    for busy in api.runs(dag):
+        if busy["state"] == "running":
+            try:
+                unless_asked(dag, busy["dag_run_id"], api.tasks(dag, busy["dag_run_id"]))
+            except AwaitsAnswerError as waits:
+                raise _answer_first(dag, waits) from None
     run_id = api.trigger(dag, dict(params))["dag_run_id"]
     say(f"started run {run_id} of {dag}")
-    follow(api, dag, run_id, RUN_LIMIT_SECONDS)
+    try:
+        follow(api, dag, run_id, RUN_LIMIT_SECONDS)
+    except AwaitsAnswerError as waits:
+        say(f"{waits}\n{MEANWHILE}")
+        return
     if model and dag == f"{model.replace('-', '_')}_batch":
         from local_stack.verbs import scoring
 
@@ -63,6 +77,10 @@ def run(session: Any, api: AirflowApi, dag: str, params: Mapping[str, Any], say:
         tell(session, api, dag, run_id, model, say)
     else:
         say(f"run {run_id} succeeded")
+
+
+def _answer_first(dag: str, waits: AwaitsAnswerError) -> RunFailedError:
+    return RunFailedError(f"{waits}\nAnswer it first: until then {dag} starts no other run, and nothing was sent")
 
 
 def tell(session: Any, api: AirflowApi, dag: str, run_id: str, model: str, say: Say) -> None:
@@ -130,7 +148,10 @@ def wait_until_idle(api: AirflowApi, say: Say, dag_id: str) -> None:
         run_id = busy[-1]["dag_run_id"]
         why = "the daily schedule started" if run_id.startswith("scheduled__") else "under way is"
         say(f"{why} run {run_id}; a model has one run at a time, waiting for its end")
-        ended(api, dag_id, run_id, RUN_LIMIT_SECONDS)
+        try:
+            ended(api, dag_id, run_id, RUN_LIMIT_SECONDS)
+        except AwaitsAnswerError as waits:
+            raise _answer_first(dag_id, waits) from None
 
 
 def wait_for_first_schedule(api: AirflowApi, say: Say, dag_id: str, seconds: float = FIRST_SCHEDULE_SECONDS) -> None:

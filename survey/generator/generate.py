@@ -213,7 +213,7 @@ def not_yet_known(held_back: Sequence[Path], known: Path | None, contract: Contr
 
     """
     seen: set[str] = set()
-    if known is not None and any(known.rglob("*.csv")):
+    if known is not None and any(found for ending in tables.ENDINGS for found in known.rglob(ending)):
         seen = tables.hashes(tables.cells(tables.read_training_rows(known, contract), contract), contract)
     rows = []
     for path in held_back:

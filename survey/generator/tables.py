@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from retraining.contract.rows import row_hash
 from retraining.contract.rules import Contract, cells_of
 
 STEPS = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005, 0.0001)
+ENDINGS = ("*.csv", "*.parquet")  # of files with rows of a data set
 ON_GRID = 0.99  # share of values that must lie on a grid for it to be the instrument's
 
 
 def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
-    """Read every header-less ``*.csv`` below ``folder`` whose columns are the target first, then the contract's order.
+    """Read every file of rows below ``folder``: Parquet by name, CSV, with or without header, with the target first, then contract order.
 
     Returns:
         Typed rows with the contract's columns in file order.
@@ -32,9 +34,13 @@ def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
             f"the contract ignores {', '.join(ignored)}: training files do not have them, so no rows can be made up from these files"
         )
     rows: list[list[str]] = []
-    for path in sorted(folder.rglob("*.csv")):
+    for path in sorted(found for ending in ENDINGS for found in folder.rglob(ending)):
+        if path.suffix == ".parquet":
+            rows += _from_parquet(path, order)
+            continue
         with path.open(newline="", encoding="utf-8") as lines:
-            rows += cells_of(lines)
+            found = cells_of(lines)
+        rows += found[1:] if found[:1] == [list(order)] else found
     for position, row in enumerate(rows, start=1):
         if len(row) != len(order):
             raise ValueError(
@@ -44,6 +50,23 @@ def read_training_rows(folder: Path, contract: Contract) -> pd.DataFrame:
         raise ValueError(f"there are no training rows below {folder}: load a dataset version first")
     at = {name: order.index(name) for name in contract.names}
     return typed([[row[at[name]] for name in contract.names] for row in rows], contract)
+
+
+def _from_parquet(path: Path, order: Sequence[str]) -> list[list[str]]:
+    """Return the rows of a Parquet file as the texts that a CSV file would have."""
+    columns = []
+    for name in order:
+        values = pd.read_parquet(path, columns=[name])[name].tolist()
+        columns.append(["" if pd.isna(value) else _written(value) for value in values])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def typed(rows: Sequence[Sequence[str]], contract: Contract) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class Stack:
     """The stack's command line, and clients for what it starts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self.folder = folder
+        self.root = root
         self.marked_secret = "of-the-shell-and-not-to-be-written"
         folder.mkdir()
         (folder / "venvs").symlink_to(layout.VENVS)
@@ -32,7 +34,7 @@ class Stack:
             "RETRAINING_LOCAL_DIR": str(folder),
             "LOCAL_AWS_PORT": str(free_port()),
             "AIRFLOW_PORT": str(free_port()),
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
+            "PYTHONPATH": f"{root}:{root / 'plugins'}",
             # What a person's shell may hold; nothing of it may be written anywhere.
             "AWS_SECRET_ACCESS_KEY": self.marked_secret,
             "DATABASE_PASSWORD": self.marked_secret,
@@ -42,23 +44,34 @@ class Stack:
         self.summary: dict[str, Any] = {}
 
     def run(self, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-        command = [layout.VENVS / "airflow" / "bin" / "python", "-m", "local_stack", *arguments]
+        python = str(layout.VENVS / "airflow" / "bin" / "python")
+        return self._called([python, "-m", "local_stack", *arguments], self.environment, seconds)
+
+    def play(self, command: str, seconds: float) -> dict[str, Any]:
+        """Play a demo as its documented command says, stop what it left, and return what it wrote."""
+        done = self._called(shlex.split(command), self.environment, seconds)
+        self.run("down")
+        assert done.returncode == 0, done.stdout + done.stderr
+        summary: dict[str, Any] = json.loads((self.folder / "demo.json").read_text())
+        return summary
+
+    def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        python = str(layout.VENVS / "airflow" / "bin" / "python")
+        command = [python, "-m", "retraining.command.dataset", *arguments]
+        return self._called(command, {**self.environment, **aws_environment()}, 900)
+
+    def _called(
+        self, command: list[str], environment: dict[str, str], seconds: float
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
-            cwd=ROOT,
-            env=self.environment,
+            cwd=self.root,
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
-        )
-
-    def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [layout.VENVS / "airflow" / "bin" / "python", "-m", "retraining.command.dataset", *arguments]
-        environment = {**self.environment, **aws_environment()}
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
 
 

@@ -55,7 +55,7 @@ def asked(api, seed):
         states = {task["task_id"]: task["state"] for task in api.tasks(DAG, run_id)}
         assert "failed" not in states.values(), states
         assert states["rejected"] != "success", "the gate kept the champion: there is nothing to ask"
-        return states["await_approval"] == "deferred"
+        return states["await_approval"] == "awaiting_input"
 
     wait_for(waits)
     return run_id
@@ -84,6 +84,10 @@ def test_a_no_keeps_the_old_model_and_is_told_as_a_no(stack, api, session, told)
     run_id = asked(api, seed=101)
     [message] = wait_for(lambda: told("approval waits"))
     assert run_id in message or "await_approval" in message
+    assert f"run {run_id} waits for a person's yes or no: http://127.0.0.1:" in stack.run("status").stdout
+    refused = stack.run("run", "abalone_retraining")
+    assert refused.returncode == 1
+    assert "Answer it first: until then abalone_retraining starts no other run" in refused.stderr
     assert serving(session) == before
     assert newest_package(session)["ModelPackageArn"] == package  # nothing is registered before the answer
 
@@ -92,6 +96,9 @@ def test_a_no_keeps_the_old_model_and_is_told_as_a_no(stack, api, session, told)
     assert state == "success"
     assert (tasks["register_model"], tasks["deploy_model"]) == ("skipped", "skipped")
     assert serving(session) == before
+    assert (
+        newest_package(session)["ModelPackageArn"] != package
+    )  # what was declined is registered, so that nobody asks again
     assert newest_package(session)["ModelApprovalStatus"] == "Rejected"
     assert wait_for(lambda: told("declined by a person"))
 

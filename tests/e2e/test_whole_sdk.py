@@ -1,11 +1,9 @@
 """The demo with training and evaluation written with the SageMaker SDK, on a stack of its own."""
 
 import json
-import shlex
-import subprocess
 
 import pytest
-from conftest import ROOT, Stack
+from conftest import Stack
 
 from local_stack import layout
 
@@ -22,18 +20,7 @@ pytestmark = [
 def played(tmp_path_factory):
     """The folder of a stack that has played the demo and is down again."""
     stack = Stack(tmp_path_factory.mktemp("sdk") / "local")
-    done = subprocess.run(
-        shlex.split("make demo SDK=1"),
-        cwd=ROOT,
-        env=stack.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    stack.run("down")
-    assert done.returncode == 0, done.stdout + done.stderr
+    stack.play("make demo SDK=1", seconds=900)
     return stack.folder
 
 

@@ -128,7 +128,7 @@ class Production:
             split: put_json(
                 self.account.s3,
                 f"s3://{bucket}/abalone/dataset/manifests/1-{split}.json",
-                manifest_entries(bucket, "abalone/", state.training_objects(split)),
+                manifest_entries(bucket, "abalone/", state.training_objects(split, "csv_without_header")),
             )
             for split in ("train", "validation")
         }

@@ -57,7 +57,7 @@ def test_all_places_are_below_experiments():
     made = plan()
     assert made.run_prefix == f"abalone/experiments/{made.run_key}/"
     assert made.run_key.startswith("v2-")
-    uris = manifest_uris(data_at(STATE, None, "abalone", "b")[1], made, "b")
+    uris = manifest_uris(data_at(STATE, None, "abalone", "b", "csv_without_header")[1], made, "b")
     context = experiment_context(training_context(CONFIG, PLATFORM, made, CONFIG.training.candidates[0], uris))
     places = [context.output_path, *context.manifests.values(), f"s3://b/{context.code_prefix}"]
     assert all(place.startswith("s3://b/abalone/experiments/") for place in places)
@@ -79,13 +79,13 @@ def test_no_model_can_have_the_name_that_an_experiments_jobs_carry():
 
 
 def test_a_version_is_pinned_or_the_newest():
-    assert data_at(STATE, None, "abalone", "b")[1].version == 2
-    state, data = data_at(STATE, 1, "abalone", "b")
+    assert data_at(STATE, None, "abalone", "b", "csv_without_header")[1].version == 2
+    state, data = data_at(STATE, 1, "abalone", "b", "csv_without_header")
     assert (state.latest, data.version, data.rows_by_split["train"]) == (1, 1, 10)
     assert data.manifests["train"] == [{"prefix": "s3://b/abalone/dataset/training/"}, "batch=1/split=train/a.csv"]
     with pytest.raises(LookupError, match="dataset version 3 does not exist: the log has versions 1 to 2"):
-        data_at(STATE, 3, "abalone", "b")
+        data_at(STATE, 3, "abalone", "b", "csv_without_header")
     with pytest.raises(NoDataError, match="has no dataset version yet"):
-        data_at(LogState(), None, "abalone", "b")
+        data_at(LogState(), None, "abalone", "b", "csv_without_header")
     with pytest.raises(NoDataError, match="dataset version 1 of abalone has no test rows"):
-        data_at(LogState((version(1, ("train", "validation")),)), None, "abalone", "b")
+        data_at(LogState((version(1, ("train", "validation")),)), None, "abalone", "b", "csv_without_header")

@@ -1,5 +1,7 @@
 """What the verbs are called with is checked by the standard library alone; the table of wrong calls is tests/test_wrong_calls.py."""
 
+import re
+
 import pytest
 
 from local_stack import __main__ as command
@@ -111,3 +113,29 @@ def test_a_shell_that_is_led_elsewhere_is_not_aws(name):
         calls.leads_to_aws({name: "http://x"})
     calls.leads_to_aws({name: "http://x", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"})
     calls.leads_to_aws({name: ""})
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "limit", "answer"),
+    [
+        ("", "prod", None, "FROM is not given, the deployment that the model serves in"),
+        ("dev", "", None, "TO is not given, the deployment that the model goes to"),
+        ("Dev", "prod", None, "FROM='Dev' is no name of a deployment"),
+        ("prod", "prod", None, "FROM and TO are both prod"),
+        ("dev", "prod", "-1", "LATENCY_MS=-1 is no limit"),
+        ("dev", "prod", "nan", "LATENCY_MS=nan is no limit"),
+        ("dev", "prod", "inf", "LATENCY_MS=inf is no limit"),
+    ],
+)
+def test_a_promotion_goes_from_one_deployment_to_another(origin, target, limit, answer):
+    with pytest.raises(calls.CallError, match=re.escape(answer)):
+        calls.promotion(origin, target, limit)
+    calls.promotion("dev", "prod", "250")
+
+
+def test_a_promotion_on_aws_is_between_deployments_that_have_a_file_and_not_in_a_local_shell():
+    calls.place_of_promotion("staging", "prod", True, {})
+    with pytest.raises(calls.CallError, match="there is no deployment 'nosuch'"):
+        calls.place_of_promotion("nosuch", "prod", True, {})
+    with pytest.raises(calls.CallError, match="this shell talks to"):
+        calls.place_of_promotion("staging", "prod", True, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})

@@ -41,9 +41,9 @@ def test_what_is_not_known_is_left_out():
 
 
 def test_the_next_step_depends_on_what_happened():
-    summary = {"endpoint_config": None, "model_package": "arn", "decision": "rejected"}
+    summary = {"promoted": False, "model_package": "arn", "decision": "rejected"}
     assert ending.kind_of(summary) == "rejected"
-    assert ending.kind_of({**summary, "endpoint_config": "c"}) == "promoted"
+    assert ending.kind_of({**summary, "promoted": True}) == "promoted"
     assert ending.kind_of({**summary, "decision": "approval timed out", "model_package": None}) == "unanswered"
     assert ending.kind_of({**summary, "decision": "declined by a person"}) == "unanswered"
     assert (

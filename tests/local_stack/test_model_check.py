@@ -85,3 +85,28 @@ def test_when_all_are_broken_nothing_starts(project):
 def test_a_model_that_does_not_exist_is_answered_with_those_that_do(project):
     with pytest.raises(calls.CallError, match="there are abalone, cars"):
         model_check.sound(print, "nosuch")
+
+
+def test_a_candidate_whose_environment_is_not_there_is_told_with_the_verb_that_creates_it(
+    project, tmp_path, monkeypatch
+):
+    change(project, "    - {name: svr-hgb,", "    - {name: trees, trainer: xgboost}\n    - {name: svr-hgb,")
+    monkeypatch.setattr(layout, "VENVS", tmp_path / "venvs")
+    for environment in ("jobs", "xgboost"):
+        python = layout.python(environment)
+        python.parent.mkdir(parents=True)
+        python.touch()
+    assert model_check.read("cars").absent == ()
+    python.unlink()
+    line = (
+        "candidate trees trains in sagemaker-xgboost:3.2-0, whose environment is not set up on this machine: "
+        "make setup-xgboost"
+    )
+    said = []
+    assert model_check.sound(said.append, "cars") == ["abalone", "cars"]
+    assert said == [f"model cars: {line}"]
+    said.clear()
+    assert model_check.sound(said.append, "abalone") == ["abalone", "cars"]
+    assert said == []
+    assert model_check.report([model_check.read("cars")], said.append) == 0
+    assert said[1:] == [f"  {line}"]

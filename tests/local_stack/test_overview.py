@@ -14,14 +14,17 @@ GOOD, BROKEN = (
 def test_the_status_says_per_model_what_serves_what_is_broken_and_what_is_paused():
     shown = overview.model_lines(
         [GOOD, BROKEN],
-        {"abalone": Service("abalone", "InService", None, 2, "3", 2.5, "r/report.html")},
+        {"abalone": Service("abalone", "InService", None, 2, "3", 2.5, "r/report.html", gathering="3 rows came")},
         {"cars_retraining": "no", "other": "ValueError: x"},
         ["abalone_survey"],
+        [("abalone_retraining", "run manual__1 waits for a person's yes or no: http://there")],
     )
     assert shown == [
         "abalone        endpoint abalone: model version 2 (dataset version 3, RMSE 2.5000)",
         "               report r/report.html",
+        "               3 rows came",
         "               DAG abalone_survey is paused: no run of it begins",
+        "               run manual__1 waits for a person's yes or no: http://there",
         "cars           cannot be used:",
         "               dags/models/cars/model.yaml:7: target: x",
         "Airflow cannot import dags/other.py: ValueError: x",

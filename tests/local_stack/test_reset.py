@@ -87,7 +87,7 @@ def test_after_a_reset_the_catalog_of_the_model_is_empty_and_that_of_another_one
             databases[model] = json.loads(platform)["glue_database"]
             for table in ("landing_new", "dataset"):
                 account.glue.create_table(DatabaseName=databases[model], TableInput={"Name": table})
-        reset.one_model("sea-shell", "sea-shell-endpoint", lambda line: None)
+        reset.one_model("sea-shell", lambda line: None)
         left = {
             model: {table["Name"] for table in account.glue.get_tables(DatabaseName=database)["TableList"]}
             for model, database in databases.items()

@@ -49,9 +49,30 @@ CALLS = [
     ("run DAG=abalone_rollback PARAMS='[1]'", "PARAMS is '[1]', not a JSON object"),
     ("run DAG=abalone_rollback PARAMS=3", "PARAMS is '3', not a JSON object"),
     ("run DAG=abalone_rollback PARAMS=\"{'why': 'x'}\"", "names and texts stand in double quotes"),
+    ("promote", "FROM is not given, the deployment that the model serves in: make promote FROM=staging TO=prod"),
+    ("promote FROM=dev", "TO is not given, the deployment that the model goes to: make promote FROM=staging TO=prod"),
+    ("promote FROM= TO=prod", "FROM is not given"),
+    ("promote FROM=dev TO=dev", "FROM and TO are both dev"),
+    ("promote FROM=my-stage TO=prod", "FROM='my-stage' is no name of a deployment"),
+    ("promote FROM=dev TO=../x", "TO='../x' is no name of a deployment"),
+    ("promote FROM=dev TO=prod MODEL=nosuch", f"there is no model 'nosuch'; there is {MODELS}"),
+    ("promote FROM=dev TO=prod LATENCY_MS=fast", "LATENCY_MS=fast is no limit: a number of milliseconds"),
+    ("promote FROM=dev TO=prod LATENCY_MS=0", "LATENCY_MS=0 is no limit"),
+    ("promote FROM=dev TO=prod", DOWN),
+    (
+        "promote FROM=stging TO=prod AWS=1",
+        "there is no deployment 'stging'; did you mean staging? there are dev, prod, staging",
+    ),
     ("check-model MODEL=nosuch", f"there is no model 'nosuch'; there is {MODELS}"),
     ("check-model MODEL=abalon", "did you mean abalone?"),
     ("status MODEL=nosuch", "there is no model 'nosuch'"),
+    ("api", DOWN),
+    ("api MODEL=nosuch", f"there is no model 'nosuch'; there is {MODELS}"),
+    ("api API_PORT=0", "API_PORT=0 is no port: a number from 1 to 65535"),
+    ("api API_PORT=web", "invalid int value: 'web'"),
+    ("openapi MODEL=abalon", "did you mean abalone?"),
+    ("api-key MODEL=abalone", "no deployment is named"),
+    ("api-key ENV=prod MODEL=nosuch", "there is no model 'nosuch'"),
     ("report", DOWN),
     ("report MODEL=nosuch", "there is no model 'nosuch'"),
     ("report RUN_KEY=v9-x", DOWN),
@@ -69,6 +90,8 @@ CALLS = [
     ("query SQL=", "no query is named: make query SQL="),
     ("query SQL='select 1'", DOWN),
     ("query SQL='select 1' MODEL=nosuch", "there is no model 'nosuch'"),
+    ("profile", DOWN),
+    ("profile MODEL=nosuch", "there is no model 'nosuch'"),
     ("query SQL='select 1' VERSION=newest", "--version: invalid int value: 'newest'"),
     ("survey MODEL=nosuch", "there is no model 'nosuch'"),
     ("survey METHOD=magic", "invalid choice: 'magic'"),
@@ -90,7 +113,7 @@ CALLS = [
 ]
 IN_A_LOCAL_SHELL = [
     (f"{verb} ENV=prod", "this shell talks to http://127.0.0.1:4566 (AWS_ENDPOINT_URL), not to AWS")
-    for verb in ("deploy", "deploy PLAN=1", "deploy-dags", "destroy")
+    for verb in ("deploy", "deploy PLAN=1", "deploy-dags", "destroy", "promote FROM=staging TO=prod AWS=1")
 ]
 
 

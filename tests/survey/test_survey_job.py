@@ -71,10 +71,10 @@ def test_ctgan_runs_in_its_own_image_and_keeps_its_model_once(config, platform):
     )
     assert ENVIRONMENTS[repository(first["AppSpecification"]["ImageUri"])] == "survey"
     assert [output["S3Output"]["S3Uri"] for output in first["ProcessingOutputConfig"]["Outputs"]] == [
-        "s3://b/output/",
-        "s3://b/model/",
+        "s3://b/output",
+        "s3://b/model",
     ]
-    assert [output["S3Output"]["S3Uri"] for output in second["ProcessingOutputConfig"]["Outputs"]] == ["s3://b/output/"]
+    assert [output["S3Output"]["S3Uri"] for output in second["ProcessingOutputConfig"]["Outputs"]] == ["s3://b/output"]
     assert [item["InputName"] for item in second["ProcessingInputs"]] == ["code", "request", "train", "model"]
     assert f"ctgan=={survey_job.CTGAN_IMAGE.rsplit('-', 1)[1]}" in bootstrap.lock_file("survey").read_text()
 

@@ -3,6 +3,7 @@
 Each function submits one job with `wait=False` and returns it. Waiting, retrying and finding a job again are the library's work.
 """
 
+from sagemaker.core.network import NetworkConfig
 from sagemaker.core.processing import Processor
 from sagemaker.core.shapes import (
     MetricDefinition,
@@ -57,6 +58,7 @@ def evaluation(ctx):
         instance_count=ctx.instance_count,
         volume_size_in_gb=ctx.volume_gb,
         max_runtime_in_seconds=ctx.max_runtime_seconds,
+        network_config=NetworkConfig(enable_network_isolation=ctx.network_isolation),
     )
     results = ProcessingS3Output(s3_uri=ctx.output_path, local_path=f"{PROCESSING}/output", s3_upload_mode="EndOfJob")
     processor.run(
