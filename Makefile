@@ -25,9 +25,12 @@ export AIRFLOW__RETRAINING__ENVIRONMENT := $(or $(if $(findstring command,$(orig
 ifneq ($(ENFORCE),)
 export RETRAINING_ENFORCE_POLICIES := $(if $(filter-out 0 no false,$(ENFORCE)),1,0)
 endif
+ifneq ($(SPARES),)
+export RETRAINING_SPARE_DRIVERS := $(if $(filter-out 0 no false,$(SPARES)),1,0)
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help setup setup-dev setup-tensorflow setup-sdk setup-survey demo up down status report logs check-model retrain run reset env dataset-log check format docs report-picture image-uris test test-e2e test-pages test-faults test-fuzz bench-parse bench-demo bench-model bench-gate bench-etl bench-landing bench-looks bench-lambda bench-explain survey experiment bench-survey bench-slots deploy deploy-dags destroy sbom audit
+.PHONY: setup-dev plan-comment $(shell sed -nE 's/^([a-z0-9-]+):.*[#]{2}.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:  ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,7 +38,10 @@ help:  ## list these verbs
 setup:  ## create the Python environments below .local from the pinned requirements
 	@$(SETUP)
 
-setup-tensorflow:  ## the optional environment of the keras candidate
+setup-xgboost:  ## the optional environment of the trainer xgboost
+	@$(PYTHON) -m local_stack.bootstrap xgboost
+
+setup-tensorflow:  ## the optional environment of the trainer keras_mlp, and of the abalone model's keras candidate
 	@$(PYTHON) -m local_stack.bootstrap tensorflow
 
 setup-sdk:  ## the environment of the SageMaker SDK, for steps that are written with it
@@ -47,8 +53,8 @@ setup-survey:  ## the environment of the survey company's CTGAN
 setup-dev:
 	@$(SETUP_DEV)
 
-demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
-	@$(WITH_SDK) $(RUN) demo
+demo: setup $(if $(WITH_SDK),setup-sdk)  ## the whole story on this machine: first model, new data, retraining; ACT=3 also drift, an incident, labels; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
+	@$(WITH_SDK) $(RUN) demo $${ACT:+--act "$$ACT"}
 
 up: setup $(if $(WITH_SDK),setup-sdk)  ## start local_aws and Airflow; SDK=1 with SageMaker SDK steps, ENFORCE=1 with IAM's policies enforced
 	@$(WITH_SDK) $(RUN) up
@@ -78,13 +84,11 @@ RUN_DAG     := run "$$DAG" $${PARAMS:+--params "$$PARAMS"}
 check-model:  ## read the model folders and name every mistake by file and line, in a second: make check-model [MODEL=abalone]
 	@$(CHECK) $(CHECK_MODEL) && $(SETUP) && $(RUN) $(CHECK_MODEL)
 
-.PHONY: check-file
 check-file:  ## what the merge would do with a file or folder, without a stack: make check-file FILE=path [MODEL=abalone] [JSON=1]
 	@test -n "$$FILE" || { echo "error: name the file: make check-file FILE=path.csv" >&2; exit 2; }
 	@test -x $(VENVS)/airflow/bin/python || $(SETUP) >&2
 	@PYTHONPATH=plugins $(VENVS)/airflow/bin/python -m retraining.command.check_file "$$FILE" $${MODEL:+--model "$$MODEL"} $(if $(filter-out 0 no false,$(JSON)),--json)
 
-.PHONY: new-model
 new-model:  ## a model folder from a CSV file, no code: make new-model FILE=data.csv TARGET=income [NAME=adult] [TASK=count]
 	@test -n "$$FILE" && test -n "$$TARGET" || { echo "error: name file and target: make new-model FILE=data.csv TARGET=income" >&2; exit 2; }
 	@test -x $(VENVS)/airflow/bin/python || $(SETUP) >&2
@@ -93,14 +97,28 @@ new-model:  ## a model folder from a CSV file, no code: make new-model FILE=data
 retrain:  ## upload CSV files of yours as new data: make retrain FILE="a.csv b.csv" [MODEL=abalone]
 	@$(CHECK) $(RETRAIN) && $(SETUP) && $(RUN) $(RETRAIN)
 
-.PHONY: score
 score:  ## answers for CSV files of yours, from the model that serves: make score FILE="a.csv b.csv" [MODEL=abalone]
 	@$(CHECK) $(SCORE) && $(SETUP) && $(RUN) $(SCORE)
+
+API     := api $${MODEL:+--model "$$MODEL"} $${API_PORT:+--port "$$API_PORT"}
+OPENAPI := openapi $${MODEL:+--model "$$MODEL"}
+
+api:  ## the HTTP API of a model, and a form, on 127.0.0.1: make api [MODEL=abalone] [API_PORT=8090]
+	@$(CHECK) $(API) && $(READY) && $(RUN) $(API)
+
+openapi:  ## print the OpenAPI document of a model's HTTP API: make openapi [MODEL=abalone]
+	@$(CHECK) $(OPENAPI) && { test -x $(AIRFLOW_PYTHON) || $(SETUP) >&2; } && $(RUN) $(OPENAPI)
 
 run:  ## start a DAG by hand and follow it: make run DAG=abalone_rollback PARAMS='{"why": "it drifts"}'
 	@$(CHECK) $(RUN_DAG) && $(SETUP) && $(RUN) $(RUN_DAG)
 
 yes = $(filter-out 0 no false,$(1))
+PROMOTE := promote --from "$$FROM" --to "$$TO" $${MODEL:+--model "$$MODEL"} $${LATENCY_MS:+--latency-ms "$$LATENCY_MS"} \
+	$(if $(call yes,$(PLAN)),--plan) $(if $(call yes,$(UNCOMPARED)),--uncompared) $(if $(call yes,$(AWS)),--aws)
+
+promote:  ## the model that serves in one deployment goes into another, by the gate there: make promote FROM=dev TO=prod [MODEL=] [PLAN=1] [LATENCY_MS=1000] [UNCOMPARED=1] [AWS=1]
+	@$(CHECK) $(PROMOTE) && $(READY) && $(RUN) $(PROMOTE)
+
 SURVEY := $(VENVS)/airflow/bin/python -m survey
 
 survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 PREDICT=1 ARGS="--drift rings+3"
@@ -127,11 +145,18 @@ dataset-log:  ## versions of the data set: make dataset-log [MODEL=abalone] [COM
 
 QUERY_CALL := call --sql "$$SQL" $${MODEL:+--model "$$MODEL"} $${VERSION:+--version "$$VERSION"}
 
-.PHONY: query
 query:  ## SQL over a version of the data set: make query SQL="select sex, avg(rings) from abalone group by sex" [MODEL=abalone] [VERSION=3] [CSV=1]
 	@$(CHECK) $(QUERY_CALL) && $(SETUP_DEV) && vars="$$($(RUN) env)" && eval "$$vars" && \
 	PYTHONPATH=plugins $(DEV)/python -m retraining.command.query "$${MODEL:-abalone}" "$$SQL" \
 		$${VERSION:+--version "$$VERSION"} $(if $(filter-out 0 no false,$(CSV)),--csv)
+
+# It asks the local account, as a query does.
+PROFILE_CALL := call --sql profile $${MODEL:+--model "$$MODEL"} $${VERSION:+--version "$$VERSION"}
+
+profile:  ## what the columns of a version of the data set hold, as table, page and JSON: make profile [MODEL=abalone] [VERSION=3]
+	@$(CHECK) $(PROFILE_CALL) && $(SETUP_DEV) && vars="$$($(RUN) env)" && eval "$$vars" && \
+	PYTHONPATH=plugins $(DEV)/python -m retraining.command.profile "$${MODEL:-abalone}" \
+		$${VERSION:+--version "$$VERSION"} --into .local/profiles
 
 env:  ## print variables for aws and boto3, with AIRFLOW=1 for airflow too: eval "$(make env)"
 	@$(READY) && $(RUN) env $(if $(AIRFLOW),--airflow)
@@ -162,7 +187,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
-test: setup-dev  ## all tests but those that start a whole stack
+test: setup-dev setup-xgboost  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
@@ -177,8 +202,11 @@ test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a r
 conformance: setup-dev  ## what AWS and MWAA would refuse, found without an account
 	$(DEV)/python -m pytest tests/conformance -q $(ARGS)
 
-test-fuzz: setup-dev  ## 100,000 made-up contracts, files and events
+test-fuzz: setup-dev  ## 100,000 made-up contracts, files, events, requests and pages
 	FUZZ_EXAMPLES=100000 $(DEV)/python -m pytest tests/faults/test_fuzz.py tests/faults/test_hostile_input.py -m "faults or faults_fast" -p no:cacheprovider
+
+bench: setup-dev setup-xgboost setup-sdk  ## all benchmarks in a short form against benchmarks/goals.yaml and the last run; build/bench.json; ONLY="parse landing"
+	$(DEV)/python benchmarks/bench_all.py $${ONLY:+--only $$ONLY} $(ARGS)
 
 bench-parse: setup  ## what parsing the DAG files costs
 	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py $(ARGS)
@@ -186,7 +214,7 @@ bench-parse: setup  ## what parsing the DAG files costs
 bench-demo: setup  ## time and memory of the whole demo against its targets
 	$(VENVS)/airflow/bin/python benchmarks/bench_demo.py
 
-bench-model: setup-dev  ## RMSE of the shipped pipelines and of the gate, with plots
+bench-model: setup-dev setup-xgboost  ## RMSE of the shipped pipelines and of the gate, with plots
 	$(DEV)/python benchmarks/bench_model.py $(ARGS)
 
 bench-gate: setup-dev  ## what each promotion rule does in a year of daily retrainings, and in one look
@@ -210,7 +238,6 @@ bench-explain: setup-dev  ## what an explanation costs beside a plain request
 bench-survey: setup-dev  ## what 1,000 rows of each method in the training data cost on real test rows
 	$(DEV)/python benchmarks/bench_survey.py $(ARGS)
 
-.PHONY: bench-monitor
 bench-monitor: setup-dev  ## false alarms and delays of the drift monitor in simulated years, beside rules that judge each batch alone
 	$(DEV)/python benchmarks/bench_monitor.py $(ARGS)
 
@@ -223,13 +250,31 @@ TO_AWS := $(CHECK) call --env "$$ENV" && $(SETUP)
 deploy:  ## to AWS: make deploy ENV=prod; PLAN=1 only shows what would change, DRY_RUN=1 runs the DAGs once without deploying a model
 	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) up --env "$$ENV" $(if $(call yes,$(PLAN)),--plan) $(if $(call yes,$(DRY_RUN)),--dry-run) $(ARGS)
 
+plan-comment:
+	@PYTHONPATH=.:plugins $(PYTHON) -m deploy.ci.plan_comment
+
+KEYS := --env "$$ENV" --model "$$MODEL" $${NAME:+--name "$$NAME"} $${DAYS:+--days "$$DAYS"} $(if $(call yes,$(REVOKE)),--revoke)
+
+api-key:  ## keys of a model's HTTP API on AWS: make api-key ENV=prod MODEL=abalone lists them, NAME=shop [DAYS=365] makes one, REVOKE=1 ends it
+	@$(CHECK) call --env "$$ENV" --model "$$MODEL" >&2 && { test -x $(AIRFLOW_PYTHON) || $(SETUP) >&2; } && \
+	PYTHONPATH=.:plugins $(AIRFLOW_PYTHON) -m deploy.api_keys $(KEYS)
+
 PRICED := $(if $(findstring command,$(origin ENV)),"$$ENV")
 
-.PHONY: cost
 cost:  ## the month of a model on AWS, and what its last runs took: make cost [MODEL=abalone] [ENV=prod] [JSON=1]
 	@$(CHECK) call $${MODEL:+--model "$$MODEL"} $(if $(PRICED),--priced $(PRICED)) && \
 	{ test -x $(AIRFLOW_PYTHON) || $(SETUP) >&2; } && \
 	PYTHONPATH=.:plugins $(AIRFLOW_PYTHON) -m deploy.cost $${MODEL:+--model "$$MODEL"} $(if $(PRICED),--env $(PRICED)) $(if $(call yes,$(JSON)),--json)
+
+VERIFIED := --env "$$ENV" $${MAX_USD:+--max-usd "$$MAX_USD"} $${HOURS:+--hours "$$HOURS"} $${REGION:+--region "$$REGION"} \
+	$(if $(call yes,$(YES)),--yes) $(if $(call yes,$(DOWN)),--down) $(if $(call yes,$(REHEARSAL)),--rehearsal) $(ARGS)
+# A rehearsal plays in the account of the stack of dev.
+IN_DEV := $(if $(call yes,$(REHEARSAL)),AIRFLOW__RETRAINING__ENVIRONMENT=dev)
+LOCALLY := $(if $(IN_DEV),vars="$$($(IN_DEV) $(RUN) env)" && eval "$$vars" &&)
+
+verify-aws:  ## try everything but MWAA in an account, in a deployment of its own, and take it down: make verify-aws ENV=verify-ab12 [MAX_USD=1] [HOURS=2] [REGION=] [YES=1] [DOWN=1] [REHEARSAL=1]
+	@$(IN_DEV) $(CHECK) call --verified "$$ENV" $(if $(IN_DEV),--rehearsal) && $(SETUP) && $(LOCALLY) \
+	PYTHONPATH=.:plugins $(AIRFLOW_PYTHON) -m deploy.verification $(VERIFIED)
 
 deploy-dags:  ## copy dags/ to the environment's bucket: make deploy-dags ENV=prod
 	@$(TO_AWS) && $(RUN) check-model && $(DEPLOY) dags --env "$$ENV"

@@ -26,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
 
+from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
 
 HANDLER_FOLDER = ROOT / "lambda_functions" / "analyze_results"
@@ -181,6 +182,7 @@ def main() -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     documents = {task: measure(task, args.rows, args.output) for task in args.task or TARGETS}
     (args.output / "lambda.json").write_text(json.dumps(documents, indent=2) + "\n", encoding="utf-8")
+    note({f"memory of {task}, MB": document["peak_mb"] for task, document in documents.items()})
     return 0 if all(document["met"] for document in documents.values()) else 1
 
 

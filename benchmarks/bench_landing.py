@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from figures import note
 from own_account import ROOT, account
 
 SIZES = (10, 1_000, 20_000)
@@ -44,6 +45,13 @@ def main() -> int:
     growth = {name: last[name] / first[name] for name in ("crawl", "crawl_requests")}
     print(f"crawl over {last['size']:,} files against {first['size']:,}: {growth['crawl']:.2f} x the seconds, ", end="")
     print(f"{growth['crawl_requests']:.2f} x the requests (at most {MOST_GROWTH})")
+    note(
+        {
+            "crawl of 10 new files, times the seconds over few files": growth["crawl"],
+            "crawl of 10 new files, times the requests over few files": growth["crawl_requests"],
+            "sensing, s": last["sensing"],
+        }
+    )
     print(f"sensing {last['size']:,} files: {last['sensing']:.2f} s (at most {MOST_SENSING_SECONDS:g})")
     return int(max(growth.values()) > MOST_GROWTH or last["sensing"] > MOST_SENSING_SECONDS)
 

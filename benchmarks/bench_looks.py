@@ -17,6 +17,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from figures import note
 from own_account import ROOT, account
 
 MODELS = (1, 12, 30)
@@ -45,6 +46,7 @@ def main() -> int:
         shown = "  ".join(f"{value:>8.3f}" for value in figures) if figures else f"none came in {WINDOW:.0f} s"
         print(f"{number:>6}  {name:<20} {len(late):>7}  {shown}")
     worst = max(late[-1] if late else WINDOW for _, name, late in rows if name == "pools of their own")
+    note({"latest look after its time, s": worst})
     print(f"latest look: {worst:.2f} s after its time (at most {MOST_LATE:g})")
     return int(worst > MOST_LATE)
 

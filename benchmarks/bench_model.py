@@ -37,6 +37,7 @@ from benchmarks.abalone_data import (  # noqa: E402
     rmse_difference,
     shipped,
 )
+from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
 
 SPLITS = 10
@@ -149,6 +150,9 @@ def main() -> int:
         print(f"training {label} ...", file=sys.stderr)
         results[name] = {"label": label, **measure(make, data)}
     met = report(results, data)
+    if DEFAULT in results:
+        names = {"splits": "random splits", "cross_validation": "cross-validation"}
+        note({f"RMSE of the default, {words}": results[DEFAULT][name] for name, words in names.items()})
     document = {
         name: {key: value for key, value in result.items() if key != "predictions"} for name, result in results.items()
     }

@@ -25,6 +25,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
+from benchmarks.figures import note  # noqa: E402
 from retraining.inside.watching.profile import profile, reference_profile  # noqa: E402
 from retraining.judging.drift import Detectors, counted  # noqa: E402
 from retraining.settings.periodic.monitor import Monitor  # noqa: E402
@@ -138,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"| {factor - 1:.0%} | {np.median(days):.0f} | {np.quantile(days, 0.9):.0f} "
             f"| {right / len(days):.0%} | {missed / len(days):.0%} |"
         )
+    note(
+        {f"days until {factor - 1:.0%} too large is found".replace("%", " %"): days for factor, days in delays.items()}
+    )
     targets = {
         "95 % of undrifted years without an alarm": without >= 0.95,
         "5 % too large within 10 batches": delays[1.05] <= 10,
