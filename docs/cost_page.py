@@ -27,17 +27,16 @@ def page() -> str:
         KeyError: a mark names no table.
 
     """
-    bill = Bill(
-        load_model_config(ROOT / "dags" / "models" / "abalone" / "model.yaml"),
-        settings.load("prod").environment,
-        prices.read(),
-    )
+    prod = settings.load("prod")
+    model = load_model_config(ROOT / "dags" / "models" / "abalone" / "model.yaml")
+    bill = Bill(model, prod.environment, prices.read(), platform=prod.platform)
     tables = {
         "idle": bill.idle(),
         "nat": bill.nat(),
         "run": bill.run(),
         "batch": bill.scoring(),
         "look": bill.look(),
+        "api": bill.http_api(),
         "month": bill.month(),
     }
     return MARKED.sub(lambda mark: f"{mark[1]}{_rows(tables[mark[2]])}{mark[3]}", PAGE.read_text(encoding="utf-8"))

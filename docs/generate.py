@@ -14,6 +14,7 @@ import dags_page
 import map_page
 import numbers_page
 import operations_page
+import verified_page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
         "dags.md": dags_page.page(),
         "local-aws-operations.md": operations_page.page(),
         "map.md": map_page.page(),
+        "not-verified.md": verified_page.page(),
         "numbers.md": numbers_page.page(),
     }
     stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]

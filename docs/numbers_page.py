@@ -75,6 +75,7 @@ MERGE = {
     "rows_by_split": "accepted rows in train, validation, test",
     "rows_by_source": "accepted rows of surveys and synthetic ones",
     "max_share": "the budget of a file: largest share of quarantined rows",
+    "boundaries": "of a split by time: its column, and the times from which rows are validation and test; else empty",
     "files": "per file: key, entity tag, outcome, the counts above, reasons, and why it was not merged and what to do",
     "reasons": "how often each reason was given; of a refused file, that of the file too",
     "target_mean_by_split": "mean of the target in each split; a first sign of drift",
@@ -100,12 +101,14 @@ SUMMARY = {
     "created_at": "when the summary was written, in UTC",
     "endpoint": "endpoint that serves the new model; none when it does not",
     "endpoint_config": "its config",
+    "promoted": "whether its model is the champion since: it serves, or scores the next files",
     "model_package": "ARN in the registry",
     "standing": "what endpoint and registry say when they disagree about the champion; empty when they agree",
     "training_job": "of the best candidate",
     "selection_metric": "the metric that chose between the candidates, on validation rows",
     "candidates": "name, value of that metric, whether it was chosen, and why one was left out",
-    "jobs": "step (merge, training, evaluation), name and seconds of each job that succeeded, as the service counts them",
+    "search": "of a search for hyperparameters: its job, best trials, how it compares with the best candidate and why; none without one",
+    "jobs": "step (merge, training, tuning, evaluation, smoke), name and seconds of each job that succeeded, as the service counts them",
     "smoke": "the request after the deployment, the expected and the given answer",
 }
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell may be led to an account, to a deployment, or to the ports and the Airflow of a local stack.
-LED = ("AIRFLOW__", "AIRFLOW_PORT", "AWS_", "LOCAL_AWS_", "RETRAINING_ENFORCE_")
+LED = ("AIRFLOW__", "AIRFLOW_PORT", "AWS_", "LOCAL_AWS_", "RETRAINING_ENFORCE_", "RETRAINING_SPARE_")
 for name in [name for name in os.environ if name.startswith(LED)]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")

@@ -71,7 +71,7 @@ def test_texts_of_all_kinds_are_read():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tried here before `make promote` is typed", ["make promote"]),
+        ("tried here before `make promenade` is typed", ["make promenade"]),
         ("raise Error('nothing is there: make surv makes it')", ["make surv"]),
         ("$ make up ENVIRON=staging", ["make up ENVIRON=staging"]),
         ("# make demo ENFORCE=1", []),

@@ -21,6 +21,8 @@ TESTED_BY_THEIR_OWN_MODULE = {
     "contract column NAME: type NAME is not one of NAME",
     "NAME is not a column of the contract, which has NAME",
     "the split NAME does not add up to 100",
+    "rows cannot be split by time as NAME says: it needs a column of the contract that is a date, a timestamp or an int and never missing, "
+    "and shares for NAME, NAME and NAME",
     "contract names NAME, which are not among its columns NAME",
     "contract column NAME: the dataset has a column of that name already",
     "the manifest lists NAME more than once",
