@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from local_aws.sagemaker import images
 from local_stack import layout
 from local_stack.verbs import calls
 from retraining.settings.environment import in_environment
@@ -77,7 +76,14 @@ def read(name: str) -> ModelFolder:
 
 
 def _absent(config: ModelConfig) -> Iterator[str]:
-    """Yield a line for each candidate whose image stands for an environment that was not created."""
+    """Yield a line for each candidate whose image stands for an environment that was not created.
+
+    Where the environments are another container's, as in compose, neither they nor local_aws can be asked from here.
+    """
+    if not layout.VENVS.is_dir():
+        return
+    from local_aws.sagemaker import images
+
     for candidate in config.training.candidates:
         image = config.training.image_of(candidate)
         environment = images.ENVIRONMENTS.get(images.repository(image))
