@@ -31,7 +31,7 @@ LONG_POLL_SECONDS = 10
 HELD_SECONDS = 120.0
 """How long a message stays in its queue after a watcher has counted it: until its event is stored, and other environments have seen it."""
 HIDDEN_SECONDS = 4
-"""How long at most a received message is hidden from all watchers: shorter than a poll, so that the poll of another one is open when it ends.
+"""How long at most a received message is hidden from all watchers: shorter than a poll, so that another one's poll is open when it ends.
 
 Each receive draws its own time: with a fixed one, two watchers that take turns can stay in step, and each sees the same half for ever.
 """
@@ -243,7 +243,7 @@ class NewDataTrigger(BaseEventTrigger):
         received, wait, now = 0, LONG_POLL_SECONDS, time.monotonic()
         self._counted = {name: at for name, at in self._counted.items() if now - at < 100 * HELD_SECONDS}
         for _ in range(50):
-            hidden = random.randint(1, HIDDEN_SECONDS)  # noqa: S311 - no secret
+            hidden = random.randint(1, HIDDEN_SECONDS)
             messages = sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, VisibilityTimeout=hidden
             ).get("Messages", [])
