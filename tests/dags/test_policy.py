@@ -143,7 +143,9 @@ def test_a_run_without_new_data_is_skipped_to_its_end_and_both_branches_meet(dag
 
 def test_one_failed_candidate_vetoes_nobody_and_candidates_come_from_the_plan(dags):
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
-    assert dag.get_task("evaluate_model").trigger_rule == "all_done_min_one_success"
+    assert dag.get_task("score_champion").trigger_rule == "all_done_min_one_success"
+    assert dag.get_task("score_champion").upstream_task_ids == {"training"}
+    assert dag.get_task("evaluate_model").upstream_task_ids == {"score_champion"}
     mapped_over = dag.get_task("training").expand_input.value["op_kwargs"]
     assert mapped_over.operator.task_id == "list_candidates"
 

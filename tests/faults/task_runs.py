@@ -38,6 +38,7 @@ BEFORE_DECISION = (
     "check_data_quality",
     "list_candidates",
     "training",
+    "score_champion",
     "evaluate_model",
     "analyze_results",
     "check_threshold",

@@ -230,6 +230,47 @@ def test_a_champion_that_cannot_be_scored_is_named_and_does_not_end_the_evaluati
     assert rows_of(tmp_path / "out")[["champion", "loss_champion"]].isna().all(axis=None)
 
 
+def apart(output: Path, test: Path, champion: Path, **changes) -> Path:
+    """Let a champion answer in a job of its own; return the folder that the evaluation gets in its place."""
+    inputs = output.parent / f"{output.name}-inputs"
+    write_job(inputs / "job", {**evaluation_job(**changes), "step": "champion"})
+    for name, source in {"test": test, "champion": champion}.items():
+        (inputs / name).symlink_to(source, target_is_directory=True)
+    assert program.main(MODEL, ["--inputs", str(inputs), "--output", str(output)], {}) == 0
+    return output
+
+
+def test_a_champion_that_answers_in_a_job_of_its_own_is_compared_as_if_it_were_here(
+    channels, challenger, champion, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "CHUNK_CELLS", 450)  # rows come in several pieces
+    answers = apart(tmp_path / "answers", channels / "test", champion)
+    assert [path.name for path in answers.iterdir()] == [evaluation.ANSWERS]
+    summary = run(tmp_path / "out", channels / "test", challenger, answers)
+    assert summary == run(tmp_path / "together", channels / "test", challenger, champion)
+    assert (tmp_path / "out" / "rows.csv").read_bytes() == (tmp_path / "together" / "rows.csv").read_bytes()
+
+
+def test_a_champion_that_cannot_answer_in_its_own_job_is_named_by_the_evaluation(channels, tmp_path):
+    broken = fake_artifact(tmp_path / "champion", answering("1 / 0"))
+    answers = apart(tmp_path / "answers", channels / "test", broken)
+    sound = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    summary = run(tmp_path / "out", channels / "test", sound, answers)
+    assert re.search(r"the champion .* failed: ZeroDivisionError", summary["champion_failed"])
+    assert (summary["champion"], summary["n"]) == (None, 209)
+
+
+@pytest.mark.parametrize("rows", [208, 200])
+def test_answers_to_other_rows_are_not_compared(channels, abalone, champion, tmp_path, rows):
+    (tmp_path / "test").mkdir()
+    others = abalone[2200 : 2200 + rows]
+    others.reindex(columns=COLUMNS).to_csv(tmp_path / "test" / "rows.csv", header=False, index=False)
+    answers = apart(tmp_path / "answers", tmp_path / "test", champion)
+    sound = fake_artifact(tmp_path / "challenger", answering("[9.5] * rows"))
+    summary = run(tmp_path / "out", channels / "test", sound, answers)
+    assert summary["champion_failed"] == "the champion was scored on other rows than the challenger"
+
+
 def test_a_model_needs_no_group_and_a_group_of_many_numbers_becomes_ranges(channels, challenger, tmp_path):
     run(tmp_path / "none", channels / "test", challenger, group=None)
     assert rows_of(tmp_path / "none")["group"].isna().all()

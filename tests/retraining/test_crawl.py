@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.dag.operators import ObservingJobOperator
 from retraining.dag.tasks.data import DataTasks
@@ -179,6 +180,25 @@ def test_whatever_happens_to_a_crawl_is_a_warning(monkeypatch, access_of_nobody,
     )  # fmt: skip
     result = task.execute({"ti": None, "run_id": "r"})
     assert "the crawler is away" in result["warning"]
+
+
+@pytest.mark.parametrize(("where", "warns"), [("job", True), ("submit", False), ("poll", False)])
+def test_only_what_no_retry_can_mend_is_a_warning_where_a_step_says_so(monkeypatch, access_of_nobody, where, warns):
+    from datetime import timedelta
+
+    from retraining.dag import operators
+
+    monkeypatch.setitem(operators.JOB_KINDS, "processing", Failing(where))
+    task = ObservingJobOperator(
+        task_id="score_champion", kind="processing", model="m", step="champion", access=access_of_nobody,
+        max_wait=timedelta(minutes=1), poll_seconds=lambda: 1.0, python_callable=lambda: {"a": "request"},
+        forgives=AirflowFailException,
+    )  # fmt: skip
+    if warns:
+        assert "the crawler is away" in task.execute({"ti": None, "run_id": "r"})["warning"]
+    else:
+        with pytest.raises(RuntimeError, match="the crawler is away"):
+            task.execute({"ti": None, "run_id": "r"})
 
 
 @pytest.fixture

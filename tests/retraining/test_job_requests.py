@@ -8,6 +8,7 @@ from retraining.aws.naming import digest
 from retraining.inside.job_file import as_job
 from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
+from retraining.jobs.plan import Champion
 from retraining.sdk.context import training_context
 from retraining.serving import batch, monitoring, smoke_job
 from retraining.serving.batch import Scorer
@@ -173,6 +174,43 @@ def test_the_evaluation_request_scores_both_models_on_the_same_rows(config, plat
         request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
         == "s3://data-bucket/abalone/runs/v2-0123456789ab/evaluation"
     )
+
+
+OLD_IMAGE = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2"
+
+
+def test_a_champion_that_serves_in_another_image_is_scored_there(config, platform, plan):
+    champion = Champion(package_arn="arn", model_data="s3://data-bucket/old/model.tar.gz", image=OLD_IMAGE)
+    assert job_requests.scored_apart(config, platform, champion)
+    digests = {"champion": "f" * 64}
+    request = job_requests.champion_request(config, platform, plan, MANIFESTS["test"], champion, digests)
+    validate("sagemaker", "CreateProcessingJob", {"ProcessingJobName": "x", **request})
+    document = code_bundle.champion_document(config, plan, digests)
+    assert (document["step"], document["artifacts"]) == ("champion", digests)
+    inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in request["ProcessingInputs"]}
+    assert inputs == {
+        "code": "s3://data-bucket/abalone/code/cccccccccccccccc/",
+        "job": code_bundle.document_uri("data-bucket", plan, document),
+        "test": MANIFESTS["test"],
+        "champion": champion.model_data,
+    }
+    both = job_requests.evaluation_request(config, platform, plan, MANIFESTS["test"], "s3://c", champion.model_data)
+    [output] = request["ProcessingOutputConfig"]["Outputs"]
+    assert output["S3Output"]["S3Uri"] == "s3://data-bucket/abalone/runs/v2-0123456789ab/champion"
+    assert request["AppSpecification"] == {**both["AppSpecification"], "ImageUri": OLD_IMAGE}
+    for same in ("ProcessingResources", "NetworkConfig", "RoleArn", "StoppingCondition"):
+        assert request[same] == both[same]
+
+
+def test_one_job_scores_both_where_images_are_the_same_or_the_evaluation_is_the_model_folder_s_own(config, platform):
+    champion = Champion(package_arn="arn", model_data="s3://b/old/model.tar.gz", image=OLD_IMAGE)
+    now = job_requests.serving_container(config, platform, champion.model_data)["Image"]
+    for other in (None, champion.model_copy(update={"image": now}), champion.model_copy(update={"image": ""})):
+        assert not job_requests.scored_apart(config, platform, other)
+    own = config.evaluation.model_copy(update={"script": "mine.py"})
+    sdk = config.steps.model_copy(update={"evaluation": "sdk"})
+    for changed in ({"evaluation": own}, {"steps": sdk}):
+        assert not job_requests.scored_apart(config.model_copy(update=changed), platform, champion)
 
 
 def test_the_glue_request_sizes_and_limits_the_run(config, platform, plan):

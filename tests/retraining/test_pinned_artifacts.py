@@ -13,11 +13,13 @@ from serving_stage import FOLDER, MULTIPLIES, RETRAINING, Run, Stage
 from retraining.aws.documents import split_uri
 from retraining.dag.tasks.batch import BatchTasks
 from retraining.serving.pinning import SHA256
+from retraining.settings.machines.image_uris import image_uri
 
 pytestmark = pytest.mark.local_aws
 
 PERSON = Run("manual__1", dag_id="stage_rollback", triggering_user_name="on-call")
 FOREIGN = archive({"code/inference.py": MULTIPLIES.format(factor=1000)})
+OLD_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2"
 DATASET = {"manifests": {"test": "s3://b/test.manifest"}}
 
 
@@ -86,6 +88,28 @@ def test_the_job_of_an_evaluation_is_told_both_digests(stage):
     words = exchange(stage, champion.model_data)
     with pytest.raises(AirflowFailException, match=f"the artifact of the champion, {words}"):
         stage.steps.evaluation_request(stage.plan("v2", champion), DATASET, result)
+
+
+def test_a_champion_that_serves_in_another_image_is_scored_before_and_its_answers_are_compared(stage):
+    stage.promote("v1")
+    champion = stage.champion()
+    assert champion and champion.image == image_uri(stage.config.deployment.image, stage.steps.platform.region)
+    assert stage.steps.champion_request(stage.plan("v2", champion), DATASET) is None
+    plan = stage.plan("v2", champion.model_copy(update={"image": OLD_IMAGE}))
+    request = stage.steps.champion_request(plan, DATASET)
+    assert request["AppSpecification"]["ImageUri"] == OLD_IMAGE
+    result = trained(stage, "v2", factor=5)
+
+    def champion_of(scored):
+        request = stage.steps.evaluation_request(plan, DATASET, result, scored)
+        return next(i["S3Input"]["S3Uri"] for i in request["ProcessingInputs"] if i["InputName"] == "champion")
+
+    assert champion_of({"name": "scored"}) == f"s3://{stage.bucket}/{stage.name}/runs/v2/champion/"
+    for nothing in (None, {"warning": "the image is gone"}):
+        assert champion_of(nothing) == champion.model_data
+    words = exchange(stage, champion.model_data)
+    with pytest.raises(AirflowFailException, match=f"the artifact of the champion, {words}"):
+        stage.steps.champion_request(plan, DATASET)
 
 
 def test_between_evaluation_and_deployment(stage):

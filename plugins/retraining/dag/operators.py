@@ -261,7 +261,16 @@ class AwsJobOperator(JobOperator):
 
 
 class ObservingJobOperator(AwsJobOperator):
-    """Run a job that only looks: whatever goes wrong with it is a warning in the task's result, ``{"warning": why}``, and no failure."""
+    """Run a job that only looks: what goes wrong with it is a warning in the task's result, ``{"warning": why}``, and no failure.
+
+    Args:
+        forgives: errors that become a warning; by default all of them.
+
+    """
+
+    def __init__(self, *, forgives: type[Exception] = Exception, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.forgives = forgives
 
     def execute(self, context: Any) -> Any:
         """Create or adopt the job, and defer until it has ended."""
@@ -282,6 +291,6 @@ class ObservingJobOperator(AwsJobOperator):
     def _warned(self, work: Callable[[], Any]) -> Any:
         try:
             return work()
-        except Exception as error:
+        except self.forgives as error:
             self.log.warning("%s: %s", self.task_id, error)
             return {"warning": plain(error, LONGEST_WARNING)}

@@ -6,7 +6,6 @@ Parsing is pure: the factory reads ``model.yaml`` and nothing else. What AWS hol
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
+from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.dag.operators import (
     ANSWER,
@@ -36,11 +36,9 @@ from retraining.sdk.context import SDK_FILE
 from retraining.settings.environment import queue_name
 from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
 from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
-from retraining.settings.training.tuning import Tuning
 
 SHORT = timedelta(minutes=10)
 CRAWL_LIMIT = timedelta(minutes=10)
-LONGEST_SEARCH = timedelta(days=30)
 LONGEST_QUESTION = timedelta(minutes=30)
 """How long an endpoint that cannot be asked is asked again."""
 SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
@@ -192,15 +190,27 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
                     kind="tuning",
                     step="tune",
                     python_callable=with_results(steps.tuning_request, plan=PLAN, dataset=DATASET),
-                    max_wait=_limit_of_a_search(tuning, config.training.max_runtime_seconds),
+                    max_wait=tuning.longest(config.training.max_runtime_seconds),
                     on_success=with_results(steps.tuned, plan=PLAN),
                     **job,
                 )
             )
+        score_champion = ObservingJobOperator(
+            task_id="score_champion",
+            kind="processing",
+            step="champion",
+            python_callable=with_results(steps.champion_request, plan=PLAN, dataset=DATASET),
+            trigger_rule="all_done_min_one_success",  # a failed candidate is named, and vetoes nobody
+            max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
+            forgives=AirflowFailException,
+            **job,
+        )
         evaluation_operator, evaluation_body = _in_form(
             config.steps.evaluation,
             "evaluation",
-            with_results(steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+            with_results(
+                steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED, scored=Result("score_champion")
+            ),
             with_results(steps.evaluation_context, plan=PLAN, dataset=DATASET, trained=TRAINED),
         )
         evaluate_model = evaluation_operator(
@@ -208,7 +218,6 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             kind="processing",
             step="evaluate",
             **evaluation_body,
-            trigger_rule="all_done_min_one_success",  # a failed candidate is named, and vetoes nobody
             max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
             **job,
         )
@@ -289,6 +298,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             check_data_quality,
             list_candidates,
             trainings,
+            score_champion,
             evaluate_model,
             analyze_results,
             check_threshold,
@@ -384,10 +394,4 @@ def _limit_of_a_run(config: ModelConfig) -> timedelta:
     )
     limit = timedelta(hours=4 + config.approval.timeout_hours, minutes=config.etl.max_runtime_minutes, seconds=seconds)
     tuning = config.training.tuning
-    return limit + (_limit_of_a_search(tuning, config.training.max_runtime_seconds) if tuning else timedelta())
-
-
-def _limit_of_a_search(tuning: Tuning, seconds_of_a_trial: int) -> timedelta:
-    """Return how long a search may take: all its trials at their own limits, and never longer than AWS lets one run."""
-    rounds = math.ceil(tuning.trials / tuning.parallel)
-    return min(timedelta(seconds=rounds * seconds_of_a_trial + 900), LONGEST_SEARCH)
+    return limit + (tuning.longest(config.training.max_runtime_seconds) if tuning else timedelta())

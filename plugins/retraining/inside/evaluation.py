@@ -8,11 +8,15 @@ between; what is the champion's is empty throughout when there is none, or when 
 a cross-check of the analysis; ``champion_failed``: why the champion could not be scored; ``files``: what the numbers in column ``file``
 stand for; ``not_explained``: why there are no explanations), ``smoke.json`` (requests and the challenger's answers, to verify an endpoint
 with) and what ``explaining.overview`` writes about the challenger.
+
+A champion that serves in another image answers in a job of its own before, in that image (``score_champion``); then the input ``champion``
+holds its answers instead of its artifact.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +36,7 @@ from retraining.inside.job_file import Job
 
 COLUMNS = ("row", "truth", "challenger", "champion", "group", "loss_challenger", "loss_champion", "file")
 PROBABILITIES = ("probability_challenger", "probability_champion")
+ANSWERS = "champion_answers.jsonl"
 CHUNK_CELLS = 200_000
 ROLES = ("challenger", "champion")
 
@@ -43,17 +48,66 @@ def run(job: Job, inputs: Path, output: Path) -> int:
         challenger = stack.enter_context(
             ArtifactProcess(inputs / "challenger", "challenger", job.artifacts.get("challenger"))
         )
-        champion = _champion(stack, inputs, job.artifacts.get("champion"))
+        champion = _champion(stack, inputs / "champion", job.artifacts.get("champion"))
         summary = evaluate(job, inputs / "test", challenger, champion, output)
     _write_json(output / "summary.json", summary)
     print(json.dumps(summary))
     return 0
 
 
+def score_champion(job: Job, inputs: Path, output: Path) -> int:
+    """Let the champion in folder ``champion`` answer the rows in ``test``, and write ``champion_answers.jsonl``; if it cannot, why."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ANSWERS).open("w", encoding="utf-8") as file:
+        try:
+            with ArtifactProcess(inputs / "champion", "champion", job.artifacts.get("champion")) as champion:
+                for _, frame in _chunks(inputs / "test", job):
+                    rows = _records(frame, job)
+                    champion.ask(rows=rows)
+                    answers = champion.answers(_asked_for(job), len(rows))
+                    file.write(json.dumps({"rows": _digest(rows), "answers": answers}) + "\n")
+        except ArtifactError as error:
+            print(f"the champion cannot be scored: {error}")
+            file.write(json.dumps({"failed": str(error)}) + "\n")
+    return 0
+
+
+class WrittenAnswers:
+    """What a champion answered in a job of its own, given to whoever asks the same rows in the same order."""
+
+    role = "champion"
+
+    def __init__(self, path: Path) -> None:
+        self._lines = iter(path.read_text(encoding="utf-8").splitlines())
+        self._asked = ""
+
+    def ask(self, *, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Say which rows the next answers are for."""
+        self._asked = _digest(rows)
+
+    def answers(self, name: str, rows: int) -> list[Any]:
+        """Return the answers to the rows that were asked.
+
+        Raises:
+            ArtifactError: the champion did not answer, or answered other rows.
+
+        """
+        line = json.loads(next(self._lines, "{}"))
+        if "failed" in line:
+            raise ArtifactError(line["failed"])
+        if line.get("rows") != self._asked:
+            raise ArtifactError("the champion was scored on other rows than the challenger")
+        return list(line["answers"])
+
+
+def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
 class Champion:
     """A champion that may turn out not to answer: then the evaluation goes on without it, and says why."""
 
-    def __init__(self, process: ArtifactProcess | None, failed: str | None) -> None:
+    def __init__(self, process: ArtifactProcess | WrittenAnswers | None, failed: str | None) -> None:
         self.process = process
         self.failed = failed
 
@@ -63,12 +117,14 @@ class Champion:
         print(f"the champion cannot be scored: {error}")
 
 
-def _champion(stack: ExitStack, inputs: Path, sha256: str | None) -> Champion:
-    if not (inputs / "champion").is_dir():
+def _champion(stack: ExitStack, folder: Path, sha256: str | None) -> Champion:
+    if not folder.is_dir():
         return Champion(None, None)
+    if (folder / ANSWERS).is_file():
+        return Champion(WrittenAnswers(folder / ANSWERS), None)
     champion = Champion(None, None)
     try:
-        champion.process = stack.enter_context(ArtifactProcess(inputs / "champion", "champion", sha256))
+        champion.process = stack.enter_context(ArtifactProcess(folder, "champion", sha256))
     except ArtifactError as error:
         champion.give_up(error)
     return champion
@@ -145,7 +201,7 @@ def _records(frame: pd.DataFrame, job: Job) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
-def _ask(model: ArtifactProcess | None, rows: Sequence[Mapping[str, Any]], champion: Champion) -> None:
+def _ask(model: ArtifactProcess | WrittenAnswers | None, rows: Sequence[Mapping[str, Any]], champion: Champion) -> None:
     if model is None:
         return
     try:
@@ -156,9 +212,13 @@ def _ask(model: ArtifactProcess | None, rows: Sequence[Mapping[str, Any]], champ
         champion.give_up(error)
 
 
-def _answer(model: ArtifactProcess, rows: int, job: Job) -> np.ndarray:
+def _asked_for(job: Job) -> str:
+    return "probabilities" if job.classes else "predictions"
+
+
+def _answer(model: ArtifactProcess | WrittenAnswers, rows: int, job: Job) -> np.ndarray:
     """Return the numbers that a model answers; what is none becomes NaN, and is named with its row later."""
-    found = model.answers("probabilities" if job.classes else "predictions", rows)
+    found = model.answers(_asked_for(job), rows)
     if job.classes:
         widths = {len(row) if isinstance(row, list) else 0 for row in found}
         if widths != {len(job.classes)}:

@@ -23,7 +23,7 @@ class Job:
     """One job: what to do with which columns."""
 
     step: str
-    """``training``, ``evaluation``, ``smoke``, ``batch`` or ``look``."""
+    """``training``, ``champion``, ``evaluation``, ``smoke``, ``batch`` or ``look``."""
     model: str
     contract: Contract
     """What a row must be; its columns are the target and the inputs of the model."""

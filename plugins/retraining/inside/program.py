@@ -54,6 +54,8 @@ def main(code: Path, arguments: Sequence[str] | None = None, variables: Mapping[
         return smoke.run(job, chosen.inputs, chosen.output)
     from retraining.inside import evaluation
 
+    if job.step == "champion":
+        return evaluation.score_champion(job, chosen.inputs, chosen.output)
     return evaluation.run(job, chosen.inputs, chosen.output)
 
 

@@ -133,6 +133,11 @@ def evaluation_document(config: ModelConfig, plan: RunPlan, digests: Mapping[str
     return {**document, "artifacts": dict(digests or {})}
 
 
+def champion_document(config: ModelConfig, plan: RunPlan, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``job.json`` of the job that scores the champion alone; the arguments are those of ``evaluation_document``."""
+    return {**_document(config, plan, "champion"), "artifacts": dict(digests)}
+
+
 def _document(config: ModelConfig, plan: RunPlan, step: str) -> dict[str, Any]:
     return {
         "schema_version": 1,

@@ -26,6 +26,8 @@ class Champion(Record):
     run_key: str = ""
     artifact_sha256: str = ""
     """Of the artifact; empty when its package does not say it."""
+    image: str = ""
+    """URI of the container image that it serves in; empty when that is not known."""
 
     @property
     def dataset_version(self) -> int | None:
@@ -73,6 +75,10 @@ class RunPlan(Record):
     def code_uri(self, bucket: str) -> str:
         """S3 prefix of the model's code files."""
         return f"s3://{bucket}/{self.prefix}code/{self.code_digest}/"
+
+    def champion_uri(self, bucket: str) -> str:
+        """S3 prefix of what the champion answers where it is scored apart."""
+        return f"s3://{bucket}/{self.run_prefix}champion/"
 
     def source_uri(self, bucket: str) -> str:
         """S3 URI of the training job's source archive."""

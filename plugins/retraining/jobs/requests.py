@@ -11,8 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from retraining.contract.notation.training_format import CONTENT_TYPES
-from retraining.jobs.code_bundle import JOB_PROGRAM, document_uri, evaluation_document, training_document
-from retraining.jobs.plan import RunPlan
+from retraining.jobs.code_bundle import (
+    JOB_PROGRAM,
+    champion_document,
+    document_uri,
+    evaluation_document,
+    training_document,
+)
+from retraining.jobs.plan import Champion, RunPlan
 from retraining.settings.environment import alarm_names
 from retraining.settings.machines.deployment import Deployment, Serverless
 from retraining.settings.machines.image_uris import image_uri
@@ -134,7 +140,7 @@ def evaluation_request(
         plan: code and output place.
         test_manifest: S3 URI of the manifest of the test split.
         challenger: S3 URI of the challenger's model.tar.gz.
-        champion: S3 URI of the champion's model.tar.gz, None for a first model.
+        champion: S3 URI of the champion's model.tar.gz, or the prefix of its answers where it was scored apart; None for a first model.
         digests: SHA-256 of both, by role.
 
     """
@@ -154,6 +160,45 @@ def evaluation_request(
         manifests=("test",),
         program=config.evaluation.script or JOB_PROGRAM,
     )
+
+
+def champion_request(
+    config: ModelConfig,
+    platform: Platform,
+    plan: RunPlan,
+    test_manifest: str,
+    champion: Champion,
+    digests: Mapping[str, str],
+) -> dict[str, Any]:
+    """CreateProcessingJob that writes down what the champion answers to the test rows, in the image that it serves in.
+
+    Args:
+        config: the model's configuration.
+        platform: bucket and role.
+        plan: code and output place.
+        test_manifest: S3 URI of the manifest of the test split.
+        champion: its artifact and its image.
+        digests: SHA-256 of its artifact, by its role.
+
+    """
+    inputs = {
+        "code": plan.code_uri(platform.bucket),
+        "job": document_uri(platform.bucket, plan, champion_document(config, plan, digests)),
+        "test": test_manifest,
+        "champion": champion.model_data,
+    }
+    output = ("champion", plan.champion_uri(platform.bucket))
+    return library_job(platform, champion.image, config.evaluation, inputs, output, manifests=("test",))
+
+
+def scored_apart(config: ModelConfig, platform: Platform, champion: Champion | None) -> bool:
+    """Whether the champion serves in another image than the challenger would, so that a job in that image scores it.
+
+    Not where the evaluation is the model folder's own: that scores both as it likes.
+    """
+    if champion is None or not champion.image or config.steps.evaluation == "sdk" or config.evaluation.script:
+        return False
+    return champion.image != image_uri(config.deployment.image, platform.region)
 
 
 def library_job(

@@ -106,8 +106,8 @@ def _without_champion(failed: str, numbers: dict[str, Any], policy: GatePolicy) 
         )
     return Decision(
         False,
-        f"Kept: the challenger keeps its guards, but the champion cannot be scored to compare with ({cause}); evaluate with its image, "
-        "or let the challenger replace it with gate.champion_broken: replace.",
+        f"Kept: the challenger keeps its guards, but the champion cannot be scored to compare with ({cause}); "
+        "gate.champion_broken: replace lets the challenger replace it.",
         numbers,
     )
 

@@ -38,6 +38,11 @@ class Served:
         """S3 URI of the artifact."""
         return str(self.container.get("ModelDataUrl", ""))
 
+    @property
+    def image(self) -> str:
+        """URI of the container's image."""
+        return str(self.container.get("Image", ""))
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -141,21 +146,22 @@ def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str |
             f"endpoint {endpoint} serves nothing, although package {approved.version} is approved: the new model is compared with that",
         )
     if approved and approved.model_data == now.model_data:
-        return Standing(_champion(approved), "", approved)
+        return Standing(_champion(approved, now), "", approved)
     package = package_of(sagemaker, model, now.model_data, deployment)
     serves = f"package {package.version} ({package.status})" if package else f"{now.model_data}, which is no package"
     registered = f"the newest approved package is {approved.version}" if approved else "no package is approved"
     sentence = f"endpoint {endpoint} serves {serves}, but {registered}: the new model is compared with what serves"
     if package:
-        return Standing(_champion(package), sentence, package)
-    return Standing(Champion(package_arn="", model_data=now.model_data), sentence)
+        return Standing(_champion(package, now), sentence, package)
+    return Standing(Champion(package_arn="", model_data=now.model_data, image=now.image), sentence)
 
 
-def _champion(package: Package) -> Champion:
+def _champion(package: Package, now: Served | None = None) -> Champion:
     return Champion(
         package_arn=package.arn,
         model_data=package.model_data,
         work_digest=package.metadata.get("work_digest", ""),
         run_key=package.metadata.get("run_key", ""),
         artifact_sha256=package.metadata.get(SHA256, ""),
+        image=now.image if now else str(package.container.get("Image", "")),
     )

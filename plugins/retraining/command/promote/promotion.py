@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import BotoCoreError, ClientError
 
 from retraining.command.promote.playing import played
@@ -168,7 +169,8 @@ class Promotion:
         evaluated: dict[str, Any] = {"name": NO_JOB}
         if dataset["version"]:
             self.say(f"scoring it on the test rows of dataset version {dataset['version']} of {environment()}")
-            known = {"plan": plan, "dataset": dataset, "trained": trained}
+            scored = self._champion_s_answers(plan, dataset, run)
+            known = {"plan": plan, "dataset": dataset, "trained": trained, "scored": scored}
             evaluated = self._job("processing", "evaluate", steps.evaluation_request, known, run)
         analysis = steps.analyze(plan, dataset, source)
         decision = steps.judge(plan, dataset, analysis)
@@ -191,6 +193,16 @@ class Promotion:
             None,
             run,
         )
+
+    def _champion_s_answers(self, plan: dict[str, Any], dataset: dict[str, Any], run: Any) -> dict[str, Any] | None:
+        """Score the champion in its own image where that is another; one that cannot be is scored with the other model."""
+        try:
+            answers: dict[str, Any] | None = self._job(
+                "processing", "champion", self.steps.champion_request, {"plan": plan, "dataset": dataset}, run
+            )
+        except AirflowFailException as error:
+            return {"warning": str(error)}
+        return answers
 
     def _deployed(
         self, plan: dict[str, Any], trained: list[dict[str, Any]], package: Mapping[str, Any] | None, run: Any
@@ -243,7 +255,7 @@ class Promotion:
         known: Mapping[str, Any],
         run: Any,
         on_failure: Callable[..., Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         config = self.steps.config
         longest = config.deployment.max_wait_seconds if on_failure else config.evaluation.max_runtime_seconds + 900
         operator = AwsJobOperator(
@@ -260,8 +272,7 @@ class Promotion:
             patience=PATIENCE,
             on_failure=on_failure,
         )
-        done: dict[str, Any] = played(operator, self._context(run), self.say)
-        return done
+        return played(operator, self._context(run), self.say)
 
     def _context(self, run: Any) -> dict[str, Any]:
         """Return what a task's context has of this; a person asks, who may repeat what failed."""

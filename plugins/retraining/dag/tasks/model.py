@@ -11,8 +11,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from retraining.aws.documents import put_bytes_once, put_json
 from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import requests as job_requests
-from retraining.jobs.code_bundle import document_bytes, document_uri, evaluation_document, training_document
-from retraining.jobs.plan import RunPlan
+from retraining.jobs.code_bundle import (
+    champion_document,
+    document_bytes,
+    document_uri,
+    evaluation_document,
+    training_document,
+)
+from retraining.jobs.plan import Champion, RunPlan
 from retraining.jobs.tuning.request import trial_document, tuning_request
 from retraining.judging import candidates as judgement
 from retraining.judging.evaluation_rows import CLARIFY_ANALYSIS, analysis_event, explanation
@@ -71,6 +77,9 @@ class ModelTasks(TaskBodies):
         """Return the digest of the artifact of the chosen candidate, which is still the one that its training left."""
         return self.pinned(f"candidate {judgement.candidate_of(best)}", str(best["model_data"]), best.get(SHA256, ""))
 
+    def _pinned_champion(self, champion: Champion) -> str:
+        return self.pinned("the champion", champion.model_data, champion.artifact_sha256)
+
     def _pinned_result(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a training job with the digest of its artifact, which is fixed by this."""
         return {**result, SHA256: self.pinned(f"training job {result['name']}", result["model_data"])}
@@ -100,12 +109,31 @@ class ModelTasks(TaskBodies):
             update={"hyperparameters": {**declared.hyperparameters, **(params.get("hyperparameters") or {})}}
         )
 
+    def champion_request(self, plan: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Score the champion in the image that it serves in, if the challenger would serve in another one."""
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        champion = run.champion
+        if champion is None or not job_requests.scored_apart(config, self.platform, champion):
+            return None
+        digests = {"champion": self._pinned_champion(champion)}
+        self._tell_job(run, champion_document(config, run, digests))
+        rows = dataset["manifests"]["test"]
+        return job_requests.champion_request(config, self.platform, run, rows, champion, digests)
+
     def evaluation_request(
-        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+        self,
+        plan: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        trained: Sequence[Mapping[str, Any] | None],
+        scored: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Score the best candidate and the champion on the same test rows."""
+        """Score the best candidate and the champion on the same test rows, or take the answers of a champion that was scored apart."""
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         models, digests = self._judged_models(plan, trained)
+        if scored and "warning" in scored:
+            log.warning("the champion is scored in the image of the evaluation: in its own %s", scored["warning"])
+        elif scored:
+            models = (models[0], run.champion_uri(self.platform.bucket))
         self._tell_job(run, evaluation_document(config, run, digests))
         rows = dataset["manifests"]["test"]
         return job_requests.evaluation_request(config, self.platform, run, rows, *models, digests)
@@ -136,7 +164,7 @@ class ModelTasks(TaskBodies):
         best, digests = str(choice.best["model_data"]), {"challenger": self._pinned_choice(choice.best)}
         if champion is None:
             return (best, None), digests
-        digests["champion"] = self.pinned("the champion", champion.model_data, champion.artifact_sha256)
+        digests["champion"] = self._pinned_champion(champion)
         return (best, champion.model_data), digests
 
     def trained(self, plan: Mapping[str, Any], result: Mapping[str, Any], task: Any) -> dict[str, Any]:

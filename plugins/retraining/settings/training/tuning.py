@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,6 +24,7 @@ from retraining.settings.trainers import DEFAULTS, complete
 
 MOST_TRIALS = {"random": 10_000, "bayesian": 750}
 MOST_PARALLEL = 100
+LONGEST_SEARCH = timedelta(days=30)
 MOST_RANGES = 30
 MOST_VALUES = 30
 MOST_METRICS = 20
@@ -120,6 +122,11 @@ class Tuning(Strict):
         if "seed" in self.ranges:
             raise ValueError("ranges.seed: the luckiest seed is not a better model; leave it out")
         return self
+
+    def longest(self, seconds_of_a_trial: int) -> timedelta:
+        """Return how long the search may take: all its trials at their own limits, and never longer than AWS lets one run."""
+        rounds = math.ceil(self.trials / self.parallel)
+        return min(timedelta(seconds=rounds * seconds_of_a_trial + 900), LONGEST_SEARCH)
 
     def check(self, training: Mapping[str, Any]) -> None:
         """Check the search against the keys of ``training`` that are read before it.
