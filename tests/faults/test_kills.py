@@ -59,15 +59,32 @@ def task_process(world, form, order, tmp_path):
     """A task in a process of its own; killed at the end in any case."""
     path = tmp_path / "order.json"
     path.write_text(json.dumps(order))
-    paths = [HERE, HERE.parent / "local_aws", HERE.parents[1] / "plugins"]
+    paths = [HERE, HERE.parent / "local_aws", HERE.parents[1], HERE.parents[1] / "plugins"]
     environment = {**os.environ, "AIRFLOW_ENV_NAME": ASKER.airflow, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    process = subprocess.Popen(
-        [sys.executable, HERE / "killable_task.py", world.proxy.url, world.model, form, path],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with (tmp_path / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, HERE / "killable_task.py", world.proxy.url, world.model, form, path],
+            env=environment, stdout=said, stderr=said,
+        )  # fmt: skip
     yield process
     process.kill()
     process.wait(timeout=10)
+
+
+@pytest.fixture
+def at_work(task_process, tmp_path):
+    """Wait until the task has come to where it is to be killed; one that has ended before fails the test with what it said."""
+
+    def reached(condition, what):
+        def look():
+            alive = task_process.poll() is None
+            here = condition()
+            assert here or alive, (tmp_path / "said.txt").read_text()
+            return here
+
+        wait_until(look, what, STARTS)
+
+    return reached
 
 
 def kill(process):
@@ -88,27 +105,29 @@ def next_try(world, form, order):
     ],
 )
 def test_a_task_killed_around_its_submit_is_followed_by_one_that_adopts_the_job(
-    world, task_process, form, order, operation
+    world, task_process, at_work, form, order, operation
 ):
     if operation == "DescribeTrainingJob":  # the first look finds nothing, the second one follows the creation
-        wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job", STARTS)
+        at_work(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
     held = world.proxy.add(operation, "held")
-    assert held.arrived.wait(STARTS)
+    at_work(held.arrived.is_set, f"the task calls {operation}")
     kill(task_process)
     held.release.set()
     assert next_try(world, form, order)["adopted"] is True
     world.check()
 
 
-def test_a_task_killed_while_its_job_runs_is_followed_by_one_that_adopts_the_job(world, task_process, form, order):
-    wait_until(lambda: world.proxy.count("DescribeTrainingJob") > 5, "the task waits for its job", STARTS)
+def test_a_task_killed_while_its_job_runs_is_followed_by_one_that_adopts_the_job(
+    world, task_process, at_work, form, order
+):
+    at_work(lambda: world.proxy.count("DescribeTrainingJob") > 5, "the task waits for its job")
     kill(task_process)
     assert next_try(world, form, order)["adopted"] is True
     world.check()
 
 
-def test_a_task_that_is_killed_and_never_tried_again_leaves_nothing_running_after_its_run(world, task_process):
-    wait_until(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job", STARTS)
+def test_a_task_that_is_killed_and_never_tried_again_leaves_nothing_running_after_its_run(world, task_process, at_work):
+    at_work(lambda: world.proxy.count("CreateTrainingJob"), "the task creates its job")
     kill(task_process)
     stopped = stop_leftovers(world.access, world.model, world.glue_job, ASKER)
     assert len(stopped) == 1
