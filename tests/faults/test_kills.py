@@ -303,9 +303,10 @@ def test_aws_that_is_away_while_a_task_waits_is_waited_for(own_account, new_worl
     world.check()
 
 
-def test_access_through_another_region_is_kept_by_the_trigger(world):
-    access = AwsAccess(region="eu-west-1", verify="/ca.pem", endpoint_url=world.proxy.url)
+def test_access_through_another_region_than_the_machine_s_is_kept_by_the_trigger(world, monkeypatch):
+    access = AwsAccess(region="us-east-1", verify="/ca.pem", endpoint_url=world.proxy.url)
     request = {"JobName": small_jobs.glue_job(world.account)}
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")  # which this account does not have
     deferral = deferral_of(job_operator("glue_job", world.model, "merge", access, lambda: request))
     assert AwsAccess(**rebuilt(deferral.trigger).access) == access
     event_of(rebuilt(deferral.trigger))
