@@ -71,7 +71,7 @@ POLICIES = {
 }
 POLICIES["mwaa"] = POLICIES.pop("data") + POLICIES.pop("model")
 #: What only a person's commands call, with that person's rights: see `python -m retraining.command.dataset`.
-BY_HAND = ("dataset/catalogue.py", "dataset/object_versions.py", "jobs/remerge/erase.py")
+BY_HAND = ("dataset/object_versions.py", "jobs/remerge/erase.py")
 CONTAINERS = ("train", "evaluate", "serve", "survey", "experiment")
 ACTORS = ("mwaa", "environment", "glue", "crawler", "container", "train", "evaluate", "serve", "survey", "lambda")
 

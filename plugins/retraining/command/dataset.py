@@ -16,7 +16,7 @@ from retraining.aws.platform_parameter import reach_platform
 from retraining.command.dataset_views import quarantine_text, refused_text, version_details, version_table
 from retraining.command.piped import until_nobody_reads
 from retraining.contract.plain_text import plain_lines
-from retraining.dataset.catalogue import TABLE, rebuild_catalogue
+from retraining.dataset.catalogue import NOT_SHOWN, TABLE, keep_catalogue, not_shown, rebuild_catalogue
 from retraining.dataset.landing_zone import landed_files
 from retraining.dataset.log import DatasetLog
 from retraining.dataset.verify import verify
@@ -160,6 +160,20 @@ def _forget(access: AwsAccess, platform: Platform, config: ModelConfig, chosen: 
             f"{len(erasure.removed)} object(s) removed for good"
             + (f"; dataset version {lost} can no longer be read" if lost else "")
         )
+    _show_in_catalogue(access, platform, config.name, say)
+
+
+def _show_in_catalogue(access: AwsAccess, platform: Platform, model: str, say: Say) -> None:
+    """Bring the table in the Glue catalogue up to the log; the version is made already, so a refusal is only told."""
+    try:
+        keep_catalogue(
+            client("glue", access),
+            platform.glue_database,
+            platform.bucket,
+            DatasetLog(client("s3", access), platform.bucket, f"{model}/").read(),
+        )
+    except NOT_SHOWN as error:
+        say(not_shown(platform.glue_database, model, error))
 
 
 def _unwanted(chosen: argparse.Namespace) -> Unwanted:
@@ -196,6 +210,7 @@ def _migrate(access: AwsAccess, platform: Platform, config: ModelConfig, log: Da
             f"version {version.version}: {rows['rows_accepted']} rows accepted, {rows['rows_duplicate']} duplicate, "
             f"{rows['rows_quarantined']} quarantined; the next run trains on it"
         )
+        _show_in_catalogue(access, platform, config.name, say)
 
 
 def _print(line: Any) -> None:

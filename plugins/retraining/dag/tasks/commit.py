@@ -8,15 +8,17 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_json, utc_now
 from retraining.aws.naming import digest
 from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
 from retraining.dag.tasks.base import TaskBodies
+from retraining.dataset.catalogue import NOT_SHOWN, keep_catalogue, not_shown
 from retraining.dataset.contract_change import contract_record
 from retraining.dataset.log import VersionConflictError
 from retraining.dataset.outputs import SPLITS, batch_outputs
 from retraining.dataset.records import MERGED, FileRecord, FileVerdict, Judgement, Version
-from retraining.dataset.state import manifest_entries
+from retraining.dataset.state import LogState, manifest_entries
 from retraining.dataset.verdicts import refusal_lines, refusals, release_command, verdicts_of
 from retraining.jobs.plan import RunPlan
 from retraining.telling.outcomes import Outcome
@@ -65,7 +67,10 @@ class CommitTasks(TaskBodies):
                 self._dataset.commit(self._version(run, manifest, report, merged, left_out, rows))
             except VersionConflictError as error:
                 raise AirflowFailException(str(error)) from error
-        state = self._dataset.read().at(run.version)
+        whole = self._dataset.read()
+        if run.batch:
+            self._show_in_catalogue(whole)
+        state = whole.at(run.version)
         if run.batch and not rows["rows_accepted"] and not state.untrained and not params.get("force_retrain"):
             self._skip_without_rows(run, rows, refused, dag_run)
         too_few = state.gathering(self.planned(plan).schedule.min_rows)
@@ -90,6 +95,14 @@ class CommitTasks(TaskBodies):
             "refused": refusal_lines(refused),
             "files_refused": len(refused),
         }
+
+    def _show_in_catalogue(self, state: LogState) -> None:
+        """Bring the table in the Glue catalogue up to the log; no run fails because of it, only queries of people read it."""
+        database = self.platform.glue_database
+        try:
+            keep_catalogue(client("glue", self.access), database, self.platform.bucket, state)
+        except NOT_SHOWN as error:
+            log.warning("%s", not_shown(database, self.config.name, error))
 
     def _judge(self, run: RunPlan, left_out: Sequence[FileVerdict], rows: Mapping[str, int]) -> None:
         """Record a batch without a merged file, and end the run: red when a file was refused."""
