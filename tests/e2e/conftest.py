@@ -18,6 +18,10 @@ from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import aws_environment
 
 ROOT = Path(__file__).resolve().parents[2]
+RUN_SECONDS = 900.0
+"""Limit of one run, and of what follows from it. A machine that does other work takes many times the seconds of an idle one."""
+COMMAND_SECONDS = 3000.0
+"""Limit of a command, which may start a stack and play several runs."""
 
 
 class Stack:
@@ -43,13 +47,13 @@ class Stack:
             del self.environment[name]
         self.summary: dict[str, Any] = {}
 
-    def run(self, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
         python = str(layout.VENVS / "airflow" / "bin" / "python")
         return self._called([python, "-m", "local_stack", *arguments], self.environment, seconds)
 
-    def play(self, command: str, seconds: float) -> dict[str, Any]:
+    def play(self, command: str) -> dict[str, Any]:
         """Play a demo as its documented command says, stop what it left, and return what it wrote."""
-        done = self._called(shlex.split(command), self.environment, seconds)
+        done = self._called(shlex.split(command), self.environment, COMMAND_SECONDS)
         self.run("down")
         assert done.returncode == 0, done.stdout + done.stderr
         summary: dict[str, Any] = json.loads((self.folder / "demo.json").read_text())
@@ -58,7 +62,7 @@ class Stack:
     def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         python = str(layout.VENVS / "airflow" / "bin" / "python")
         command = [python, "-m", "retraining.command.dataset", *arguments]
-        return self._called(command, {**self.environment, **aws_environment()}, 900)
+        return self._called(command, {**self.environment, **aws_environment()}, COMMAND_SECONDS)
 
     def _called(
         self, command: list[str], environment: dict[str, str], seconds: float
@@ -114,7 +118,7 @@ def run_dag(stack: Stack) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     script = (
         "import json, sys; from local_stack.airflow_api import AirflowApi; from local_stack.progress import ended;"
         "api = AirflowApi(); run = api.trigger(sys.argv[1], json.loads(sys.argv[2]));"
-        "run = ended(api, sys.argv[1], run['dag_run_id'], 300);"
+        f"run = ended(api, sys.argv[1], run['dag_run_id'], {RUN_SECONDS});"
         "tasks = api.tasks(sys.argv[1], run['dag_run_id']);"
         "print(json.dumps({**run, 'tasks': {t['task_id']: t['state'] for t in tasks}}))"
     )
@@ -126,7 +130,7 @@ def run_dag(stack: Stack) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
             env=stack.environment,
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=RUN_SECONDS + 100,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from conftest import ROOT, Stack
 
 from local_stack import layout
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 SITES = ('Pier 5" pipe', "Reef, north", '"Jetty"', "NA", "007", "O'Brien cove", "a\\b", "Ångström 北湾", "${HOME}")
 MODEL = "abalone-site"
 LEFT_OUT = ("docs", "tests", "benchmarks", "build")

@@ -8,7 +8,7 @@ import pytest
 from local_stack import layout
 from local_stack.surveys import split_surveys
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG_ID = "abalone_retraining"
 RUN_FIELDS = {
     "state",

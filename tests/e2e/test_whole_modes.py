@@ -15,7 +15,7 @@ from conftest import ROOT, Stack
 
 from local_stack.surveys import split_surveys
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 LEFT_OUT = ("docs", "tests", "benchmarks", "build")
 IMAGE = "image: sagemaker-scikit-learn:1.9-0-cpu-py3"
 DEPLOYMENTS = {

@@ -4,12 +4,13 @@ import json
 import time
 
 import pytest
+from conftest import RUN_SECONDS
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG = "abalone_retraining"
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=RUN_SECONDS):
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, "not reached in time"

@@ -20,7 +20,7 @@ pytestmark = [
 def played(tmp_path_factory):
     """The folder of a stack that has played the demo and is down again."""
     stack = Stack(tmp_path_factory.mktemp("sdk") / "local")
-    stack.play("make demo SDK=1", seconds=900)
+    stack.play("make demo SDK=1")
     return stack.folder
 
 

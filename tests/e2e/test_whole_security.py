@@ -10,7 +10,7 @@ import pytest
 
 from local_stack.processes import Running
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 SECRET_FILES = {"secrets.json", "airflow/passwords.json", "run/aws_credentials"}
 

@@ -4,11 +4,12 @@ import json
 import time
 
 import pytest
+from conftest import RUN_SECONDS
 
 from local_stack.progress import reason_of
 from retraining.aws.naming import digest
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG_ID = "abalone_retraining"
 ENDED = ("success", "failed")
 
@@ -59,7 +60,7 @@ def survey(api, run_dag, document):
     return play
 
 
-def until(condition, what, seconds=400):
+def until(condition, what, seconds=RUN_SECONDS):
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

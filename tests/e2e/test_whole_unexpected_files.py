@@ -6,6 +6,7 @@ import time
 
 import pytest
 import yaml
+from conftest import RUN_SECONDS
 from pyarrow import parquet
 
 from local_stack import layout
@@ -14,7 +15,7 @@ from retraining.contract.names import ignored_reason
 from retraining.contract.reader import read
 from retraining.contract.rules import Contract
 
-pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG_ID = "abalone_retraining"
 MODEL = yaml.safe_load((layout.ROOT / "dags" / "models" / "abalone" / "model.yaml").read_text())
 NAMES = [column["name"] for column in MODEL["contract"]["columns"]]
@@ -41,7 +42,7 @@ GOOD = text_of(HEADER, rows(100, 20))
 WRONG = text_of(f"{HEADER},age", [f"{line},9" for line in rows(200, 20)])
 
 
-def until(condition, what, seconds=500):
+def until(condition, what, seconds=RUN_SECONDS):
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
