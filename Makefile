@@ -188,7 +188,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
 test: setup-dev setup-xgboost  ## all tests but those that start a whole stack
-	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
 	$(DEV)/python -m pytest -m e2e $(E2E)

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,13 @@ settings.load_profile("untimed")
 
 # Its connections close when the interpreter ends, after pytest has closed the stream that they would log to.
 logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, then files with many tests: who begins a long file last works on alone."""
+    of_file = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, -of_file[item.path]))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from model_loop import ModelLoop
 from retraining.aws import clients as aws_clients
 from retraining.command.new_model.__main__ import main
 
-pytestmark = pytest.mark.local_aws
+pytestmark = [pytest.mark.local_aws, pytest.mark.long]
 KINDS = {"Adelie": (39.0, 3700), "Chinstrap": (49.0, 3750), "Gentoo": (47.5, 5050)}
 ISLANDS = {"Adelie": ("Biscoe", "Dream", "Torgersen"), "Chinstrap": ("Dream",), "Gentoo": ("Biscoe",)}
 

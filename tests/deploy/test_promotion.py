@@ -22,7 +22,7 @@ from retraining.serving import registry
 from retraining.serving.champion import standing
 from retraining.settings.environment import VARIABLE
 
-pytestmark = [pytest.mark.spark, pytest.mark.local_aws]
+pytestmark = [pytest.mark.spark, pytest.mark.local_aws, pytest.mark.long]
 MODEL = "abalone"
 DATA = (REPOSITORY / "data" / "abalone.csv").read_text().splitlines()
 SHORT = {"PollSeconds": "0.2", "SettleSeconds": "0"}

@@ -11,7 +11,7 @@ from model_loop import ModelLoop
 
 from retraining.aws import clients as aws_clients
 
-pytestmark = pytest.mark.local_aws
+pytestmark = [pytest.mark.local_aws, pytest.mark.long]
 NUMBERS = [f"measurement_of_the_sensor_{number:03d}" for number in range(298)]
 CODES = ("01", "02", "NA")
 TRAIN = """

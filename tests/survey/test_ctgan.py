@@ -11,9 +11,10 @@ from local_stack import layout
 ROOT = layout.ROOT
 PYTHON = layout.python("survey")
 
-pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="the environment 'survey' does not exist: make setup-survey"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not PYTHON.exists(), reason="the environment 'survey' does not exist: make setup-survey"),
+]
 
 
 def test_a_fit_is_kept_and_the_second_call_reuses_it(document, contract, real_cells, tmp_path):
