@@ -169,7 +169,7 @@ def endpoint_is_approved(account: Any, model: str) -> None:
 
 
 def packages(account: Any, model: str) -> list[dict[str, str]]:
-    """Return artifact, run key and status of all packages of a model, newest first; one per artifact and run, or InvariantError."""
+    """Return artifact, run key and status of all packages of a model, newest first; one per artifact, image and run, or InvariantError."""
     group = f"{in_environment(model)}-models"
     try:
         pages = list(
@@ -188,11 +188,12 @@ def packages(account: Any, model: str) -> list[dict[str, str]]:
             {
                 "arn": summary["ModelPackageArn"],
                 "data": data,
+                "image": package["InferenceSpecification"]["Containers"][0]["Image"],
                 "run_key": run_key,
                 "status": package["ModelApprovalStatus"],
             }
         )
-    counted = Counter((package["data"], package["run_key"]) for package in found)
+    counted = Counter((package["data"], package["image"], package["run_key"]) for package in found)
     if twice := [key for key, count in counted.items() if count > 1]:
         raise InvariantError(f"registered twice: {twice}")
     return found

@@ -20,6 +20,7 @@ from retraining.dag.verify_operator import VerifyOperator
 from retraining.jobs import requests as job_requests
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.jobs.plan import Champion
+from retraining.jobs.requests import VARIANT
 from retraining.serving import deployment, registry, verification
 from retraining.serving.champion import standing, status_of
 
@@ -164,6 +165,19 @@ def test_what_goes_back_is_what_served_before_this_attempt(stage):
     with pytest.raises(AirflowFailException, match=f"serves {second} again"):
         stage.verify(plan, package, deployed)
     assert stage.serving()["EndpointConfigName"] == second
+
+
+def test_an_update_keeps_what_somebody_gave_the_endpoint_since(stage):
+    """Autoscaling changes an endpoint beside its config, as its weight is changed here."""
+    stage.promote("v1", factor=2)
+    wanted = [{"VariantName": VARIANT, "DesiredWeight": 0.5}]
+    stage.account.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=stage.endpoint, DesiredWeightsAndCapacities=wanted
+    )
+    wait_for(lambda: stage.serving()["EndpointStatus"] == "InService")
+    stage.promote("v2", factor=3)
+    [variant] = stage.serving()["ProductionVariants"]
+    assert (variant["DesiredWeight"], stage.ask()) == (0.5, 9.0)
 
 
 SILENCES = {

@@ -137,6 +137,50 @@ def test_a_rollback_serves_the_previous_model_settles_the_registry_and_is_on_rec
     assert "on-call" in letter["Message"]
 
 
+def with_another_image(stage: Stage) -> tuple[str, str]:
+    """Change deployment.image; return the URI of the image before, and of the one from now on."""
+    before = stage.champion().image
+    after = before.replace("1.9-0", "1.4-2")
+    deployment = stage.config.deployment.model_copy(update={"image": after})
+    stage.use(stage.config.model_copy(update={"deployment": deployment}))
+    return before, after
+
+
+@pytest.mark.local_aws
+def test_the_same_model_in_another_image_is_a_package_of_its_own_and_a_rollback_brings_the_image_back(stage):
+    stage.promote("v1")
+    before, after = with_another_image(stage)
+    assert before != after
+    stage.promote("v1")
+    assert stage.statuses() == {1: "Approved", 2: "Approved"}
+    assert [item.container["Image"] for _, item in sorted(stage.packages().items())] == [before, after]
+    assert (stage.champion().package_arn, stage.champion().image) == (stage.packages()[2].arn, after)
+    go_back(stage, PERSON)
+    assert stage.statuses() == {1: "Approved", 2: "Rejected"}
+    assert (stage.champion().package_arn, stage.champion().image) == (stage.packages()[1].arn, before)
+
+
+@pytest.mark.local_aws
+def test_the_same_model_in_another_image_that_nobody_verified_is_verified_by_the_next_run(stage):
+    stage.promote("v1")
+    _, after = with_another_image(stage)
+    champion, trained = stage.champion(), stage.candidate("v1")
+    stage.register("v1", trained, champion)
+    stage.bring(stage.steps.deploy_request(stage.plan("v1", champion), trained, RETRAINING))
+    assert stage.statuses() == {1: "Approved", 2: "PendingManualApproval"}
+    assert "package 2" in stage.settle()
+    assert (stage.champion().package_arn, stage.champion().image) == (stage.packages()[2].arn, after)
+
+
+@pytest.mark.local_aws
+def test_a_rollback_counts_from_the_image_that_serves_and_not_from_one_that_is_still_to_come(stage):
+    stage.promote("v1")
+    with_another_image(stage)
+    stage.register("v1", stage.candidate("v1"), stage.champion())
+    with pytest.raises(AirflowFailException, match="no approved package before package 1, which serves"):
+        go_back(stage, PERSON)
+
+
 @pytest.mark.local_aws
 def test_a_repeated_rollback_run_goes_back_once(stage):
     for number in (1, 2):

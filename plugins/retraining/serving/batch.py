@@ -71,7 +71,7 @@ def scorer(sagemaker: Any, model: str, endpoint: str | None) -> Scorer | None:
     now = champion.standing(sagemaker, model, endpoint)
     if now.champion is None:
         return None
-    package = champion.package_of(sagemaker, model, now.champion.model_data)
+    package = champion.package_of(sagemaker, model, now.champion.model_data, image=now.champion.image)
     if package is not None:
         return Scorer(
             version=f"v{package.version}",

@@ -8,7 +8,7 @@ next model is compared with what serves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,10 +117,24 @@ def status_of(sagemaker: Any, endpoint: str) -> str | None:
         return None
 
 
-def package_of(sagemaker: Any, model: str, model_data: str, deployment: str | None = None) -> Package | None:
-    """Return the package of an artifact; of several the newest that was not rejected."""
-    known = registry.packages(sagemaker, model, deployment=deployment)
-    found = [package for package in known if package.model_data == model_data]
+def package_of(
+    sagemaker: Any, model: str, model_data: str, deployment: str | None = None, image: str = ""
+) -> Package | None:
+    """Return the package of an artifact, see ``of_artifact``."""
+    return of_artifact(registry.packages(sagemaker, model, deployment=deployment), model_data, image)
+
+
+def of_artifact(packages: Iterable[Package], model_data: str, image: str = "") -> Package | None:
+    """Return the package of an artifact, one of this image if there is any; of several the newest that was not rejected.
+
+    Args:
+        packages: newest first.
+        model_data: S3 URI of the artifact.
+        image: URI of the image that it serves in; empty when that does not matter.
+
+    """
+    found = [package for package in packages if package.model_data == model_data]
+    found = [package for package in found if package.is_of(model_data, image)] or found
     return next((package for package in found if package.status != REJECTED), found[0] if found else None)
 
 
@@ -145,9 +159,11 @@ def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str |
             _champion(approved),
             f"endpoint {endpoint} serves nothing, although package {approved.version} is approved: the new model is compared with that",
         )
-    if approved and approved.model_data == now.model_data:
+    if approved and approved.is_of(now.model_data, now.image):
         return Standing(_champion(approved, now), "", approved)
-    package = package_of(sagemaker, model, now.model_data, deployment)
+    package = package_of(sagemaker, model, now.model_data, deployment, now.image)
+    if package and approved and package.arn == approved.arn:  # its image was changed by hand
+        return Standing(_champion(approved, now), "", approved)
     serves = f"package {package.version} ({package.status})" if package else f"{now.model_data}, which is no package"
     registered = f"the newest approved package is {approved.version}" if approved else "no package is approved"
     sentence = f"endpoint {endpoint} serves {serves}, but {registered}: the new model is compared with what serves"

@@ -48,6 +48,10 @@ class Package(Registered):
         """S3 URI of the artifact."""
         return str(self.container["ModelDataUrl"])
 
+    def is_of(self, model_data: str, image: str) -> bool:
+        """Whether it is the package of an artifact (S3 URI) in an image (URI)."""
+        return self.model_data == model_data and self.container.get("Image") == image
+
 
 def group_name(model: str, deployment: str | None = None) -> str:
     """Return the model package group of a model, in this deployment or a named one."""
@@ -99,6 +103,8 @@ def register(
 ) -> Registered:
     """Register a candidate once; a repeated call for the same run finds the package and brings its status up to date.
 
+    A run that brings the same artifact into service in another image makes a package of its own, from which a rollback can go back.
+
     Two calls at the same moment, or a call whose reply was lost, send the same ClientToken, for which SageMaker makes one package.
 
     Args:
@@ -117,7 +123,7 @@ def register(
     """
     group = group_name(model)
     _ensure_group(sagemaker, model, group)
-    found = _find(sagemaker, model, lineage["run_key"], container["ModelDataUrl"])
+    found = _find(sagemaker, model, lineage["run_key"], container)
     if found is None:
         arn = sagemaker.create_model_package(
             ModelPackageGroupName=group,
@@ -130,7 +136,7 @@ def register(
             },
             ModelMetrics=_model_metrics(metrics_uri, explanation_uri),
             CustomerMetadataProperties={key: _metadata(value) for key, value in lineage.items()},
-            ClientToken=digest({"group": group, "run": lineage["run_key"], "data": container["ModelDataUrl"]}, 36),
+            ClientToken=digest({"group": group, "run": lineage["run_key"], **container}, 36),
         )["ModelPackageArn"]
         found = _package(sagemaker.describe_model_package(ModelPackageName=arn))
     if status == PENDING and ABANDONED in found.metadata:
@@ -224,13 +230,16 @@ def _summaries(sagemaker: Any, group: str, **filters: Any) -> Iterator[dict[str,
             raise
 
 
-def _find(sagemaker: Any, model: str, run_key: str, model_data: str) -> Package | None:
-    """Return the package of a run. Its description begins with the run key, so that only its own packages are described, not hundreds."""
+def _find(sagemaker: Any, model: str, run_key: str, container: Mapping[str, Any]) -> Package | None:
+    """Return the package of a run with this artifact and image.
+
+    Its description begins with the run key, so that only its own packages are described, not hundreds.
+    """
     for summary in _summaries(sagemaker, group_name(model)):
         if not summary.get("ModelPackageDescription", "").startswith(f"{run_key}: "):
             continue
         package = _package(sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"]))
-        if package.metadata.get("run_key") == run_key and package.model_data == model_data:
+        if package.metadata.get("run_key") == run_key and package.is_of(container["ModelDataUrl"], container["Image"]):
             return package
     return None
 

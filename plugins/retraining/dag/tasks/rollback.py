@@ -20,7 +20,7 @@ from retraining.jobs.endpoint_update import CHANGING
 from retraining.jobs.job import JobBusyError
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving import deployment, registry
-from retraining.serving.champion import conversion, served, status_of
+from retraining.serving.champion import conversion, of_artifact, served, status_of
 from retraining.serving.pinning import ExchangedError
 from retraining.serving.registry import Package, Registered
 from retraining.serving.rollback import Rollback, RollbackError, choose, newer_than, rollback_id
@@ -123,7 +123,7 @@ class RollbackTasks(SmokeTasks):
         if self.config.endpoint is None:
             return next((item for item in known if item.status == registry.APPROVED), None)
         now = served(self._sagemaker, self.endpoint)
-        return next((item for item in known if now and item.model_data == now.model_data), None)
+        return of_artifact(known, now.model_data, now.image) if now else None
 
     def smoke_request(self, rollback: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Of a model without an endpoint: ask for the job in which the package's artifact answers its smoke requests."""
