@@ -15,6 +15,10 @@ from benchmarks.gate_worlds import Path
 from retraining.judging.gate import decide
 from retraining.settings.gate_policy import GatePolicy
 
+DEFAULT = "1 to 2 (default)"
+STRICT = "19 to 1, no fading, 5 % of the rows"
+"""The one-sided paired test at 95 %, on half as many rows that all count alike."""
+STATIONARY = "stationary"
 WORSE = 0.005
 """A promotion to a model whose risk is higher by this share counts as one to a truly worse model."""
 GUARD = {"rmse": 2.6}
@@ -70,7 +74,7 @@ def recorded(moment: Moment) -> bool:
 
 
 RULES: Mapping[str, Rule] = {
-    "1 to 2 (default)": shipped_gate(),
+    DEFAULT: shipped_gate(),
     "1 to 3": shipped_gate(required_odds=1 / 3),
     "1 to 1, the better mean": shipped_gate(required_odds=1),
     "1 to 2, training rows +5 %": shipped_gate(min_growth=0.05),
@@ -78,7 +82,7 @@ RULES: Mapping[str, Rule] = {
     "4 to 1": shipped_gate(required_odds=4),
     "19 to 1 (prove_better)": shipped_gate(required_odds=19),
     "19 to 1, no fading": shipped_gate(required_odds=19, half_life_days=None),
-    "19 to 1, no fading, 5 % of the rows": shipped_gate(0.5, required_odds=19, half_life_days=None),
+    STRICT: shipped_gate(0.5, required_odds=19, half_life_days=None),
     "always the latest (guards)": shipped_gate(required_odds=0),
     "recorded score": recorded,
     "never": lambda moment: False,
@@ -147,31 +151,68 @@ def year_of(path: Path, rule: Rule) -> Year:
     )
 
 
-def table(years: Mapping[str, Mapping[str, list[Year]]]) -> list[str]:
-    """Return the lines of a table: rules down, regret in each world across, then means over the worlds.
+Years = Mapping[str, Mapping[str, list[Year]]]
+"""By world and rule, one year for each seed."""
 
-    Args:
-        years: by world and rule, one ``Year`` for each seed.
 
-    """
-    worlds, rules = list(years), list(next(iter(years.values())))
-    head = "".join(f"{world:>18}" for world in worlds)
-    lines = [f"{'rule':<38}{'mean (SE)':>16}{head}  promotions  worse  worst day  recovery"]
-    for rule in sorted(rules, key=lambda name: _mean(years, name)[0]):
-        mean, error = _mean(years, rule)
-        cells = "".join(f"{np.mean([year.regret for year in years[world][rule]]):>18.2f}" for world in worlds)
-        found = [year for world in worlds for year in years[world][rule]]
-        recovery = [year.recovery for year in found if not np.isnan(year.recovery)]
-        lines.append(
-            f"{rule:<38}{mean:>9.3f} ({error:.3f}){cells}{np.mean([y.promotions for y in found]):>12.0f}"
-            f"{np.mean([y.worse for y in found]):>7.1f}{np.mean([y.worst_day for y in found]):>11.1f}"
-            f"{np.mean(recovery) if recovery else float('nan'):>10.1f}"
-        )
+def table(years: Years) -> list[str]:
+    """Return the lines of two tables, rules down: means over the worlds, and the regret in each world; errors are those over seeds."""
+    worlds, rules = list(years), sorted(next(iter(years.values())), key=lambda name: _mean(years, name, "regret")[0])
+    columns = {"regret": 3, "promotions": 0, "worse": 1, "worst_day": 1, "recovery": 0}
+    lines = [f"{'rule':<38}" + "".join(f"{name.replace('_', ' '):>16}" for name in columns)]
+    for rule in rules:
+        cells = (_cell(_mean(years, rule, name), digits) for name, digits in columns.items())
+        lines.append(f"{rule:<38}" + "".join(f"{cell:>16}" for cell in cells))
+    lines += ["", f"{'regret in':<38}" + "".join(f"{world:>18}" for world in worlds)]
+    for rule in rules:
+        cells = (_cell(_mean({world: years[world]}, rule, "regret"), 2) for world in worlds)
+        lines.append(f"{rule:<38}" + "".join(f"{cell:>18}" for cell in cells))
     return lines
 
 
-def _mean(years: Mapping[str, Mapping[str, list[Year]]], rule: str) -> tuple[float, float]:
-    """Return the mean regret over the worlds, equal weights, and its Monte Carlo error; NaN for one seed a world."""
-    found = [np.array([year.regret for year in rules[rule]]) for rules in years.values()]
-    errors = [values.var(ddof=1) / len(values) if len(values) > 1 else float("nan") for values in found]
-    return float(np.mean([values.mean() for values in found])), float(np.sqrt(np.sum(errors)) / len(found))
+def verdict(years: Years) -> tuple[list[str], bool]:
+    """Return whether the default is what the documentation says it is, in sentences, and whether that holds.
+
+    It is no more than one standard error from the best rule over the worlds, and better than the test at 95 % in every world but a
+    stationary one. Both errors are those of the difference on the same paths.
+    """
+    best = min(next(iter(years.values())), key=lambda name: _mean(years, name, "regret")[0])
+    behind, error = _saved(years, best, DEFAULT)
+    near = best == DEFAULT or behind <= error
+    lines = [f"{DEFAULT} is {behind:.3f} ({error:.3f}) behind {best}, the best rule over the worlds: {_met(near)}"]
+    saved = {world: _saved({world: years[world]}, DEFAULT, STRICT) for world in years}
+    better = all(value > 0 for world, (value, _) in saved.items() if world != STATIONARY)
+    listed = ", ".join(f"{world} {_cell(found, 2)}" for world, found in saved.items())
+    lines.append(f"regret that it saves against {STRICT}: {listed}: {_met(better)}")
+    return lines, near and better
+
+
+def _met(holds: bool) -> str:
+    return "met" if holds else "MISSED"
+
+
+def _cell(found: tuple[float, float], digits: int) -> str:
+    return f"{found[0]:.{digits}f} ({found[1]:.{max(1, digits)}f})"
+
+
+def _saved(years: Years, rule: str, other: str) -> tuple[float, float]:
+    """Return by how much the regret under a rule is below that under another one on the same paths, and the error."""
+    gaps = [
+        np.array([theirs.regret - ours.regret for ours, theirs in zip(rules[rule], rules[other], strict=True)])
+        for rules in years.values()
+    ]
+    return _with_error(gaps)
+
+
+def _mean(years: Years, rule: str, figure: str) -> tuple[float, float]:
+    """Return the mean of a figure over the worlds, and its error; years without the figure are left out."""
+    found = [np.array([getattr(year, figure) for year in rules[rule]]) for rules in years.values()]
+    return _with_error([known for values in found if len(known := values[~np.isnan(values)])])
+
+
+def _with_error(worlds: list[np.ndarray]) -> tuple[float, float]:
+    """Return the mean over worlds, equal weights, and its Monte Carlo error over seeds; NaN where a world has one seed."""
+    if not worlds:
+        return float("nan"), float("nan")
+    errors = [values.var(ddof=1) / len(values) if len(values) > 1 else float("nan") for values in worlds]
+    return float(np.mean([values.mean() for values in worlds])), float(np.sqrt(np.sum(errors)) / len(worlds))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gate_worlds import Path
-from benchmarks.gate_year import RULES, analysis_of, shipped_gate, year_of
+from benchmarks.gate_year import DEFAULT, RULES, STRICT, Year, analysis_of, shipped_gate, table, verdict, year_of
 from lambda_functions.analyze_results import handler
 
 DAYS = 30
@@ -66,3 +66,35 @@ def test_a_share_of_the_rows_is_all_that_a_rule_sees():
     moment_of = year_of.__globals__["Moment"]
     moment = moment_of(odd_rows_hate_it, np.full(200, 1.0), np.zeros(200, int), np.zeros(200, int), 0.1, 1.0)
     assert rule(moment)
+
+
+def lived(*regrets: float) -> list[Year]:
+    return [Year(regret, 10, 1, 3.0, float("nan")) for regret in regrets]
+
+
+def test_the_tables_have_means_over_worlds_of_equal_weight_and_errors_over_seeds():
+    years = {
+        "calm": {DEFAULT: lived(1.0, 1.2), STRICT: lived(2.0, 2.0)},
+        "rough": {DEFAULT: lived(2.0, 2.0, 2.6), STRICT: lived(3.0, 3.0, 3.0)},
+    }
+    means, worlds = "\n".join(table(years)).split("\n\n")
+    calm, rough = 0.2**2 / 2 / 2, 0.12 / 3
+    assert means.splitlines()[1].removeprefix(DEFAULT).split("  ")[-1].strip() == "nan (nan)"  # nothing to recover from
+    assert f"{(1.1 + 2.2) / 2:.3f} ({(calm + rough) ** 0.5 / 2:.3f})" in means.splitlines()[1]
+    assert f"1.10 ({calm**0.5:.2f})" in worlds and f"2.20 ({rough**0.5:.2f})" in worlds
+
+
+def test_the_verdict_is_about_differences_on_the_same_paths():
+    apart = {DEFAULT: lived(1.0, 2.0), "1 to 3": lived(0.9, 1.9), STRICT: lived(1.1, 2.1)}
+    close = apart | {"1 to 3": lived(0.9, 2.0)}
+    for best, near in ((close, True), (apart, False)):
+        lines, met = verdict({"mixed": best})
+        assert (met, "1 to 3, the best rule over the worlds: " + ("met" if near else "MISSED") in lines[0]) == (
+            near,
+            True,
+        )
+    worse = {DEFAULT: lived(1.0, 2.0), STRICT: lived(0.9, 1.9)}
+    lines, met = verdict({"mixed": worse, "tiny": {DEFAULT: lived(1.0, 1.0), STRICT: lived(9.0, 9.0)}})
+    assert not met and "mixed -0.10 (0.00), tiny 8.00 (0.00): MISSED" in lines[1]
+    _, met = verdict({"stationary": worse, "tiny": {DEFAULT: lived(1.0, 1.0), STRICT: lived(9.0, 9.0)}})
+    assert met

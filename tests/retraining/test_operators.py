@@ -1,8 +1,10 @@
 """The operator and its trigger against a running local_aws: defer, adopt, kill, fail."""
 
 import asyncio
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ from local_account import BUCKET, wait_for
 from retraining.aws.clients import client
 from retraining.dag import pausing
 from retraining.dag.operators import AwsJobOperator, QuestionOperator
-from retraining.dag.triggers import JobTrigger
+from retraining.dag.triggers import JobTrigger, NewDataTrigger
 from retraining.jobs.job import JobBusyError, JobStatus, is_transient
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
@@ -306,3 +308,47 @@ def test_the_answer_of_a_person_is_kept_also_when_it_is_a_no(option, user):
     with nullcontext() if option == "Approve" else pytest.raises(DownstreamTasksSkipped):
         question.execute_complete({"ti": ti, "task": question}, event)
     assert kept["answer"] == {"chosen_options": [option], "responded_by_user": user}
+
+
+def test_looks_at_jobs_do_not_queue_behind_watchers_that_wait(monkeypatch, access):
+    """Each of many models has a watcher that blocks a thread nearly all the time."""
+    models, waiting, over = 40, threading.Semaphore(0), threading.Event()
+
+    def receive(self):
+        waiting.release()
+        over.wait()
+        return 0
+
+    def all_wait():
+        for _ in range(models):
+            assert waiting.acquire(timeout=30)
+
+    class Ended:
+        def title(self, *_):
+            return "a job"
+
+        def poll(self, *_):
+            return JobStatus("Completed", "succeeded")
+
+        def live_log(self, *_):
+            return None
+
+    async def first(trigger):
+        async for event in trigger.run():
+            return event.payload
+
+    async def play():
+        watchers = [asyncio.create_task(first(NewDataTrigger(f"queue-{number}"))) for number in range(models)]
+        look = JobTrigger("training", {"name": "x"}, access.model_dump(), time.time() + 600, 2.0)
+        try:
+            with ThreadPoolExecutor(1) as own:
+                await asyncio.get_running_loop().run_in_executor(own, all_wait)
+                return await asyncio.wait_for(first(look), 30)
+        finally:
+            over.set()
+            for watcher in watchers:
+                watcher.cancel()
+
+    monkeypatch.setattr(NewDataTrigger, "_receive", receive)
+    monkeypatch.setitem(JOB_KINDS, "training", Ended())
+    assert asyncio.run(play())["outcome"] == "succeeded"
