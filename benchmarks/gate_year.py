@@ -205,9 +205,11 @@ def _saved(years: Years, rule: str, other: str) -> tuple[float, float]:
 
 
 def _mean(years: Years, rule: str, figure: str) -> tuple[float, float]:
-    """Return the mean of a figure over the worlds, and its error; years without the figure are left out."""
+    """Return the mean of a figure over the worlds, and its error; where it is missing in some years, over those that have it."""
     found = [np.array([getattr(year, figure) for year in rules[rule]]) for rules in years.values()]
-    return _with_error([known for values in found if len(known := values[~np.isnan(values)])])
+    known = np.concatenate(found)
+    known = known[~np.isnan(known)]
+    return _with_error(found if len(known) == sum(map(len, found)) else [known] if len(known) else [])
 
 
 def _with_error(worlds: list[np.ndarray]) -> tuple[float, float]:

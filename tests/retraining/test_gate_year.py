@@ -81,6 +81,8 @@ def test_the_tables_have_means_over_worlds_of_equal_weight_and_errors_over_seeds
     calm, rough = 0.2**2 / 2 / 2, 0.12 / 3
     assert means.splitlines()[1].removeprefix(DEFAULT).split("  ")[-1].strip() == "nan (nan)"  # nothing to recover from
     assert f"{(1.1 + 2.2) / 2:.3f} ({(calm + rough) ** 0.5 / 2:.3f})" in means.splitlines()[1]
+    some = {"mixed": {DEFAULT: [*lived(1.0), *(Year(1.0, 1, 1, 1.0, days) for days in (4.0, 8.0))]}}
+    assert table(some)[1].endswith(" 6 (2.0)")  # days to recover, of the two years that had to
     assert f"1.10 ({calm**0.5:.2f})" in worlds and f"2.20 ({rough**0.5:.2f})" in worlds
 
 
