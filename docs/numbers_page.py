@@ -103,6 +103,7 @@ SUMMARY = {
     "endpoint_config": "its config",
     "promoted": "whether its model is the champion since: it serves, or scores the next files",
     "model_package": "ARN in the registry",
+    "champion_scored": "where the champion was scored, if not in one job with the challenger; empty otherwise",
     "standing": "what endpoint and registry say when they disagree about the champion; empty when they agree",
     "training_job": "of the best candidate",
     "selection_metric": "the metric that chose between the candidates, on validation rows",

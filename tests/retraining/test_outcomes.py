@@ -1,5 +1,6 @@
 """One message per outcome, readable by a person, with numbers and links; and what a run leaves behind."""
 
+import html
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from serving_stage import Run, Stage
 
 from retraining.dag.tasks.commit import DataRefusedError
+from retraining.jobs.plan import Champion
 from retraining.serving import registry
 from retraining.telling.outcomes import Outcome, body, subject
 
@@ -179,8 +181,10 @@ def publish(
     verified: bool = True,
     answer: dict | None = PERSON,
     ask: bool = False,
+    scored: dict | None = None,
     **params: object,
 ) -> dict:
+    champion = Champion(package_arn="a", model_data="s3://b/m", image="registry/old:1") if scored else None
     trained = stage.candidate("v1", 2)
     stage.account.s3.put_object(
         Bucket=stage.bucket, Key=f"{stage.name}/runs/v1/evaluation/rows.csv", Body=ROWS.replace("10.0", "")
@@ -201,7 +205,7 @@ def publish(
     rows = {"rows_new": 2, "rows_accepted": 2, "rows_duplicate": 0, "rows_quarantined": 0}
     served = {"endpoint": stage.endpoint, "config": "c1", "smoke": {}, "pruned": []}
     known = {
-        "plan": stage.plan("v1") | {"standing": "endpoint and registry disagree"},
+        "plan": stage.plan("v1", champion) | {"standing": "endpoint and registry disagree"},
         "dataset": {
             "version": 1,
             "rows": rows,
@@ -215,6 +219,7 @@ def publish(
         "decision": decision,
         "crawled": {"warning": "the crawler is away"},
         "merged": {"name": "merge", "run_id": "jr_1", "seconds": 13},
+        "scored": scored,
         "dag_run": run,
     }
     if ask:
@@ -285,6 +290,27 @@ def test_a_promoted_model_is_reported_and_told_once(stage):
     written = stage.get("runs/v1/summary.json")  # by the retry, which was later
     assert {**written, "created_at": summary["created_at"]} == json.loads(json.dumps(summary))
     assert stage.keys("dataset/trained/000001/") == ["dataset/trained/000001/v1.json"]
+
+
+@pytest.mark.local_aws
+@pytest.mark.parametrize(
+    ("scored", "words", "jobs"),
+    [
+        ({"name": "champion-1", "seconds": 2}, "in the image that it serves in, registry/old:1", ["champion-1"]),
+        (
+            {"warning": "it is gone"},
+            "in the challenger's image, as it was not possible in registry/old:1: it is gone",
+            [],
+        ),
+    ],
+)
+def test_a_champion_that_was_scored_apart_is_told(stage, scored, words, jobs):
+    summary = publish(stage, scored=scored)
+    [letter] = stage.mail()
+    assert words in letter["Message"]
+    page = html.unescape(stage.account.read(summary["report"]).decode())
+    assert words in page
+    assert [job["name"] for job in summary["jobs"] if job["step"] == "champion"] == jobs
 
 
 @pytest.mark.local_aws

@@ -55,6 +55,7 @@ JUDGED = {
     "dataset": DATASET,
     "trained": TRAINED,
     "evaluated": EVALUATED,
+    "scored": Result("score_champion"),
     "analysis": ANALYSIS,
     "decision": DECISION,
     "crawled": Result("crawl_data"),

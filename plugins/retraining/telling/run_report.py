@@ -64,6 +64,8 @@ def lineage_of(
     rows.append(("Champion", (champion.package_arn or champion.model_data) if champion else "none", None))
     if plan.standing:
         rows.append(("Endpoint and registry", plan.standing, None))
+    if summary["champion_scored"]:
+        rows.append(("Champion scored", summary["champion_scored"], None))
     rows.append(("Code", plan.code_digest, link(object_url(region, plan.code_uri(platform.bucket)))))
     if summary["model_package"]:
         rows.append(("Model package", str(summary["model_package"]), None))
@@ -151,6 +153,7 @@ def outcome_of(
         ("Files refused", summary["files_refused"] or None),
         ("Rows to train on", rows.get("train")),
         ("Endpoint and registry", summary.get("standing") or None),
+        ("Champion scored", summary.get("champion_scored") or None),
         ("Model package", summary["model_package"]),
         ("Endpoint config", summary["endpoint_config"]),
     )

@@ -167,6 +167,7 @@ class Promotion:
         self.say(f"artifact and source package lie in {environment()}: {trained[0]['model_data']}")
         dataset = steps.find_test_rows(plan, source, run)
         evaluated: dict[str, Any] = {"name": NO_JOB}
+        scored: dict[str, Any] | None = None
         if dataset["version"]:
             self.say(f"scoring it on the test rows of dataset version {dataset['version']} of {environment()}")
             scored = self._champion_s_answers(plan, dataset, run)
@@ -192,6 +193,7 @@ class Promotion:
             verified,
             None,
             run,
+            scored=scored,
         )
 
     def _champion_s_answers(self, plan: dict[str, Any], dataset: dict[str, Any], run: Any) -> dict[str, Any] | None:

@@ -45,6 +45,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         answer: Mapping[str, Any] | None,
         dag_run: Any,
         merged: Mapping[str, Any] | None = None,
+        scored: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write the run's summary and report, note in the log that this version has a judged model, and publish a message to the topic."""
         run = RunPlan.model_validate(plan)
@@ -58,7 +59,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
                 declined = {**decision, "promote": False, "decision": outcome}
                 package = self.register_model(plan, dataset, trained, evaluated, declined, params)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
-        known["merged"] = merged
+        known |= {"merged": merged, "scored": scored}
         summary = self._report(run, outcome, decision, crawled, package, verified, **known)
         if (
             package
@@ -78,11 +79,12 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         crawled: Mapping[str, Any] | None,
         dag_run: Any,
         merged: Mapping[str, Any] | None = None,
+        scored: Mapping[str, Any] | None = None,
     ) -> str:
         """Write the report and publish a message that a person's approval is awaited, with the link to give it; before the wait begins."""
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         known: dict[str, Any] = {"dataset": dataset, "trained": trained, "evaluated": evaluated, "analysis": analysis}
-        known["merged"] = merged
+        known |= {"merged": merged, "scored": scored}
         summary = self._report(run, "approval waits", decision, crawled, None, None, **known)
         told = self._told(summary, analysis, decision)
         link = answer_url(dag_run.dag_id, dag_run.run_id, "await_approval")
@@ -108,6 +110,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         evaluated: Mapping[str, Any],
         analysis: Mapping[str, Any],
         merged: Mapping[str, Any] | None,
+        scored: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         """Write summary and report; return the summary with the report's URI."""
         plan = run.model_dump(mode="json")
@@ -130,6 +133,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "reason": decision["reason"],
             "numbers": {name: decision.get("numbers", {}).get(name) for name in SUMMARISED},
             "standing": run.standing,
+            "champion_scored": _scored_where(run, scored),
             "endpoint": config.endpoint if verified else None,
             "endpoint_config": verified["config"] if verified else None,
             "promoted": bool(verified),
@@ -138,7 +142,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             "selection_metric": config.training.selection_metric,
             "candidates": choice.as_rows(),
             "search": choice.search,
-            "jobs": _jobs(merged, trained, evaluated, (verified or {}).get("job")),
+            "jobs": _jobs(merged, trained, scored, evaluated, (verified or {}).get("job")),
             "smoke": verified["smoke"] if verified else None,
         }
         platform = self.platform
@@ -173,13 +177,24 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
         return stopped
 
 
+def _scored_where(run: RunPlan, scored: Mapping[str, Any] | None) -> str:
+    """Return where the champion was scored, if not simply beside the challenger."""
+    if not scored or run.champion is None:
+        return ""
+    if "warning" in scored:
+        return f"in the challenger's image, as it was not possible in {run.champion.image}: {scored['warning']}"
+    return f"in the image that it serves in, {run.champion.image}"
+
+
 def _jobs(
     merged: Mapping[str, Any] | None,
     trained: Sequence[Any],
+    scored: Mapping[str, Any] | None,
     evaluated: Mapping[str, Any],
     smoke: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """Return step, name and seconds of the jobs that succeeded; a retry that took a job over tells that job's seconds."""
     jobs = [("tuning" if job and "trials" in job else "training", job) for job in trained]
-    steps = [("merge", merged), *jobs, ("evaluation", evaluated), ("smoke", smoke)]
+    alone = scored if scored and "name" in scored else None
+    steps = [("merge", merged), *jobs, ("champion", alone), ("evaluation", evaluated), ("smoke", smoke)]
     return [{"step": step, "name": job["name"], "seconds": job.get("seconds")} for step, job in steps if job]
