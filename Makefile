@@ -229,6 +229,9 @@ bench-landing: setup  ## what 10 new files cost to sense and crawl over landing 
 bench-looks: setup  ## how late looks at jobs come when 1, 12 and 30 models share one triggerer
 	$(VENVS)/airflow/bin/python benchmarks/bench_looks.py $(ARGS)
 
+bench-local-aws: setup  ## seconds to start, memory at rest and overhead of a request of local_aws, beside MiniStack alone; ARGS="--against REVISION"
+	$(VENVS)/airflow/bin/python benchmarks/bench_local_aws.py $(ARGS)
+
 bench-lambda: setup-dev  ## memory and precision of the analysis function at 10 million rows
 	$(DEV)/python benchmarks/bench_lambda.py $(ARGS)
 
