@@ -1,18 +1,21 @@
 """Which candidate goes on: direction, finite metrics, and what a failed one costs the others."""
 
 import io
+import json
 import math
 import tarfile
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from retraining.dag.tasks.model import ModelTasks
 from retraining.inside.artifact import CARD_FILE, write_artifact
-from retraining.judging import model_card
+from retraining.judging import candidates, model_card
 from retraining.judging.candidates import JudgementError, choose
 from retraining.serving.pinning import SHA256
+from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import Training
 
 NAMES = ["a", "b", "c"]
@@ -128,3 +131,42 @@ def test_an_artifact_without_a_card_leaves_the_candidate_without_its_metric(arti
     artifact(cut=cut)
     result = {"name": "job-a", "model_data": "s3://b/m/model.tar.gz", "metrics": {}}
     assert trained(result) == {**result, SHA256: "d", "candidate": "a"}
+
+
+class Function:
+    """A Lambda function that answers, or whose call fails."""
+
+    def __init__(self, payload: dict, error: Exception | None = None, **more: str) -> None:
+        self.payload, self.error, self.more = payload, error, more
+        self.asked: list[dict] = []
+
+    def invoke(self, **request: object) -> dict:
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        return {"Payload": io.BytesIO(json.dumps(self.payload).encode()), **self.more}
+
+
+@pytest.fixture
+def analyzing(monkeypatch):
+    def ask(function: Function) -> tuple[dict, dict]:
+        made = {}
+        monkeypatch.setattr(candidates, "client", lambda service, access, **options: made.update(options) or function)
+        return candidates.analyze(AwsAccess(), "analyze", {"rows_uri": "s3://b/rows.csv"}), made
+
+    return ask
+
+
+def test_the_analysis_is_asked_once_and_waited_for_as_long_as_it_may_take(analyzing):
+    function = Function({"n": 3})
+    answer, options = analyzing(function)
+    assert (answer, len(function.asked)) == ({"n": 3}, 1)
+    assert options == {"retry": False, "read_timeout": candidates.LONGEST_ANALYSIS}
+
+
+def test_only_what_the_analysis_itself_says_is_final(analyzing):
+    with pytest.raises(JudgementError, match=r"could not analyse s3://b/rows.csv: .*line 7"):
+        analyzing(Function({"errorMessage": "line 7"}, FunctionError="Unhandled"))
+    busy = ClientError({"Error": {"Code": "ServiceException", "Message": "try again"}}, "Invoke")
+    with pytest.raises(ClientError, match="try again"):  # which the task tries again
+        analyzing(Function({}, busy))
