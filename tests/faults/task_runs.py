@@ -114,9 +114,10 @@ class TaskInstance:
         self.task_id = task_id
 
     def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", **_: Any) -> Any:
-        """Return the value of a task, or the list of values of several."""
+        """Return the value of a task, or the list of values of several, of a mapped one those of its instances."""
         if isinstance(task_ids, list):
-            return [self._xcom.get((task_id, key)) for task_id in task_ids]
+            found = [self._xcom.get((task_id, key)) for task_id in task_ids]
+            return [item for value in found for item in (value if isinstance(value, list) else [value])]
         return self._xcom.get((task_ids, key))
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -165,9 +166,12 @@ class Run:
         self._xcom = dict(results)
 
     def execute(self, task_id: str) -> Any:
-        """Run one try of a task and keep its result."""
+        """Run one try of a task and keep its result; of a mapped one with several instances those that succeed, if any does."""
         context = self.context(task_id)
-        if issubclass(self.dag.task_dict[task_id].operator_class, (JobOperator, VerifyOperator)):
+        mapped = self.result("list_candidates") if task_id == "training" else []
+        if len(mapped) > 1:
+            value: Any = self._instances(task_id, [item["candidate"] for item in mapped])
+        elif issubclass(self.dag.task_dict[task_id].operator_class, (JobOperator, VerifyOperator)):
             value = run_operator(lambda: self.task(task_id), context)
         else:
             body = self.task(task_id).python_callable
@@ -177,6 +181,18 @@ class Run:
             value = body(**{name: item for name, item in context.items() if takes_all or name in names})
         self._xcom[task_id, "return_value"] = value
         return value
+
+    def _instances(self, task_id: str, candidates: list[str]) -> list[Any]:
+        found, errors = [], []
+        for candidate in candidates:
+            try:
+                task = functools.partial(self.task, task_id, candidate)
+                found.append(run_operator(task, {**self.context(task_id), "task": task()}))
+            except AirflowFailException as error:
+                errors.append(error)
+        if not found:
+            raise errors[0]
+        return found
 
     def path(self) -> Iterator[str]:
         """Yield the tasks of the run in their order, following the gate's decision and a person's."""
@@ -213,7 +229,7 @@ class Run:
             return RunRecord("failed", f"{type(error).__name__}: {error}", self.result("claim_new_data"))
         if until is None:
             self.end()
-        jobs = {name: value for name in JOB_TASKS if (value := self.result(name))}
+        jobs = {name: value for name in JOB_TASKS if isinstance(value := self.result(name), dict)}
         committed = self.result("claim_new_data") if self.result("check_data_quality") else None
         return RunRecord("success", "", committed, self.result("publish_report"), jobs)
 
@@ -241,12 +257,12 @@ class Run:
             "task": self.task(task_id),
         }
 
-    def task(self, task_id: str) -> Any:
-        """Return a fresh operator, as each try of a task has its own."""
+    def task(self, task_id: str, candidate: str | None = None) -> Any:
+        """Return a fresh operator, as each try of a task has its own; of a mapped one that of a candidate, or of the first."""
         task = copy.copy(self.dag.task_dict[task_id])
         if not isinstance(task, MappedOperator):
             return task
-        return task.unmap({"op_kwargs": {"candidate": self.config.training.candidates[0].name}})
+        return task.unmap({"op_kwargs": {"candidate": candidate or self.config.training.candidates[0].name}})
 
 
 def job_operator(

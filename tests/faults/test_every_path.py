@@ -1,12 +1,13 @@
 """Every way through the workflow, one after the other over one model with real jobs; after each of them the invariants hold.
 
-They are: what serves is the newest approved package; every landed file has one outcome; no job is left without a task; each run tells its
-outcome once.
+They are: what serves is the champion and the newest approved package; every landed file has one outcome; no job is left without a task;
+each run tells its outcome once.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -16,13 +17,16 @@ from invariants import RunRecord, packages
 from task_runs import BEFORE_DECISION, DEPLOYMENT, Run
 
 from retraining.dag.rollback_dag import rollback_dag
+from retraining.dataset.landing_zone import landed_files, unseen
+from retraining.dataset.log import DatasetLog
 from retraining.jobs.job import JobBusyError
+from retraining.serving.champion import standing
 
 pytestmark = pytest.mark.spark
 
 ROWS = 1200
-SMOOTHNESS = (0.0005 * 1.6**step for step in range(30))
-"""Of support vectors, from a useless model to a good one: each following model is better than all before."""
+SMOOTHNESS = (0.0005 * 1.42**step for step in range(28))
+"""Of support vectors, from a useless model to the best one: each following model is better than all before."""
 PERSON = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "who decides"}}
 ROLLBACK = ("choose_package", "return_endpoint", "verify_endpoint", "record_rollback")
 
@@ -86,7 +90,25 @@ class Story:
         self.record = record
         assert self.heard() == sorted(told)
         self.world.check(record)
+        world, sagemaker = self.world, self.world.account.sagemaker
+        now = standing(sagemaker, world.model, f"dev-{world.model}")
+        assert (now.disagreement, now.champion.package_arn) == ("", self.serving())
+        log, s3 = DatasetLog(world.account.s3, world.bucket, f"{world.model}/"), world.account.s3
+        assert unseen(landed_files(s3, world.bucket, f"{world.model}/", run.config.landing), log.read()) == ([], [])
         return run
+
+    @contextmanager
+    def configured(self, change):
+        """Go on with another model.yaml for a while; ``change`` changes what it holds."""
+        file = self.world.folder / "model.yaml"
+        before = file.read_text()
+        config = yaml.safe_load(before)
+        change(config)
+        file.write_text(yaml.safe_dump(config))
+        try:
+            yield
+        finally:
+            file.write_text(before)
 
     def heard(self):
         """Return the outcomes of the messages that came."""
@@ -120,6 +142,7 @@ def story(account, new_world):
     file = story.world.folder / "model.yaml"
     config = yaml.safe_load(file.read_text())
     config["training"]["candidates"] = [{"name": "svr-hgb", "hyperparameters": smoothness(next(SMOOTHNESS))}]
+    config["deployment"]["keep"] = 30  # so that every rollback may go back to the first one
     file.write_text(yaml.safe_dump(config))
     story.world.put("raw/abalone.csv", abalone_rows(0, ROWS))
     story.retrain("promoted")
@@ -203,12 +226,62 @@ def test_a_candidate_that_fails_ends_the_run_with_its_reason(story):
     assert (story.serving(), run.result("register_model")) == (before, None)
 
 
+def test_a_candidate_that_fails_beside_a_good_one_is_named_and_vetoes_nobody(story):
+    before = story.serving()
+
+    def change(config):
+        [good] = config["training"]["candidates"]
+        config["training"]["candidates"] = [{"name": "broken", "hyperparameters": {"algorithm": "nonsense"}}, good]
+        good["hyperparameters"] = smoothness(next(SMOOTHNESS))
+
+    with story.configured(change):
+        run = story.retrain("promoted", force_retrain=True)
+    assert [result["candidate"] for result in run.result("training")] == ["svr-hgb"]
+    told = {row["name"]: (row["chosen"], bool(row.get("left_out"))) for row in story.record.summary["candidates"]}
+    assert told == {"broken": (False, True), "svr-hgb": (True, False)}
+    assert story.serving() == story.newest()["arn"] != before
+
+
+def test_a_champion_that_serves_in_another_image_is_scored_there(story):
+    def change(config):
+        for step in ("training", "evaluation", "deployment"):
+            config[step]["image"] = "sagemaker-xgboost:3.2-0"
+
+    with story.configured(change):
+        run = story.retrain("approved, not deployed (dry run)", **better(dry_run=True))
+    sagemaker = story.world.account.sagemaker
+    images = [
+        sagemaker.describe_processing_job(ProcessingJobName=run.result(task)["name"])["AppSpecification"]["ImageUri"]
+        for task in ("score_champion", "evaluate_model")
+    ]
+    assert [image.split("/")[-1].split(":")[0] for image in images] == ["sagemaker-scikit-learn", "sagemaker-xgboost"]
+    analysis = run.result("analyze_results")
+    assert analysis["champion_failed"] is None
+    assert analysis["paired"]["n"] == analysis["n"]
+
+
 def test_a_run_on_a_pinned_version_is_judged_like_any_other(story):
     run = Run(story.world.folder, better(dataset_version=1))
     record = run.play()
     assert record.state == "success", record.reason
     assert record.summary["dataset_version"] == 1
     story.after(run, record, "promoted" if record.summary["endpoint"] else record.summary["decision"])
+
+
+def test_a_rollback_while_a_person_is_asked_makes_the_yes_come_too_late(story):
+    first = packages(story.world.account, story.world.model)[-1]["arn"]
+    if story.serving() == first:
+        story.retrain("promoted", **better())
+    retraining = Run(story.world.folder, better(require_approval=True), PERSON)
+    for task in retraining.path():
+        if task == "register_model":
+            break
+        retraining.execute(task)
+    story.retrain("approval waits", "rolled back", run=Rollback(story.world.folder, package="1"))
+    record = retraining.play(since="register_model")
+    story.after(retraining, record, "failed")
+    assert "compared" in record.reason
+    assert story.serving() == first
 
 
 def test_a_model_that_answers_otherwise_in_service_is_taken_back(story):
@@ -234,7 +307,17 @@ def test_a_deployment_that_was_killed_is_finished_by_the_next_run_that_has_nothi
     assert story.serving() == story.newest()["arn"] != before
 
 
-@pytest.mark.parametrize("moment", ["training", "register_model", "deploy_model", "verify_endpoint", "publish_report"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "training",
+        "evaluate_model",
+        "register_model",
+        "deploy_model",
+        "verify_endpoint",
+        "publish_report",
+    ],
+)
 def test_a_rollback_beside_a_retraining_leaves_one_champion(story, moment):
     """Whoever changes the endpoint first, goes first; nothing that a rollback abandoned comes back, and no endpoint is left half-way."""
     first = packages(story.world.account, story.world.model)[-1]["arn"]
@@ -245,6 +328,7 @@ def test_a_rollback_beside_a_retraining_leaves_one_champion(story, moment):
         if task == moment:
             break
         retraining.execute(task)
+    assert task == moment
     if moment == "verify_endpoint":
         with pytest.raises(JobBusyError, match="deploying the model of run"):
             rollback.execute("choose_package")
