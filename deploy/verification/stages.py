@@ -155,7 +155,7 @@ def train(bench: Bench) -> None:
 
 def evaluate(bench: Bench) -> None:
     """Score the test rows."""
-    bench.player.play("evaluate_model")
+    bench.player.play("score_champion", "evaluate_model")
     names = sorted(key.removeprefix(bench.run_prefix) for key in bench.stored(f"{bench.run_prefix}evaluation"))
     bench.answer("evaluation", "evaluation/smoke.json" in names, ", ".join(names))
     doubled = [key for key in bench.stored() if "//" in key]

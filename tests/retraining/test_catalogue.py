@@ -155,6 +155,17 @@ def test_what_a_lost_call_leaves_half_done_the_next_commit_completes(config, cat
 
 
 @pytest.mark.local_aws
+@pytest.mark.parametrize("parameters", [{}, {"dataset_version": "third"}])
+def test_a_table_of_that_name_that_somebody_made_gives_way(config, catalogue, parameters):
+    glue, database = catalogue
+    theirs = {"Name": TABLE, "Parameters": parameters, "StorageDescriptor": {"Columns": [{"Name": "a", "Type": "int"}]}}
+    glue.create_table(DatabaseName=database, TableInput=theirs)
+    state = LogState((version(config, 1),))
+    assert keep_catalogue(glue, database, "bucket", state) == 2
+    assert shown(glue, database) == of_log(state)
+
+
+@pytest.mark.local_aws
 def test_the_table_follows_a_new_beginning_an_erasure_and_a_new_column(config, catalogue, state):
     glue, database = catalogue
     before = LogState(state.versions[:3])

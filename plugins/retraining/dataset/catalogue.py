@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from retraining.contract.plain_text import plain
 from retraining.dataset.records import ContractRecord
 from retraining.dataset.state import LogState
@@ -36,8 +34,8 @@ class CatalogueError(RuntimeError):
     """The catalogue does not take the table; the message says why."""
 
 
-NOT_SHOWN = (BotoCoreError, ClientError, LookupError, CatalogueError)
-"""What keeping the table up to date fails with when Glue is not there, or does not allow it."""
+NOT_SHOWN = (LookupError, CatalogueError)
+"""What keeping the table up to date fails with."""
 
 
 def not_shown(database: str, model: str, error: Exception) -> str:
@@ -62,16 +60,25 @@ def keep_catalogue(glue: Any, database: str, bucket: str, state: LogState) -> in
 
     Raises:
         LookupError: the log has no version that records its contract.
-        CatalogueError: Glue refused a partition.
+        CatalogueError: Glue does not answer, or refuses.
 
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return _kept(glue, database, bucket, state)
+    except (BotoCoreError, ClientError) as error:
+        raise CatalogueError(str(error)) from error
+
+
+def _kept(glue: Any, database: str, bucket: str, state: LogState) -> int:
     table = _table(bucket, state)
     try:
         there = glue.get_table(DatabaseName=database, Name=TABLE)["Table"]
     except glue.exceptions.EntityNotFoundException:
         return rebuild_catalogue(glue, database, bucket, state)
     noted = there.get("Parameters", {})
-    shown = int(noted.get(_VERSION, 0))
+    shown = int(noted[_VERSION]) if noted.get(_VERSION, "").isdecimal() else 0  # a table of that name, but not this one
     anew = any(version.starts_anew for version in state.versions if version.version > shown)
     if anew or shown > state.latest or _erased(state) != noted.get(_ERASED) or _columns(there) != _columns(table):
         return rebuild_catalogue(glue, database, bucket, state)
@@ -81,7 +88,7 @@ def keep_catalogue(glue: Any, database: str, bucket: str, state: LogState) -> in
 def rebuild_catalogue(glue: Any, database: str, bucket: str, state: LogState) -> int:
     """Make the table ``dataset`` anew from the log; returns the number of its partitions.
 
-    Arguments and errors are those of ``keep_catalogue``.
+    Arguments are those of ``keep_catalogue``; errors of Glue are botocore's, or a CatalogueError for a partition.
     """
     table = _table(bucket, state)
     with suppress(glue.exceptions.EntityNotFoundException):
