@@ -58,7 +58,7 @@ def play(say: Say) -> dict[str, Any]:
     first = load_original(s3, api, bucket, say)
     number, survey = next_survey(s3, bucket, surveys)
     say(f"\nsurvey {number} arrives: {survey.count(chr(10))} new measurements")
-    retrain = upload_and_follow(s3, api, bucket, {f"abalone.{stamp()}": survey.encode()}, say, MODEL)
+    retrain = upload_and_follow(s3, api, bucket, {f"abalone.{stamp()}": survey.encode()}, say, MODEL, RUN_LIMIT_SECONDS)
     try:
         judged = run_summary(api, retrain["run_id"])
     except NothingToTrainError as nothing:

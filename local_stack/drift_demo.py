@@ -59,7 +59,9 @@ def play(say: Say) -> dict[str, Any]:
             f"the monitor did not see that only small animals are asked about: {ending.watched(drifted)}"
         )
     say(f"\ntheir rings are counted: survey {number} arrives")
-    retrain = runs.upload_and_follow(s3, api, bucket, {f"abalone.{demo.stamp()}": survey.encode()}, say, demo.MODEL)
+    retrain = runs.upload_and_follow(
+        s3, api, bucket, {f"abalone.{demo.stamp()}": survey.encode()}, say, demo.MODEL, runs.RUN_LIMIT_SECONDS
+    )
     judged = demo.run_summary(api, retrain["run_id"])
     say("\nthe endpoint is asked about animals of all sizes again")
     after = _asked_and_watched(session, api, questions(header, known), say)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -53,8 +54,14 @@ class AwaitsAnswerError(RunFailedError):
         return cls(f"run {run_id} waits for a person's yes or no: {url}")
 
 
-def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
-    """Show a run until it has ended and return it.
+def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float = math.inf) -> dict[str, Any]:
+    """Show a run until it has ended and return it; who presses Ctrl-C is told that it goes on.
+
+    Args:
+        api: Airflow.
+        dag_id: its DAG.
+        run_id: the run.
+        seconds: how long it may take; a person's training takes as long as it takes.
 
     Raises:
         RunFailedError: it failed; the message names the task and how it ended.
@@ -66,7 +73,7 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
     deadline = time.monotonic() + seconds
     shown: dict[Any, str] = {}
     live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
-    with live or nullcontext():
+    with live or nullcontext(), _going_on(console, run_id):
         while True:
             run = api.run(dag_id, run_id)
             tasks = sorted(api.tasks(dag_id, run_id), key=lambda task: _place(order, task))
@@ -87,7 +94,16 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[st
     return run
 
 
-def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float) -> dict[str, Any]:
+@contextmanager
+def _going_on(console: Console, run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"\nrun {run_id} goes on without being followed; make status shows what runs and what serves")
+        raise
+
+
+def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float = math.inf) -> dict[str, Any]:
     """Wait silently until a run has ended and return it, however it ended.
 
     Raises:

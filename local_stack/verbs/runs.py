@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from local_stack.verbs import calls, dag_state, ending, model_check, places
 from retraining.settings.environment import platform_parameter
 
 RUN_LIMIT_SECONDS = 600
+"""How long a run of a demo may take."""
 EVENT_SECONDS = 120
 FIRST_SCHEDULE_SECONDS = 20
 Say = Callable[[str], None]
@@ -64,7 +66,7 @@ def run(session: Any, api: AirflowApi, dag: str, params: Mapping[str, Any], say:
     run_id = api.trigger(dag, dict(params))["dag_run_id"]
     say(f"started run {run_id} of {dag}")
     try:
-        follow(api, dag, run_id, RUN_LIMIT_SECONDS)
+        follow(api, dag, run_id)
     except AwaitsAnswerError as waits:
         say(f"{waits}\n{MEANWHILE}")
         return
@@ -103,7 +105,13 @@ def data_bucket(session: Any, model: str) -> str:
 
 
 def upload_and_follow(
-    s3: Any, api: AirflowApi, bucket: str, files: Mapping[str, bytes], say: Say, model: str
+    s3: Any,
+    api: AirflowApi,
+    bucket: str,
+    files: Mapping[str, bytes],
+    say: Say,
+    model: str,
+    seconds: float = math.inf,
 ) -> dict[str, Any]:
     """Upload files by name into a model's landing zone, wait for the run that the event starts, and follow that run.
 
@@ -121,7 +129,7 @@ def upload_and_follow(
     run = _run_of_event(api, known, dag_id)
     created = (datetime.fromisoformat(run["queued_at"]) - uploaded_at).total_seconds()
     say(f"{created:.1f} s later the event has started run {run['dag_run_id']}")
-    done = follow(api, dag_id, run["dag_run_id"], RUN_LIMIT_SECONDS)
+    done = follow(api, dag_id, run["dag_run_id"], seconds)
     finished = datetime.fromisoformat(done["end_date"])
     return {
         "run_id": run["dag_run_id"],
@@ -149,7 +157,7 @@ def wait_until_idle(api: AirflowApi, say: Say, dag_id: str) -> None:
         why = "the daily schedule started" if run_id.startswith("scheduled__") else "under way is"
         say(f"{why} run {run_id}; a model has one run at a time, waiting for its end")
         try:
-            ended(api, dag_id, run_id, RUN_LIMIT_SECONDS)
+            ended(api, dag_id, run_id)
         except AwaitsAnswerError as waits:
             raise _answer_first(dag_id, waits) from None
 

@@ -30,7 +30,7 @@ def score(session: Any, api: AirflowApi, files: Sequence[Path], model: str, say:
         say(f"uploaded s3://{bucket}/{key}")
     runs.wait_until_idle(api, say, dag)
     run_id = api.trigger(dag, {})["dag_run_id"]
-    follow(api, dag, run_id, runs.RUN_LIMIT_SECONDS)
+    follow(api, dag, run_id)
     for line in lines(api, dag, run_id):
         say(line)
 

@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import pytest
 from rich.console import Console
@@ -82,3 +83,45 @@ def test_no_other_run_is_asked_for_while_one_waits_for_a_person(monkeypatch):
     assert api.triggered == []
     with pytest.raises(progress.RunFailedError, match="Answer it first"):
         runs.wait_until_idle(api, print, "abalone_retraining")
+
+
+class EndlessApi:
+    """Airflow with a run that goes on, until its reader has looked often enough to press Ctrl-C, or it has ended."""
+
+    def __init__(self, looks, then):
+        self.looks, self.then = looks, then
+
+    def get(self, path, **_):
+        return {"tasks": []}
+
+    def run(self, dag_id, run_id):
+        self.looks -= 1
+        if self.looks < 0:
+            if self.then is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            return {"dag_run_id": run_id, "state": self.then}
+        return {"dag_run_id": run_id, "state": "running"}
+
+    def tasks(self, dag_id, run_id):
+        return []
+
+
+@pytest.fixture
+def hours(monkeypatch):
+    """Time in which each look comes an hour after the one before."""
+    now = itertools.count(0, 3600.0)
+    monkeypatch.setattr(progress.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+
+
+def test_a_person_s_run_is_followed_as_long_as_it_takes_and_a_demo_s_for_its_time(hours):
+    assert progress.follow(EndlessApi(100, "success"), "a_retraining", "r1")["state"] == "success"
+    assert progress.ended(EndlessApi(100, "failed"), "a_retraining", "r1")["state"] == "failed"
+    with pytest.raises(progress.RunFailedError, match="run r1 is still running after 600 s"):
+        progress.follow(EndlessApi(100, "success"), "a_retraining", "r1", runs.RUN_LIMIT_SECONDS)
+
+
+def test_who_stops_following_is_told_that_the_run_goes_on(hours, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        progress.follow(EndlessApi(3, KeyboardInterrupt), "a_retraining", "r1")
+    assert "run r1 goes on without being followed; make status shows" in capsys.readouterr().out
