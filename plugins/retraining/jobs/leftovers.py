@@ -7,10 +7,12 @@ command or another Airflow environment on the same account started is not touche
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from retraining.aws.clients import client
+from retraining.aws.errors import error_code
 from retraining.aws.naming import slug
 from retraining.jobs.glue_job_run import GLUE_RUNS_SEARCHED, run_arguments
 from retraining.jobs.job import Asker, Handle
@@ -24,7 +26,10 @@ SAGEMAKER_KINDS = {
     "processing": ("Processing", "processing"),
     "transform": ("Transform", "transform"),
 }
+DENIED = ("AccessDenied", "AccessDeniedException")
 Names = Mapping[str, str]
+
+log = logging.getLogger(__name__)
 
 
 def stop_leftovers(
@@ -65,10 +70,21 @@ def _sagemaker_jobs(access: AwsAccess, model: str, left: Callable[[Names], bool]
         for job in [job for page in pages for job in page[f"{noun}JobSummaries"]]:
             if not job[f"{noun}JobName"].startswith(f"{slug(in_environment(model))}-"):
                 continue  # a name that only contains this model's is another one's, whose tags we may not be allowed to read
-            listed = sagemaker.list_tags(ResourceArn=job[f"{noun}JobArn"])["Tags"]
-            tags = {tag["Key"]: tag["Value"] for tag in listed}
+            tags = _tags(sagemaker, job[f"{noun}JobArn"])
             if tags.get("retraining:model") == model and left(tags) and not _is_trial(sagemaker, kind, job):
                 yield kind, {"name": job[f"{noun}JobName"]}
+
+
+def _tags(sagemaker: Any, arn: str) -> Names:
+    """Return the tags of a job; one that we may not look at is somebody else's, whatever its name, and has none."""
+    try:
+        listed = sagemaker.list_tags(ResourceArn=arn)["Tags"]
+    except sagemaker.exceptions.ClientError as error:
+        if error_code(error) not in DENIED:
+            raise
+        log.info("left alone, its tags may not be read: %s", arn)
+        return {}
+    return {tag["Key"]: tag["Value"] for tag in listed}
 
 
 def _is_trial(sagemaker: Any, kind: str, job: Mapping[str, Any]) -> bool:
