@@ -78,7 +78,7 @@ class WrittenAnswers:
     role = "champion"
 
     def __init__(self, path: Path) -> None:
-        self._lines = iter(path.read_text(encoding="utf-8").splitlines())
+        self._lines = _lines(path)
         self._asked = ""
 
     def ask(self, *, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -98,6 +98,12 @@ class WrittenAnswers:
         if line.get("rows") != self._asked:
             raise ArtifactError("the champion was scored on other rows than the challenger")
         return list(line["answers"])
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield a file's lines one by one: a champion answers as many rows as the data set tests."""
+    with path.open(encoding="utf-8") as file:
+        yield from file
 
 
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
