@@ -18,6 +18,9 @@ import cloudformation
 import pytest
 import yaml
 from access import allowed_actions, allows, faults, statements, written_calls
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from local_account import Account, wait_for
 
 from deploy import artifacts, data_platform, environment
@@ -237,20 +240,29 @@ def run_of_the_dag(recorder, bucket):
 
 
 @pytest.fixture(scope="module")
-def made(session, recorder, recorded):
+def requests(recorder, recorded):
+    """The API calls by actor: service, operation and parameters of each."""
+    return {
+        "mwaa": recorded["calls"],
+        "glue": glue_requests(recorder, recorded),
+        "lambda": lambda_requests(recorder, recorded),
+        **{actor: [request_of(call) for call in sorted(found)] for actor, found in sagemaker_calls(recorded).items()},
+    }
+
+
+def request_of(call):
+    """Return a request to S3 that asks for a call."""
+    bucket, _, key = call.resource.removeprefix("arn:aws:s3:::").partition("/")
+    return "s3", call.action.removeprefix("s3:"), {"Bucket": bucket, "Key": key}
+
+
+@pytest.fixture(scope="module")
+def made(recorded, requests):
     """IAM's view of the calls, by actor."""
     roles = {value for name, value in recorded["steps"].platform if name.endswith("_role_arn")}
-    mwaa = {call for made in recorded["calls"] for call in calls(*made, REGION)}
-    mwaa = {Call(call.action, ROLE) if call.resource in roles else call for call in mwaa}
-    return {
-        "mwaa": mwaa,
-        "environment": set(),
-        "crawler": set(),
-        "glue": glue_calls(recorder, recorded),
-        "lambda": lambda_calls(recorder, recorded),
-        "container": set(),
-        **sagemaker_calls(recorded),
-    }
+    found = {actor: {call for asked in made for call in calls(*asked, REGION)} for actor, made in requests.items()}
+    found["mwaa"] = {Call(call.action, ROLE) if call.resource in roles else call for call in found["mwaa"]}
+    return found | {"environment": set(), "crawler": set(), "container": set()}
 
 
 def module(path, name):
@@ -262,8 +274,8 @@ def module(path, name):
     return loaded
 
 
-def glue_calls(recorder, recorded):
-    """Calls of the merge's own storage on this run's files."""
+def glue_requests(recorder, recorded):
+    """Requests of the merge's own storage on this run's files."""
     boto3.setup_default_session()
     bucket = recorded["bucket"]
     uri = f"s3://{bucket}/abalone/batches/{recorded['plan']['batch']}"
@@ -278,17 +290,17 @@ def glue_calls(recorder, recorded):
     storage.copy(source, f"s3://{bucket}/abalone/dataset/staging/batch=x/attempt=y/input/000000.txt")
     storage.confirm(source)
     storage.write(manifest["report"], storage.read(manifest["report"]))
-    return {call for made in recorder.take() for call in calls(*made, REGION)}
+    return recorder.take()
 
 
-def lambda_calls(recorder, recorded):
-    """Calls of the analysis function on this run's rows."""
+def lambda_requests(recorder, recorded):
+    """Requests of the analysis function on this run's rows."""
     function = module("lambda_functions/analyze_results/handler.py", "analyze_results_handler")
     boto3.setup_default_session()
     recorder.take()
     rows = f"s3://{recorded['bucket']}/abalone/runs/{recorded['plan']['run_key']}/evaluation/rows.csv"
     assert function.handler({"rows_uri": rows}, None)["n"] > 0
-    return {call for made in recorder.take() for call in calls(*made, REGION)}
+    return recorder.take()
 
 
 def sagemaker_calls(recorded):
@@ -446,6 +458,53 @@ def test_the_comparison_notices_any_action_that_is_removed(made, actor):
             continue  # another statement allows it for the service's own work
         found = faults(policy, made[actor], reasons(actor))
         assert any(name in fault for fault in found), title
+
+
+def without(statements, action):
+    """Return a policy document of all statements that lacks one action."""
+    left = copy.deepcopy([item for item in statements if item["Action"] != [action]])
+    for statement in left:
+        statement["Action"] = [name for name in statement["Action"] if name != action]
+    return {"Version": "2012-10-17", "Statement": left}
+
+
+@pytest.fixture(scope="module")
+def role_with(session, account):
+    """Give a role of its own to each policy; return its ARN and a way to ask in it. Its policy can be changed afterwards."""
+
+    def role(name, document):
+        keys = role_of_dags(session, name, {"all": document})
+        acting = boto3.Session(*keys.values(), region_name=REGION)
+
+        def ask(service, operation, params):
+            client = acting.client(service, endpoint_url=account.url, config=Config(retries={"total_max_attempts": 1}))
+            return getattr(client, xform_name(operation))(**params)
+
+        return f"arn:aws:iam::{ACCOUNT}:role/{name}", ask
+
+    return role
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+@pytest.mark.parametrize("actor", [actor for actor in ACTORS if actor not in ("environment", "crawler", "container")])
+def test_without_any_one_action_the_account_refuses_with_role_action_and_resource(session, requests, role_with, actor):
+    """Each request that the run made and that needs the action, sent again by a role whose policy lacks it."""
+    arn, ask = role_with(f"less-{actor}", without(POLICIES[actor], ""))
+    needed = {}
+    for service, operation, params in requests[actor]:
+        if not operation.startswith("Head"):  # an answer without a body, in which nothing can be said
+            for call in calls(service, operation, params, REGION):
+                needed.setdefault(call.action, (call, (service, operation, params)))
+    assert needed
+    for action, (call, (service, operation, params)) in needed.items():
+        policy = json.dumps(without(POLICIES[actor], action)).replace(ROLE, "arn:aws:iam::*:role/*")
+        session.client("iam").put_role_policy(RoleName=f"less-{actor}", PolicyName="all", PolicyDocument=policy)
+        body = {"Body": b""} if operation == "InvokeEndpoint" else {}
+        with pytest.raises(ClientError) as refused:
+            ask(service, operation, params | body)
+        said = f"User: {arn} is not authorized to perform: {action} on resource: {call.resource} "
+        assert said in str(refused.value), (operation, params)
 
 
 @pytest.mark.spark
