@@ -50,6 +50,10 @@ setup-sdk:  ## the environment of the SageMaker SDK, for steps that are written 
 setup-survey:  ## the environment of the survey company's CTGAN
 	@$(PYTHON) -m local_stack.bootstrap survey
 
+setup-toolkits:  ## SageMaker's own packages, with which `make conformance` compares local_aws; built with a C compiler
+	@if command -v "$${CC:-cc}" >/dev/null; then $(PYTHON) -m local_stack.bootstrap toolkits; \
+	else echo "a C compiler is not here: SageMaker's own packages cannot be built, and local_aws is not compared with them"; fi
+
 setup-dev:
 	@$(SETUP_DEV)
 
@@ -199,7 +203,7 @@ test-pages: setup-dev  ## every command of README.md and docs/, played as a read
 test-faults: setup-dev  ## kills, lost replies, throttling, full disks; with a real Airflow
 	$(DEV)/python -m pytest tests/faults -m "faults or faults_fast" -p no:cacheprovider $(ARGS)
 
-conformance: setup-dev  ## what AWS and MWAA would refuse, found without an account
+conformance: setup-dev setup-toolkits  ## what AWS and MWAA would refuse, found without an account
 	$(DEV)/python -m pytest tests/conformance -q $(ARGS)
 
 test-fuzz: setup-dev  ## 100,000 made-up contracts, files, events, requests and pages

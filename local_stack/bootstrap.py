@@ -18,6 +18,11 @@ from local_stack.preflight import PreflightError, check_disk, find_java, find_py
 
 UV = "uv==0.13.8"  # installs an environment in seconds where pip takes a minute; lives in a venv of its own
 RUNTIME = ("local_aws", "jobs", "airflow")
+OVERRULED = (
+    "toolkits",
+)  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
+
+BUILD = layout.ROOT / "requirements" / "build.constraints"  # what packages without wheels are built with
 
 
 def main(arguments: list[str]) -> int:
@@ -109,9 +114,10 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
             "--requirement",
             lock_file(name),
             "--compile-bytecode",
+            *(["--no-deps"] if name in OVERRULED else []),
         ],
         check=True,
-        env=os.environ | _wheels(name),
+        env=os.environ | _wheels(name) | {"UV_BUILD_CONSTRAINT": str(BUILD)},
     )
     _marker(name).write_text(_digest(name))
     print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)

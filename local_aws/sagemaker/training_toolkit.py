@@ -39,8 +39,14 @@ def script_arguments(decoded: Mapping[str, Any]) -> list[str]:
 
 def _argument(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={item}" for key, item in value.items())
-    return str(value)
+        return ",".join(f"{key}={item}" for key, item in sorted(value.items()))
+    return "" if value is None else str(value)
+
+
+def _variable(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def script_path(decoded: Mapping[str, Any], code: Path) -> Path:
@@ -97,7 +103,7 @@ def training_variables(
     for channel in channels:
         variables[f"SM_CHANNEL_{channel.upper()}"] = str(ml / "input" / "data" / channel)
     for name, value in user.items():
-        variables[f"SM_HP_{name.upper()}"] = _argument(value)
+        variables[f"SM_HP_{name.upper()}"] = _variable(value)
     return variables
 
 

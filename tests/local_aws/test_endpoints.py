@@ -27,7 +27,7 @@ def test_an_endpoint_predicts_reports_its_errors_and_goes_away(account: Account)
     assert account.invoke("life", "1,2") == "2.0,4.0"
     answer = account.sagemaker_runtime.invoke_endpoint(EndpointName="life", ContentType="text/csv", Body="3")
     assert answer["InvokedProductionVariant"] == "AllTraffic"
-    assert answer["ContentType"] == "text/csv"
+    assert answer["ContentType"] == "text/csv; charset=utf-8"
     assert answer["Body"].read() == b"6.0"
 
     with pytest.raises(account.sagemaker_runtime.exceptions.ModelError) as caught:
@@ -62,9 +62,9 @@ def model_fn(model_dir):
     return None
 
 def transform_fn(model, body, content_type, accept):
-    if body == b"refuse":
+    if body == "refuse":
         return worker.Response(response="why not", status=422, mimetype="text/plain")
-    if body == b"raise":
+    if body == "raise":
         raise Teapot("lost")
     return f"{content_type} {accept}", accept
 """

@@ -15,7 +15,11 @@ class Quick(serving.Handler):
     """The same with less patience."""
 
     timeout = 0.3
-    model = SimpleNamespace(invoke=lambda body, content_type, accept: (200, body, content_type))
+    secret = "s"
+    model = SimpleNamespace(
+        invoke=lambda body, content_type, accept: serving.Response(body, mimetype=content_type),
+        execution_parameters_fn=None,
+    )
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def sent(port: int, text: bytes) -> bytes:
     return answer
 
 
-HEAD = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-Local-Aws-Secret: s\r\n"
 
 
 @pytest.mark.parametrize(

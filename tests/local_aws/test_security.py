@@ -284,20 +284,27 @@ def environment_of_endpoint(account: Account, name: str = "env-endpoint") -> dic
     return json.loads(account.invoke(name, "1"))
 
 
-def test_a_model_server_answers_to_the_loopback_s_names_only(account: Account) -> None:
-    environment_of_endpoint(account, "named")
-    log = "".join(path.read_text() for path in (account.data_dir / "jobs" / "endpoint" / "named").rglob("*.txt"))
-    port = int(re.findall(r"listening on port (\d+)", log)[-1])
-    for host, status in (
-        (f"127.0.0.1:{port}", 200),
-        (f"localhost:{port}", 200),
-        ("evil.example", 403),
-        (f"evil.example:{port}", 403),
-    ):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("POST", "/invocations", b"1", {"Host": host})
-        assert connection.getresponse().status == status, host
-        connection.close()
+def test_a_model_server_answers_to_who_knows_its_secret_and_only_its_owner_can_read_that(account: Account) -> None:
+    """Another user, a job of another model and a page in a browser reach its port, too."""
+    seen = environment_of_endpoint(account, "secret")
+    [note] = (account.data_dir / "jobs" / "endpoint" / "secret").glob("container-*/port")
+    assert note.stat().st_mode & 0o077 == 0
+    port, secret = note.read_text().split()
+    assert len(secret) >= 32 and secret not in json.dumps(seen)
+    for path in ("/invocations", "/ping", "/execution-parameters"):
+        for name, given, status in (
+            (None, "", 403),
+            ("X-Local-Aws-Secret", secret[:-1], 403),
+            ("X-Local-Aws-Secret", "\u00e9", 403),
+            ("Cookie", secret, 403),
+            ("X-Local-Aws-Secret", secret, {"/invocations": 200, "/ping": 405}.get(path, 404)),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+            connection.request("POST", path, b"1", {name: given} if name else {})
+            response = connection.getresponse()
+            response.read()
+            connection.close()
+            assert response.status == status, (path, name, given)
 
 
 def environment_of_function(account: Account) -> dict[str, str]:

@@ -20,6 +20,7 @@ from local_aws.shared.settings import Settings
 
 _PROGRAM = Path(__file__).with_name("serving.py")
 _CODE_DIRECTORY = "/opt/ml/model/code"
+_SECRET_HEADER = "X-Local-Aws-Secret"  # serving.py stands alone, so it has the name, too
 
 Document = dict[str, Any]
 
@@ -41,6 +42,7 @@ class ModelServer:
         self.log = log
         self._process: ManagedProcess | None = None
         self._port = 0
+        self._secret = ""
         # One connection pool per server: connections stay open between invocations.
         self._pool = urllib3.PoolManager(maxsize=16, retries=False)
 
@@ -113,7 +115,8 @@ class ModelServer:
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and self.alive and not cancelled():
             if not self._port and port_file.exists():
-                self._port = int(port_file.read_text())
+                port, self._secret = port_file.read_text().split()
+                self._port = int(port)
             if self._port and self._ping():
                 return True
             time.sleep(0.05)
@@ -122,7 +125,7 @@ class ModelServer:
     def _ping(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
-            connection.request("GET", "/ping")
+            connection.request("GET", "/ping", headers={_SECRET_HEADER: self._secret})
             return connection.getresponse().status == 200
         except OSError:
             return False
@@ -138,7 +141,7 @@ class ModelServer:
                 "POST",
                 f"http://127.0.0.1:{self._port}/invocations",
                 body=body,
-                headers=headers,
+                headers=headers | {_SECRET_HEADER: self._secret},
                 timeout=urllib3.Timeout(connect=5, read=timeout_seconds),
             )
         except urllib3.exceptions.HTTPError as error:

@@ -4,10 +4,13 @@ Usage: ``python serving.py --model-dir DIR --program inference.py --code DIR --p
 contract of the SageMaker scikit-learn container: the program may define ``model_fn(model_dir)`` (needed),
 ``input_fn(body, content_type)``, ``predict_fn(data, model)``, ``output_fn(prediction, accept)`` or, in place of the
 last three, ``transform_fn(model, body, content_type, accept)``. ``GET /ping`` answers 200 when the model is loaded,
-``POST /invocations`` predicts. It listens on a free port of the loopback and writes the port to FILE.
+``POST /invocations`` predicts. It listens on a free port of the loopback and writes the port and a secret to FILE, which only this user
+reads: a request without the secret in ``X-Local-Aws-Secret`` is refused, for everybody on the machine reaches the port.
 
-Any exception of these functions answers 500 with a page that does not tell why; its traceback goes to the log. A function that wants to
-answer otherwise returns a ``sagemaker_containers.beta.framework.worker.Response``, as in that container.
+Everything about a request is as in that container, whose own packages answer the same table of requests (``tests/conformance``): headers
+reach the functions whole; a body of exactly ``text/csv`` or ``application/json`` as text, any other as bytes; an exception is a 500 with a
+page that does not tell why, and its traceback goes to the log. A function that wants to answer otherwise returns a
+``sagemaker_containers.beta.framework.worker.Response``.
 
 This file stands alone: it is run outside of the package, with nothing but the standard library (NumPy for the
 default functions).
@@ -15,28 +18,54 @@ default functions).
 
 import argparse
 import csv
+import hmac
 import importlib.util
 import io
 import json
 import os
+import secrets
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _MAX_BODY_BYTES = 25 * 1024 * 1024
-
-
-#: What the container's web server answers when a function raises.
-_ERROR_PAGE = (
-    b"<!doctype html>\n<html lang=en>\n<title>500 Internal Server Error</title>\n<h1>Internal Server Error</h1>\n"
-    b"<p>The server encountered an internal error and was unable to complete your request. Either the server is overloaded or there is an "
-    b"error in the application.</p>\n"
+_JSON, _CSV, _NPY = "application/json", "text/csv", "application/x-npy"
+_TEXT = (_JSON, _CSV)
+_HTML = "text/html; charset=utf-8"
+_TEXTUAL = (
+    "application/ecmascript",
+    "application/javascript",
+    "application/sql",
+    "application/xml",
+    "application/xml-dtd",
 )
-_JSON = "application/json"
+SECRET_HEADER = "X-Local-Aws-Secret"
+
+
+def _page(status: int, title: str, sentence: str) -> bytes:
+    """Return what the container's web server says of an error."""
+    return (
+        f"<!doctype html>\n<html lang=en>\n<title>{status} {title}</title>\n<h1>{title}</h1>\n<p>{sentence}</p>\n"
+    ).encode()
+
+
+_ERROR_PAGE = _page(
+    500,
+    "Internal Server Error",
+    "The server encountered an internal error and was unable to complete your request. Either the server is overloaded or there is an "
+    "error in the application.",
+)
+_NO_SUCH_PAGE = _page(
+    404,
+    "Not Found",
+    "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.",
+)
+_NO_SUCH_METHOD = _page(405, "Method Not Allowed", "The method is not allowed for the requested URL.")
 
 
 class Response:
@@ -44,47 +73,99 @@ class Response:
 
     def __init__(
         self,
-        response: Any = b"",
+        response: Any = None,
         accept: str | None = None,
-        status: int = 200,
+        status: Any = 200,
         headers: Any = None,
-        mimetype: Any = None,
+        mimetype: str | None = None,
+        direct_passthrough: bool = False,
     ) -> None:
-        self.body = response.encode("utf-8") if isinstance(response, str) else bytes(response or b"")
-        self.status = int(status)
-        self.content_type = mimetype or accept or dict(headers or {}).get("Content-Type", "text/html; charset=utf-8")
+        self.body = _bytes(response)
+        self.status_code = int(str(getattr(status, "value", status)).split()[0])
+        given = {str(name).lower(): value for name, value in dict(headers or {}).items()}
+        self.content_type = _with_charset(mimetype) if mimetype else given.get("content-type", _JSON)
+
+    def get_data(self, as_text: bool = False) -> Any:
+        """Return the body."""
+        return self.body.decode() if as_text else self.body
+
+
+def _bytes(content: Any) -> bytes:
+    """Return a body given as text, bytes, or parts of them."""
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, bytes | bytearray):
+        return bytes(content)
+    return b"".join(_bytes(part) for part in content or ())
+
+
+def _with_charset(mimetype: str) -> str:
+    textual = mimetype.startswith("text/") or mimetype.endswith("+xml") or mimetype in _TEXTUAL
+    return f"{mimetype}; charset=utf-8" if textual else mimetype
 
 
 def _offer_framework() -> None:
-    """Let ``from sagemaker_containers.beta.framework import worker`` find `Response`, where the container's package is not installed."""
+    """Let ``from sagemaker_containers.beta.framework import worker, encoders, content_types`` work where the package is not installed."""
     if importlib.util.find_spec("sagemaker_containers") is not None:
         return
-    parent = None
-    for name in ("sagemaker_containers", "sagemaker_containers.beta", "sagemaker_containers.beta.framework"):
+    framework = "sagemaker_containers.beta.framework"
+    offered: dict[str, dict[str, Any]] = {
+        "sagemaker_containers": {},
+        "sagemaker_containers.beta": {},
+        framework: {},
+        f"{framework}.worker": {"Response": Response},
+        f"{framework}.encoders": {"encode": encode, "decode": decode},
+        f"{framework}.content_types": {"JSON": _JSON, "CSV": _CSV, "NPY": _NPY, "ANY": "*/*"},
+    }
+    for name, content in offered.items():
         module = ModuleType(name)
         module.__path__ = []
+        module.__dict__.update(content)
         sys.modules[name] = module
-        if parent is not None:
-            setattr(parent, name.rsplit(".", 1)[-1], module)
-        parent = module
-    worker = ModuleType("sagemaker_containers.beta.framework.worker")
-    worker.Response = Response  # type: ignore[attr-defined]
-    sys.modules[worker.__name__] = worker
-    parent.worker = worker  # type: ignore[union-attr]
+        parent, _, last = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], last, module)
+
+
+def decode(body: Any, content_type: str) -> Any:
+    """Read text/csv, application/json or application/x-npy into an array; one row or column of CSV has one dimension."""
+    import numpy
+
+    if content_type == _CSV:
+        texts = numpy.array(list(csv.reader(io.StringIO(body), strict=True))).squeeze()
+        try:
+            return texts.astype(float)
+        except ValueError:
+            return texts
+    if content_type == _JSON:
+        return numpy.array(json.loads(body))
+    if content_type == _NPY:
+        return numpy.load(io.BytesIO(body), allow_pickle=False)
+    raise ValueError(f"Content type {content_type} is not supported by this framework.")
+
+
+def encode(prediction: Any, accept: str) -> Any:
+    """Write text/csv, application/json or application/x-npy."""
+    import numpy
+
+    if accept == _JSON:
+        return json.dumps(prediction, default=lambda value: value.tolist())
+    if accept == _CSV:
+        array = numpy.array(prediction)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(array.reshape(-1, 1) if array.ndim == 1 else array)
+        return text.getvalue()
+    if accept == _NPY:
+        buffer = io.BytesIO()
+        numpy.save(buffer, prediction, allow_pickle=False)
+        return buffer.getvalue()
+    raise ValueError(f"Content type {accept} is not supported by this framework.")
 
 
 def default_input_fn(body: Any, content_type: str) -> Any:
-    """Read text/csv, application/json or application/x-npy into an array."""
-    import numpy
-
-    if content_type == "text/csv":
-        rows = [row for row in csv.reader(io.StringIO(body)) if row]
-        return numpy.array(rows, dtype=float)
-    if content_type == "application/json":
-        return numpy.array(json.loads(body))
-    if content_type == "application/x-npy":
-        return numpy.load(io.BytesIO(body), allow_pickle=False)
-    raise ValueError(f"Content type {content_type} is not supported by this model.")
+    """Read a body into an array; what was text becomes numbers of single precision."""
+    array = decode(body, content_type)
+    return array.astype("float32") if content_type in _TEXT else array
 
 
 def default_predict_fn(data: Any, model: Any) -> Any:
@@ -92,21 +173,9 @@ def default_predict_fn(data: Any, model: Any) -> Any:
     return model.predict(data)
 
 
-def default_output_fn(prediction: Any, accept: str) -> tuple[Any, str]:
-    """Write text/csv, application/json or application/x-npy."""
-    import numpy
-
-    array = numpy.asarray(prediction)
-    if accept == "application/json":
-        return json.dumps(array.tolist()), accept
-    if accept == "text/csv":
-        rows = array.reshape(len(array), -1).tolist()
-        return "\n".join(",".join(str(value) for value in row) for row in rows) + "\n", accept
-    if accept == "application/x-npy":
-        buffer = io.BytesIO()
-        numpy.save(buffer, array, allow_pickle=False)
-        return buffer.getvalue(), accept
-    raise ValueError(f"Accept type {accept} is not supported by this model.")
+def default_output_fn(prediction: Any, accept: str) -> Response:
+    """Write a prediction."""
+    return Response(encode(prediction, accept), mimetype=accept)
 
 
 class Model:
@@ -116,33 +185,43 @@ class Model:
         module = _import_program(program)
         if not hasattr(module, "model_fn"):
             raise RuntimeError(f"{program.name} defines no model_fn(model_dir)")
+        self._transform_fn = getattr(module, "transform_fn", None)
+        own = [name for name in ("input_fn", "predict_fn", "output_fn") if hasattr(module, name)]
+        if self._transform_fn is not None and own:
+            raise RuntimeError(
+                f"{program.name} defines transform_fn and {', '.join(own)}: it is either one or the others"
+            )
         self._input_fn = getattr(module, "input_fn", default_input_fn)
         self._predict_fn = getattr(module, "predict_fn", default_predict_fn)
         self._output_fn = getattr(module, "output_fn", default_output_fn)
-        self._transform_fn = getattr(module, "transform_fn", None)
+        self.execution_parameters_fn: Callable[[], Any] | None = getattr(module, "execution_parameters_fn", None)
         self._model = module.model_fn(str(model_dir))
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[int, bytes, str]:
-        """Return status, body and content type of the answer."""
+    def invoke(self, body: bytes, content_type: str, accept: str) -> Response:
+        """Return the answer to a request."""
+        content: Any = body.decode("utf-8", "replace") if content_type in _TEXT else body
         if self._transform_fn is not None:
-            return _answer_of(self._transform_fn(self._model, body, content_type, accept), accept)
-        data = self._input_fn(_decoded(body, content_type), content_type)
-        prediction = self._predict_fn(data, self._model)
-        return _answer_of(self._output_fn(prediction, accept), accept)
+            return answer_of(self._transform_fn(self._model, content, content_type, accept))
+        prediction = self._predict_fn(self._input_fn(content, content_type), self._model)
+        return answer_of(self._output_fn(prediction, accept))
 
 
-def _decoded(body: bytes, content_type: str) -> str | bytes:
-    # As the inference toolkit does: CSV and JSON reach input_fn as str, everything else as bytes.
-    if content_type not in ("text/csv", "application/json"):
-        return body
-    return body.decode("utf-8")
+def answer_of(result: Any) -> Response:
+    """Return what becomes of a function's result: a response, a body with its type, a text, or a document.
 
+    Raises:
+        TypeError: it is none of them.
 
-def _answer_of(result: Any, accept: str) -> tuple[int, bytes, str]:
+    """
+    if isinstance(result, tuple):
+        return Response(result[0], mimetype=result[1])
+    if isinstance(result, str | bytes | bytearray):
+        return Response(result, headers={"Content-Type": _HTML})
+    if isinstance(result, dict | list):
+        return Response(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
     if isinstance(result, Response):
-        return result.status, result.body, result.content_type
-    body, content_type = result if isinstance(result, tuple) else (result, accept)
-    return 200, bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode("utf-8"), content_type
+        return result
+    raise TypeError(f"a function of the model returned {type(result).__name__}, which is no answer")
 
 
 def _import_program(program: Path) -> ModuleType:
@@ -166,20 +245,29 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "local_aws"
     sys_version = ""
     model: Model
+    secret: str
 
     def parse_request(self) -> bool:
-        """Refuse requests under another name than the loopback's: a page of another site sends them (DNS rebinding)."""
+        """Refuse whoever does not know the secret: another user, a job, a page in a browser."""
         if not super().parse_request():
             return False
-        if (self.headers.get("Host") or "").rpartition(":")[0] in ("127.0.0.1", "localhost"):
+        if hmac.compare_digest((self.headers.get(SECRET_HEADER) or "").encode(), self.secret.encode()):
             return True
         self.close_connection = True
-        self._answer(403, b"This model server answers to 127.0.0.1 and localhost only.", "text/plain")
+        self._answer(403, b"This model server answers to local_aws only: ask the endpoint.", "text/plain")
         return False
 
     def do_GET(self) -> None:
-        """Answer the health check."""
-        self._answer(200 if self.path == "/ping" else 404, b"", "text/plain")
+        """Answer the health check, and how a batch transform may ask, if the program says."""
+        path = self.path.partition("?")[0]
+        if path == "/ping":
+            self._answer(200, b"", _JSON)
+        elif path == "/execution-parameters" and (asked := self.model.execution_parameters_fn):
+            self._tell(lambda: answer_of(asked()))
+        else:
+            self._refuse(path)
+
+    do_HEAD = do_GET
 
     def do_POST(self) -> None:
         """Answer an invocation."""
@@ -194,27 +282,37 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(413, b"The body is larger than 25 MB.", "text/plain")
             return
         body = self.rfile.read(length)
-        if self.path != "/invocations":
-            self._answer(404, b"", "text/plain")
+        path = self.path.partition("?")[0]
+        if path != "/invocations":
+            self._refuse(path)
             return
-        content_type = (self.headers.get("Content-Type") or _JSON).split(";")[0].strip()
-        accept = (self.headers.get("Accept") or "").split(",")[0].split(";")[0].strip()
+        content_type = self.headers.get("ContentType") or self.headers.get("Content-Type") or _JSON
+        accept = self.headers.get("Accept") or ""
         if accept in ("", "*/*"):
             accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _JSON)
+        self._tell(lambda: self.model.invoke(body, content_type, accept))
+
+    def _refuse(self, path: str) -> None:
+        more = ("/execution-parameters",) if self.model.execution_parameters_fn else ()
+        known = path in ("/ping", "/invocations", *more)
+        self._answer(*((405, _NO_SUCH_METHOD, _HTML) if known else (404, _NO_SUCH_PAGE, _HTML)))
+
+    def _tell(self, ask: Callable[[], Response]) -> None:
         try:
-            status, answer, answer_type = self.model.invoke(body, content_type, accept)
+            answer = ask()
         except Exception:
             traceback.print_exc()
-            self._answer(500, _ERROR_PAGE, "text/html; charset=utf-8")
+            self._answer(500, _ERROR_PAGE, _HTML)
             return
-        self._answer(status, answer, answer_type)
+        self._answer(answer.status_code, answer.body, answer.content_type)
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log invocations, not health checks."""
@@ -245,9 +343,11 @@ def main() -> None:
     arguments = parser.parse_args()
     _offer_framework()
     Handler.model = Model(arguments.model_dir, arguments.code / arguments.program)
+    Handler.secret = secrets.token_urlsafe()
     server = Server(("127.0.0.1", 0), Handler)
     partial = arguments.port_file.with_suffix(".partial")
-    partial.write_text(str(server.server_address[1]))
+    partial.touch(mode=0o600)
+    partial.write_text(f"{server.server_address[1]} {Handler.secret}")
     partial.rename(arguments.port_file)
     sys.stdout.write(f"listening on port {server.server_address[1]}\n")
     server.serve_forever()
