@@ -171,11 +171,14 @@ check: setup-dev  ## linter, formatter, types, order of the rooms, templates, wo
 	$(DEV)/mypy plugins/retraining local_aws local_stack deploy experiment
 	PYTHONPATH=plugins:. $(DEV)/lint-imports --no-cache
 	$(DEV)/cfn-lint infra/*.yaml
-	$(DEV)/zizmor --offline --no-progress --quiet --pedantic .github/workflows
+	$(DEV)/zizmor --offline --no-progress --quiet --pedantic .github/workflows docs/examples/local-aws-action.yml
 	PYTHONPATH=plugins $(DEV)/python docs/generate.py --check
 	$(DEV)/python docs/words.py
 	@if docker compose version >/dev/null 2>&1; then docker compose config -q; else echo "docker compose is not here: its file was not checked"; fi
 	@if command -v hadolint >/dev/null; then hadolint Dockerfile survey/Dockerfile; else echo "hadolint is not here: the Dockerfiles were not checked"; fi
+
+wheel: setup-dev  ## local_aws as a wheel of its own, in build/ or WHEELS=DIR
+	$(VENVS)/uv/bin/uv build --quiet --wheel --out-dir $${WHEELS:-build} local_aws
 
 format: setup-dev  ## format the sources
 	$(DEV)/ruff check --fix .

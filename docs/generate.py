@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> int:
         "map.md": map_page.page(),
         "not-verified.md": verified_page.page(),
         "numbers.md": numbers_page.page(),
+        "../local_aws/README.md": operations_page.readme(),
     }
     stale = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
     if "--check" not in arguments:

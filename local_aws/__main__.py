@@ -19,9 +19,11 @@ from pathlib import Path
 
 from local_aws.gateway.ministack import Backend, configure_environment
 from local_aws.gateway.signatures import read_or_make_keys, read_roles
+from local_aws.sagemaker.images import ENVIRONMENTS
 from local_aws.shared.running.processes import NOT_ISOLATED, can_isolate
 from local_aws.shared.settings import Settings
 
+_LOG = logging.getLogger(__name__)
 _EXIT_USAGE = 2
 _THREADS = 64
 
@@ -29,7 +31,7 @@ _THREADS = 64
 def parse_arguments(arguments: list[str] | None = None) -> Settings:
     """Return the settings of a command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m local_aws",
+        prog="local-aws",
         description="An AWS account on this machine: S3, SQS, SNS, SSM, IAM, STS, CloudWatch Logs, Lambda, Glue, "
         "CloudFormation and SageMaker behind one HTTP port. Ready when GET /_local_aws/health answers 200.",
     )
@@ -58,9 +60,14 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         action="store_true",
         help="refuse what a role's policies do not allow: of jobs and functions, of STS sessions, and of keys with a role_arn in FILE",
     )
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of all state and logs")
     parser.add_argument(
-        "--environments", type=Path, required=True, help="folder of the virtual environments that run the jobs"
+        "--data-dir", type=Path, default=Path(".local_aws"), help="folder of all state and logs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        metavar="DIR",
+        help="folder of the virtual environments that run the jobs (default: all run in the one that runs this)",
     )
     parser.add_argument(
         "--java-home", default=os.environ.get("JAVA_HOME"), help="Java 17 for Spark (default: JAVA_HOME)"
@@ -81,7 +88,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         help="note each request there: a line of JSON with service and operation",
     )
     options = parser.parse_args(arguments)
-    if not options.environments.is_dir():
+    if options.environments and not options.environments.is_dir():
         parser.error(f"--environments {options.environments} is not a folder; create the job environments first")
     if options.access_log and not options.access_log.resolve().parent.is_dir():
         parser.error(f"--access-log {options.access_log}: its folder does not exist; create it first")
@@ -93,13 +100,29 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         host=options.host,
         allowed_hosts=frozenset(name.lower() for name in options.allow_host),
         data_dir=options.data_dir.resolve(),
-        environments=options.environments.resolve(),
+        environments=(options.environments or options.data_dir / "environments").resolve(),
+        own_environment=options.environments is None,
         java_home=options.java_home,
         region=options.region,
         keep_job_folders=options.keep_job_folders,
         spare_drivers=options.spare_drivers,
         access_log=options.access_log.resolve() if options.access_log else None,
     )
+
+
+def variables(settings: Settings) -> str:
+    """Return the variables that lead a client here, as a shell takes them."""
+    keys = f"AWS_SHARED_CREDENTIALS_FILE={settings.credentials} " if settings.credentials else ""
+    return f"AWS_ENDPOINT_URL={settings.endpoint_url} {keys}AWS_DEFAULT_REGION={settings.region}"
+
+
+def stand_in(environments: Path) -> None:
+    """Let the environment that runs this process stand for all images."""
+    environments.mkdir(parents=True, exist_ok=True)
+    for name in set(ENVIRONMENTS.values()):
+        link = environments / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(sys.prefix)
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -148,6 +171,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 3
     config.loglevel = "WARNING"
+    _LOG.info("%s", variables(settings))
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -203,9 +227,11 @@ def main() -> int:
         except (OSError, ValueError, configparser.Error) as error:
             sys.stderr.write(f"local_aws cannot use the keys of {settings.credentials}: {error}\n")
             return _EXIT_USAGE
+    if settings.own_environment:
+        stand_in(settings.environments)
     isolated = can_isolate(settings.data_dir / "probe")
     if not isolated:
-        logging.getLogger(__name__).warning("%s", NOT_ISOLATED)
+        _LOG.warning("%s", NOT_ISOLATED)
     settings = replace(settings, isolated=isolated)
     configure_environment(settings)
     serve(settings, listener)

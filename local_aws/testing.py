@@ -16,11 +16,11 @@ from typing import Any, Self
 
 import pytest
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
 _START_SECONDS = 60.0
 _REGION = "us-east-1"
 
-#: Where the virtual environments of the jobs lie, for who gives no option: ``local_account`` without them has no jobs.
+#: Where the virtual environments of the jobs lie, for who gives no option; without it jobs run in that of the tests.
 ENVIRONMENTS_VARIABLE = "LOCAL_AWS_ENVIRONMENTS"
 
 
@@ -30,7 +30,7 @@ class LocalAccount:
     Use it as a context: what it holds lies in ``data_dir``, which a second process may take over.
     """
 
-    def __init__(self, data_dir: Path, environments: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, environments: Path | None, *options: str) -> None:
         self.data_dir = data_dir
         self.environments = environments
         self.options = options
@@ -43,8 +43,8 @@ class LocalAccount:
     @property
     def python(self) -> Path:
         """Return the interpreter that runs local_aws: its own environment's, else that of the tests."""
-        own = self.environments / "local_aws" / "bin" / "python"
-        return own if own.exists() else Path(sys.executable)
+        own = self.environments / "local_aws" / "bin" / "python" if self.environments else None
+        return own if own and own.exists() else Path(sys.executable)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -67,10 +67,10 @@ class LocalAccount:
         keys = f"[default]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {self.secret_key}\n"
         (self.data_dir / "credentials").write_text(keys)
         command = [str(self.python), "-m", "local_aws", "--port", str(self.port), "--data-dir", str(self.data_dir)]
-        command += ["--environments", str(self.environments), *self.options]
+        command += [*(["--environments", str(self.environments)] if self.environments else []), *self.options]
         with (self.data_dir / "process.log").open("ab") as log:
             environment = dict(os.environ) | variables
-            self.process = subprocess.Popen(command, cwd=_REPOSITORY, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(command, cwd=_PACKAGE.parent, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -143,8 +143,8 @@ def local_account_process(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[LocalAccount]:
     """Yield the account that all tests of a session share; it ends with them."""
-    named = pytestconfig.getini("local_aws_environments") or os.environ.get(ENVIRONMENTS_VARIABLE, "environments")
-    environments = (pytestconfig.rootpath / str(named)).resolve()
+    named = pytestconfig.getini("local_aws_environments") or os.environ.get(ENVIRONMENTS_VARIABLE)
+    environments = (pytestconfig.rootpath / str(named)).resolve() if named else None
     with LocalAccount(tmp_path_factory.mktemp("local_aws") / "data", environments) as account:
         yield account
 

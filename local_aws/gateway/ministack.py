@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.gateway import corrections
-from local_aws.shared.clients import FUNCTION_SECRET
+from local_aws.shared.clients import FUNCTION_SECRET, Clients
 from local_aws.shared.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ SERVICES = (
     "secretsmanager",
     "dynamodb",
     "tagging",
+    "athena",
+    "states",
 )
 
 _SAVE_DELAY_SECONDS = 0.3
@@ -140,16 +142,16 @@ class Backend:
         """Return whether `prepare` has something to do."""
         return corrections.is_pending(service)
 
-    def prepare(self, service: str) -> None:
+    def prepare(self, service: str, clients: Clients) -> None:
         """Load what a service needs before its first request."""
-        corrections.apply(service)
+        corrections.apply(service, clients)
 
     def changed(self, service: str, method: str, operation: str) -> None:
         """Note a finished request; its service's state is written soon if the request may have changed it."""
         if method in ("GET", "HEAD") and not operation:
             return
-        # A stack goes on changing after its request was answered: each look at it saves what it made since.
-        if service != "cloudformation" and operation.startswith(_READING):
+        # A stack, a query or a state machine goes on after its request was answered: each look at it saves what was made since.
+        if service not in ("cloudformation", "athena", "states") and operation.startswith(_READING):
             return
         if service == "logs":
             if self._logs_pending is None or self._logs_pending.done():
@@ -174,8 +176,8 @@ class Backend:
     def save(self, services: set[str] | None = None) -> None:
         """Write the state of some services (all by default) to disk."""
         getters = self._app._build_persistence_save_dict()
-        if services is not None and "cloudformation" in services:
-            # A stack may have touched anything; it holds no log lines.
+        if services is not None and services & {"cloudformation", "states"}:
+            # A stack or a state machine may have touched anything; they hold no log lines.
             getters = {key: getter for key, getter in getters.items() if key != self._state_key("logs")}
         elif services is not None:
             # What one request touches beyond its own service: notifications of S3, topics and functions fill queues.

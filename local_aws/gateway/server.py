@@ -261,7 +261,7 @@ class Gateway:
         service = self._backend.service_of(scope["method"], path, headers, query)
         key = _access_key(headers, query)
         if self._backend.is_unprepared(service):
-            await asyncio.to_thread(self._backend.prepare, service)
+            await asyncio.to_thread(self._backend.prepare, service, self._clients)
         if service == "s3" and self._glue.is_job_key(key):
             await self._glue.before_s3(key)
         body_seen = bytearray()

@@ -56,6 +56,7 @@ OWN: dict[str, dict[str, Support]] = {
 
 #: What MiniStack answers, as far as the suite of foreign clients has seen it; it knows more.
 MINISTACK: dict[str, dict[str, Support]] = {
+    "athena": _table(real="StartQueryExecution GetQueryExecution GetQueryResults", recorded="GetWorkGroup"),
     "cloudformation": _table(
         real="""
             CreateChangeSet DescribeChangeSet ExecuteChangeSet DeleteStack DescribeStacks DescribeStackEvents
@@ -94,6 +95,7 @@ MINISTACK: dict[str, dict[str, Support]] = {
         """
     ),
     "ssm": _table(real="DeleteParameter GetParameter GetParametersByPath PutParameter"),
+    "states": _table(real="StartExecution DescribeExecution", recorded="CreateStateMachine"),
     "sts": _table(real="GetCallerIdentity"),
 }
 

@@ -15,6 +15,7 @@ from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEar
 from local_aws.shared import running
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
 from local_aws.shared.logs import LogShipper
+from local_aws.shared.running.hosts import Host
 from local_aws.shared.running.processes import ManagedProcess, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox
 
@@ -25,31 +26,44 @@ _INSTALLER = Path(running.__file__).with_name("installer")
 
 
 class ContainerJobs(JobService):
-    """A kind of job that runs one process in a sandbox of its own."""
+    """A kind of job that runs one process for each of its instances, in a sandbox of its own."""
 
     log_group: ClassVar[str]
     default_limit_seconds: ClassVar[int] = 86_400
 
     def folder(self, name: str) -> Path:
-        """Return the folder that keeps the job's log."""
+        """Return the folder that keeps the job's logs."""
         return self.settings.jobs_dir / self.kind / name
 
-    def log_file(self, name: str) -> Path:
-        """Return the job's log."""
-        return self.folder(name) / "log.txt"
+    def instances(self, document: Document) -> int:
+        """Return on how many instances a job runs."""
+        return 1
 
-    def _execute(self, name: str, job: ActiveJob) -> None:
+    def _hosts(self, name: str, document: Document) -> list[Host]:
+        """Make the empty containers of a job."""
         folder = self.folder(name)
-        sandbox = Sandbox(folder / "container", self.settings.isolated)
         # What an earlier life of this data folder left under the name is not this job's.
         shutil.rmtree(folder, ignore_errors=True)
-        sandbox.ml.mkdir(parents=True)
-        log = self.log_file(name)
-        log.touch()
-        stream = f"{name}/algo-1-{int(time.time())}"
-        job.shipper = LogShipper(self.clients.logs, log, self.log_group, stream).start()
+        count, hosts = self.instances(document), []
+        for number in range(count):
+            suffix = f"-{number + 1}" if number else ""
+            sandbox = Sandbox(folder / f"container{suffix}", self.settings.isolated)
+            sandbox.ml.mkdir(parents=True)
+            host = Host(number, count, sandbox, folder / f"log{suffix}.txt")
+            host.log.touch()
+            hosts.append(host)
+        return hosts
+
+    def _execute(self, name: str, job: ActiveJob) -> None:
+        document = self._get(name)
+        hosts = self._hosts(name, document)
+        log, began = hosts[0].log, int(time.time())
+        job.shippers = [
+            LogShipper(self.clients.logs, host.log, self.log_group, f"{name}/{host.name}-{began}").start()
+            for host in hosts
+        ]
         try:
-            self.run(name, self._get(name), sandbox, job)
+            self.run(name, document, hosts, job)
         except StoppedEarly:
             self.finish(name, "Stopped")
         except JobError as error:
@@ -60,12 +74,13 @@ class ContainerJobs(JobService):
             _LOG.exception("%s %s", self.kind, name)
             self._fail(name, log, f"InternalServerError: {describe_exception(error)}")
         finally:
-            job.shipper.close()
+            for shipper in job.shippers:
+                shipper.close()
             self.clients.job_keys.revoke(job.key)
             with self._lock:
                 self.active.pop(name, None)
-            if not self.settings.keep_job_folders:
-                sandbox.remove()
+            for host in hosts if not self.settings.keep_job_folders else []:
+                host.sandbox.remove()
 
     def _fail(self, name: str, log: Path, reason: str) -> None:
         with log.open("a") as file:
@@ -80,14 +95,22 @@ class ContainerJobs(JobService):
         return job_environment(self.settings, python, home, job.key, mapped)
 
     def process(
-        self, argv: list[str], env: dict[str, str], sandbox: Sandbox, cwd: Path, log: Path, network: bool = True
+        self, argv: list[str], env: dict[str, str], host: Host, cwd: Path, network: bool = True
     ) -> ManagedProcess:
-        """Return the process of a job, which sees its own /opt/ml and /tmp."""
-        tmp = sandbox.root / "home" / "tmp"
-        view = view_of_job(self.settings, sandbox.root, tmp, str(sandbox.seen(cwd)), sandbox.ml, network)
+        """Return the process of an instance, which sees its own /opt/ml and /tmp and knows the others by name."""
+        sandbox = host.sandbox
+        view = view_of_job(
+            self.settings,
+            sandbox.root,
+            sandbox.root / "home" / "tmp",
+            str(sandbox.seen(cwd)),
+            sandbox.ml,
+            network,
+            host.write_names(),
+        )
         if view is None:
             refuse_literal_paths(sandbox)
-        return ManagedProcess(argv, env, cwd=cwd, stdout=log, view=view)
+        return ManagedProcess(argv, env, cwd=cwd, stdout=host.log, view=view)
 
     def files(self, document: Document) -> S3Files:
         """Return copies from and to S3, made in the job's role."""
@@ -98,7 +121,7 @@ class ContainerJobs(JobService):
         return document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", self.default_limit_seconds)
 
     @abstractmethod
-    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+    def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Do the work; call `finish` or raise."""
 
 

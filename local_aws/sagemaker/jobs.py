@@ -11,6 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, ClassVar
 
 from local_aws.shared.clients import Clients
@@ -18,9 +19,11 @@ from local_aws.shared.errors import ServiceError, validation_error
 from local_aws.shared.job_keys import JobKey
 from local_aws.shared.listing import list_page
 from local_aws.shared.logs import LogShipper
+from local_aws.shared.running.hosts import MOST_INSTANCES
 from local_aws.shared.running.processes import ManagedProcess, Outcome
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
+from local_aws.shared.trust import require_assumable
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,41 +43,53 @@ class ActiveJob:
     def __init__(self, key: JobKey) -> None:
         self.key = key
         self._lock = threading.Lock()
-        self._process: ManagedProcess | None = None
+        self._processes: list[ManagedProcess] = []
         self.stop_requested = False
         self.aborted = False
-        self.shipper: LogShipper | None = None
+        self.shippers: list[LogShipper] = []
         self.thread: threading.Thread | None = None
 
     def stop(self) -> None:
         """Ask the job to end."""
         with self._lock:
             self.stop_requested = True
-            if self._process:
-                self._process.stop()
+            for process in self._processes:
+                process.stop()
 
     def kill(self) -> None:
-        """End the job's process at once; nothing of it is uploaded."""
+        """End the job's processes at once; nothing of it is uploaded."""
         with self._lock:
             self.stop_requested = self.aborted = True
-            if self._process:
-                self._process.kill()
+            for process in self._processes:
+                process.kill()
 
     def check(self) -> None:
         """Raise StoppedEarly after a Stop request."""
         if self.stop_requested:
             raise StoppedEarly
 
-    def run(self, process: ManagedProcess, limit_seconds: float | None) -> Outcome:
-        """Run the job's process to its end."""
+    def run(self, processes: Sequence[ManagedProcess], limit_seconds: float | None) -> list[Outcome]:
+        """Run the job's processes, one for each instance, to their end; when one fails, the others are asked to end."""
         with self._lock:
             self.check()
-            self._process = process
-            process.start()
-        outcome = process.wait(limit_seconds)
+            self._processes = list(processes)
+            try:
+                for process in processes:
+                    process.start()
+            except OSError:
+                for process in processes:
+                    process.kill()
+                raise
+        with ThreadPoolExecutor(len(processes)) as pool:
+            waiting = [pool.submit(process.wait, limit_seconds) for process in processes]
+            for ended in as_completed(waiting):
+                if ended.result().exit_code:
+                    for process in processes:
+                        if process.running:
+                            process.stop()
         if self.aborted:
             raise StoppedEarly
-        return outcome
+        return [ended.result() for ended in waiting]
 
 
 class JobService(ABC):
@@ -113,6 +128,8 @@ class JobService(ABC):
             "LastModifiedTime": now,
         }
         self.on_create(document)
+        if role := self.handed_role(document):
+            require_assumable(self.clients, self.settings, role, arn)
         if not self.store.insert(self.kind, name, document):
             raise ServiceError(
                 "ResourceInUse",
@@ -197,8 +214,8 @@ class JobService(ABC):
     def finish(self, name: str, status: str, reason: str | None = None, **fields: Any) -> None:
         """Write the end of a job, once; its log is complete by then."""
         job = self.active.get(name)
-        if job and job.shipper:
-            job.shipper.close()
+        for shipper in job.shippers if job else []:
+            shipper.close()
 
         def apply(document: Document) -> None:
             if document[self._status] in ("InProgress", "Stopping"):
@@ -214,6 +231,10 @@ class JobService(ABC):
     def role_of(self, document: Document) -> str | None:
         """Return the ARN of the role that the job acts in."""
         return document.get("RoleArn")
+
+    def handed_role(self, document: Document) -> str | None:
+        """Return the ARN of the role that the request hands to SageMaker."""
+        return self.role_of(document)
 
     # -- what a kind of job adds -----------------------------------------------------------------------------------
 
@@ -234,7 +255,20 @@ class JobService(ABC):
         return {self._status: "Stopping"}
 
 
-def one_instance(config: Document, path: str) -> None:
-    """Refuse a cluster: there would be one host where the request counts on several."""
-    if (count := config.get("InstanceCount", 1)) > 1:
-        raise validation_error(f"{path}.InstanceCount is {count}: local_aws runs a job on one instance (algo-1).")
+def check_instances(settings: Settings, config: Document, title: str, network: bool) -> None:
+    """Refuse a cluster that is too large for this machine, or whose instances could not talk to each other."""
+    count = config.get("InstanceCount", 1)
+    if count > MOST_INSTANCES:
+        raise ServiceError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit 'instances for one {title.lower()}' is {MOST_INSTANCES} Instances, with current utilization "
+            f"of 0 Instances and a request delta of {count} Instances. All of them share the machine that local_aws runs on.",
+        )
+    if count > 1 and not settings.isolated:
+        raise validation_error(
+            f"InstanceCount is {count}: where the kernel gives jobs no mount namespace, local_aws runs a job on one instance."
+        )
+    if count > 1 and not network:
+        raise validation_error(
+            f"InstanceCount is {count}: with EnableNetworkIsolation instances cannot talk to each other in local_aws; take one."
+        )

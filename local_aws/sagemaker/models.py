@@ -13,6 +13,7 @@ from local_aws.shared.listing import list_page, page_of
 from local_aws.shared.sandbox import S3Files
 from local_aws.shared.settings import Settings
 from local_aws.shared.store import Store
+from local_aws.shared.trust import require_assumable
 
 Document = dict[str, Any]
 
@@ -150,6 +151,8 @@ class Models(NamedResources):
         )
         if data and not S3Files(self._clients.s3).exists(data):
             raise validation_error(f"Could not find model data at {data}.")
+        if role := params.get("ExecutionRoleArn"):
+            require_assumable(self._clients, self._settings, role, self.arn(params["ModelName"]))
         return super().create(params)
 
 

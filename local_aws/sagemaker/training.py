@@ -10,7 +10,7 @@ from typing import Any
 
 from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, give_pip
 from local_aws.sagemaker.images import python_for_image
-from local_aws.sagemaker.jobs import ActiveJob, Document, one_instance
+from local_aws.sagemaker.jobs import ActiveJob, Document, check_instances
 from local_aws.sagemaker.training_toolkit import (
     algorithm_error,
     decode_hyperparameters,
@@ -21,6 +21,7 @@ from local_aws.sagemaker.training_toolkit import (
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
+from local_aws.shared.running.hosts import Host, deciding
 from local_aws.shared.sandbox import Sandbox, pack_folder, parse_s3_uri
 
 #: The channel in which the SageMaker SDK's ModelTrainer sends its own start scripts; they name /opt/ml literally.
@@ -49,7 +50,8 @@ class TrainingJobs(ContainerJobs):
         """Begin the list of transitions; one of the ways to name an algorithm is needed."""
         if "TrainingImage" not in document["AlgorithmSpecification"]:
             raise validation_error("local_aws trains with AlgorithmSpecification.TrainingImage only.")
-        one_instance(document.get("ResourceConfig", {}), "ResourceConfig")
+        network = not document.get("EnableNetworkIsolation", False)
+        check_instances(self.settings, document.get("ResourceConfig", {}), self.title, network)
         self._check_channels(document)
         # Required in the answer, so it is there before there is an artifact.
         document["ModelArtifacts"] = {"S3ModelArtifacts": _artifact(document, "model")}
@@ -92,36 +94,47 @@ class TrainingJobs(ContainerJobs):
         """Return what a Stop request changes."""
         return {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping"}
 
-    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
-        """Download the channels, run the script, upload model and output."""
+    def instances(self, document: Document) -> int:
+        """Return on how many instances the job trains."""
+        return int(document.get("ResourceConfig", {}).get("InstanceCount", 1))
+
+    def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
+        """Download the channels, run the script on each instance, upload model and output."""
         algorithm = document["AlgorithmSpecification"]
         python = python_for_image(self.settings, algorithm["TrainingImage"])
         self._step(name, "Downloading", "Downloading input data", TrainingStartTime=time.time())
-        channels = self._download(document, sandbox, job)
         decoded = decode_hyperparameters(document.get("HyperParameters", {}))
-        argv, env = self._command(document, sandbox, python, job, decoded, channels)
-        self._restore_checkpoints(document, sandbox)
+        commands = []
+        for host in hosts:
+            channels = self._download(document, host, job)
+            commands.append(self._command(document, host, python, job, decoded, channels))
+            self._restore_checkpoints(document, host.sandbox)
         job.check()
         self._step(name, "Training", "Training image download completed. Training in progress.")
-        log = self.log_file(name)
-        code = sandbox.ml / "code"
         network = not document.get("EnableNetworkIsolation", False)
-        process = self.process(argv, env, sandbox, code if code.is_dir() else sandbox.ml, log, network)
+        processes = [
+            self.process(argv, env, host, _working_folder(host.sandbox), network)
+            for host, (argv, env) in zip(hosts, commands, strict=True)
+        ]
         try:
-            outcome = job.run(process, self.limit_seconds(document))
+            outcomes = job.run(processes, self.limit_seconds(document))
         finally:
-            self._save_checkpoints(document, sandbox)
-        self.change(name, FinalMetricDataList=_final_metrics(log, algorithm.get("MetricDefinitions", [])))
+            for host in hosts:
+                self._save_checkpoints(document, host.sandbox)
+        logs = [host.log for host in hosts]
+        self.change(name, FinalMetricDataList=_final_metrics(logs, algorithm.get("MetricDefinitions", [])))
+        number = deciding(outcomes)
+        outcome, host = outcomes[number], hosts[number]
         ended_early = outcome.stopped or outcome.timed_out
         if not ended_early and outcome.exit_code != 0:
-            self._upload_output(document, sandbox)
-            failure = tail(sandbox.output(sandbox.ml / "output" / "failure"), 900)
-            reason = algorithm_error(outcome.exit_code, argv, failure, tail(log, 700))
+            self._upload_output(document, hosts)
+            failure = tail(host.sandbox.output(host.sandbox.ml / "output" / "failure"), 900)
+            reason = algorithm_error(outcome.exit_code, commands[number][0], failure, tail(host.log, 700))
             self.finish(name, "Failed", reason=reason)
             return
         self._step(name, "Uploading", "Uploading generated training model")
-        artifact = self._upload_model(document, sandbox)
-        self._upload_output(document, sandbox)
+        artifact = self._upload_model(document, hosts)
+        self._upload_output(document, hosts)
         fields: Document = {"ModelArtifacts": {"S3ModelArtifacts": artifact}}
         if outcome.timed_out:
             fields["LimitReached"] = True
@@ -135,8 +148,8 @@ class TrainingJobs(ContainerJobs):
 
         self.store.update(self.kind, name, apply)
 
-    def _download(self, document: Document, sandbox: Sandbox, job: ActiveJob) -> list[str]:
-        channels = []
+    def _download(self, document: Document, host: Host, job: ActiveJob) -> list[str]:
+        channels, sandbox = [], host.sandbox
         for channel in document.get("InputDataConfig", []):
             job.check()
             name = channel["ChannelName"]
@@ -145,10 +158,11 @@ class TrainingJobs(ContainerJobs):
             if source is None or mode == "Pipe":
                 raise JobError(f"channel {name}: local_aws reads channels from S3 in File mode only")
             folder = sandbox.local(f"/opt/ml/input/data/{name}")
+            chosen = host.share if source.get("S3DataDistributionType") == "ShardedByS3Key" else list
             if source["S3DataType"] == "ManifestFile":
-                self.files(document).download_manifest(source["S3Uri"], folder)
+                self.files(document).download_manifest(source["S3Uri"], folder, chosen)
             elif source["S3DataType"] == "S3Prefix":
-                self.files(document).download_prefix(source["S3Uri"], folder)
+                self.files(document).download_prefix(source["S3Uri"], folder, chosen)
             else:
                 raise JobError(f"channel {name}: S3DataType {source['S3DataType']} is not available in local_aws")
             if name == DRIVERS:
@@ -161,16 +175,17 @@ class TrainingJobs(ContainerJobs):
     def _command(
         self,
         document: Document,
-        sandbox: Sandbox,
+        host: Host,
         python: Path,
         job: ActiveJob,
         decoded: Document,
         channels: list[str],
     ) -> tuple[list[str], dict[str, str]]:
+        sandbox = host.sandbox
         ml = sandbox.ml
         for folder in ("model", "output/data", "output/intermediate", "input/config", "input/data", "checkpoints"):
             (ml / folder).mkdir(parents=True, exist_ok=True)
-        _write_configuration(document, ml / "input" / "config")
+        _write_configuration(document, ml / "input" / "config", host)
         algorithm = document["AlgorithmSpecification"]
         if "ContainerEntrypoint" in algorithm:
             command = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
@@ -185,7 +200,7 @@ class TrainingJobs(ContainerJobs):
                 "(script mode) or AlgorithmSpecification.ContainerEntrypoint"
             )
         variables = training_variables(
-            sandbox=sandbox,
+            host=host,
             job_name=document["TrainingJobName"],
             job_arn=document["TrainingJobArn"],
             region=self.settings.region,
@@ -231,11 +246,13 @@ class TrainingJobs(ContainerJobs):
             uri, folder = found
             self.files(document).upload_folder(sandbox.output(folder), uri)
 
-    def _upload_model(self, document: Document, sandbox: Sandbox) -> str:
+    def _upload_model(self, document: Document, hosts: list[Host]) -> str:
+        sandbox = _gathered(hosts, "model")
         self._upload(document, sandbox, "model", sandbox.output(sandbox.ml / "model"))
         return _artifact(document, "model")
 
-    def _upload_output(self, document: Document, sandbox: Sandbox) -> None:
+    def _upload_output(self, document: Document, hosts: list[Host]) -> None:
+        sandbox = _gathered(hosts, "output/data")
         self._upload(document, sandbox, "output", sandbox.output(sandbox.ml / "output" / "data"))
 
     def _upload(self, document: Document, sandbox: Sandbox, name: str, folder: Path) -> None:
@@ -248,6 +265,23 @@ class TrainingJobs(ContainerJobs):
             self.files(document).upload(archive, *parse_s3_uri(target))
         else:
             self.files(document).upload_folder(folder, target)
+
+
+def _working_folder(sandbox: Sandbox) -> Path:
+    return sandbox.ml / "code" if (sandbox.ml / "code").is_dir() else sandbox.ml
+
+
+def _gathered(hosts: list[Host], name: str) -> Sandbox:
+    """Bring what all instances left in a folder to the first; of files of one name the first instance's stays. Return its sandbox."""
+    first = hosts[0].sandbox
+    for host in hosts[1:]:
+        folder = host.sandbox.output(host.sandbox.ml / name)
+        for path in sorted(folder.rglob("*")):
+            target = first.output(first.ml / name / path.relative_to(folder))
+            if path.is_file() and not path.is_symlink() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+    return first
 
 
 def _is_compressed(document: Document) -> bool:
@@ -268,7 +302,7 @@ def _transition(document: Document, secondary: str, message: str, now: float) ->
     document["LastModifiedTime"] = now
 
 
-def _write_configuration(document: Document, folder: Path) -> None:
+def _write_configuration(document: Document, folder: Path, host: Host) -> None:
     channels = {
         channel["ChannelName"]: {
             "TrainingInputMode": channel.get("InputMode", "File"),
@@ -284,8 +318,7 @@ def _write_configuration(document: Document, folder: Path) -> None:
         "hyperparameters.json": document.get("HyperParameters", {}),
         "inputdataconfig.json": channels,
         "resourceconfig.json": {
-            "current_host": "algo-1",
-            "hosts": ["algo-1"],
+            **host.resources(),
             "network_interface_name": "lo",
             "current_instance_type": document.get("ResourceConfig", {}).get("InstanceType", ""),
         },
@@ -294,8 +327,8 @@ def _write_configuration(document: Document, folder: Path) -> None:
         (folder / name).write_text(json.dumps(content))
 
 
-def _final_metrics(log: Path, definitions: list[Document]) -> list[Document]:
-    """Return the last value of each metric in the log, by the request's regular expressions."""
+def _final_metrics(logs: list[Path], definitions: list[Document]) -> list[Document]:
+    """Return the last value of each metric in the logs of all instances, by the request's regular expressions."""
     if not definitions:
         return []
     found: dict[str, float] = {}
@@ -305,13 +338,14 @@ def _final_metrics(log: Path, definitions: list[Document]) -> list[Document]:
             compiled.append((definition["Name"], re.compile(definition["Regex"])))
         except re.error as error:
             raise JobError(f"the Regex of metric {definition['Name']} is invalid: {error}") from error
-    with log.open(errors="replace") as lines:
-        for line in lines:
-            for name, pattern in compiled:
-                for match in pattern.finditer(line):
-                    try:
-                        found[name] = float(match.group(1))
-                    except (ValueError, IndexError):
-                        continue
+    for log in logs:
+        with log.open(errors="replace") as lines:
+            for line in lines:
+                for name, pattern in compiled:
+                    for match in pattern.finditer(line):
+                        try:
+                            found[name] = float(match.group(1))
+                        except (ValueError, IndexError):
+                            continue
     now = time.time()
     return [{"MetricName": name, "Value": value, "Timestamp": now} for name, value in found.items()]

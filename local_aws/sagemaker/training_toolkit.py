@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.shared.errors import JobError
-from local_aws.shared.sandbox import Sandbox, safe_join
+from local_aws.shared.running.hosts import Host
+from local_aws.shared.sandbox import safe_join
 
 _OWN_PARAMETERS = ("sagemaker_", "sm_")
 
@@ -60,7 +61,7 @@ def script_path(decoded: Mapping[str, Any], code: Path) -> Path:
 
 def training_variables(
     *,
-    sandbox: Sandbox,
+    host: Host,
     job_name: str,
     job_arn: str,
     region: str,
@@ -69,6 +70,7 @@ def training_variables(
     instance_type: str,
 ) -> dict[str, str]:
     """Return the SM_* variables that a training script reads; paths are as the script sees them."""
+    sandbox = host.sandbox
     ml, config = sandbox.seen(sandbox.ml), sandbox.ml / "input" / "config"
     user = {name: value for name, value in decoded.items() if not name.startswith(_OWN_PARAMETERS)}
     program = str(decoded.get("sagemaker_program", ""))
@@ -86,8 +88,8 @@ def training_variables(
         "SM_USER_ARGS": json.dumps(arguments),
         "SM_CHANNELS": json.dumps(sorted(channels)),
         "SM_HPS": json.dumps(user),
-        "SM_HOSTS": json.dumps(["algo-1"]),
-        "SM_CURRENT_HOST": "algo-1",
+        "SM_HOSTS": json.dumps(host.names),
+        "SM_CURRENT_HOST": host.name,
         "SM_CURRENT_INSTANCE_TYPE": instance_type,
         "SM_NUM_CPUS": str(os.cpu_count() or 1),
         "SM_NUM_GPUS": "0",

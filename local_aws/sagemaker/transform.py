@@ -11,6 +11,7 @@ from local_aws.sagemaker.jobs import ActiveJob, Document
 from local_aws.sagemaker.record_paths import Processing
 from local_aws.shared.errors import JobError, validation_error
 from local_aws.shared.logs import tail
+from local_aws.shared.running.hosts import Host
 from local_aws.shared.sandbox import Sandbox, parse_s3_uri, relative_key
 
 _HEALTH_SECONDS = 60
@@ -42,6 +43,9 @@ class TransformJobs(ContainerJobs):
         """Return the ARN of the model's role: a transform job has none of its own."""
         return self.role_by_model(document["ModelName"])
 
+    def handed_role(self, document: Document) -> None:
+        """Return None: the model's role was looked at when the model was made."""
+
     def on_create(self, document: Document) -> None:
         """Refuse a model that does not exist, and filters that are none."""
         self.container_by_model(document["ModelName"])
@@ -53,11 +57,11 @@ class TransformJobs(ContainerJobs):
         """Stop the clock."""
         document["TransformEndTime"] = now
 
-    def run(self, name: str, document: Document, sandbox: Sandbox, job: ActiveJob) -> None:
+    def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Serve the model, send the objects, write their answers."""
         container = self.container_by_model(document["ModelName"])
         container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
-        log = self.log_file(name)
+        log, sandbox = hosts[0].log, hosts[0].sandbox
         server = ModelServer(
             self.settings, self.clients, container, sandbox.root / "server", log, self.role_of(document)
         )

@@ -33,21 +33,26 @@ class Clients:
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, region_name=settings.region
         )
         self.internal_token = secrets.token_hex(16)
-        self._in_role: dict[str, Any] = {}
+        self._in_role: dict[tuple[str, str], Any] = {}
 
     def s3_as(self, role: str | None) -> Any:
         """Return the S3 client for what a service does in a role; the account's own without a role, or where policies are not enforced."""
-        if role is None or not self._settings.enforce_policies:
-            return self.s3
-        if role not in self._in_role:
-            key = self.job_keys.issue("service", role)
-            session = boto3.session.Session(
-                aws_access_key_id=key.access_key,
-                aws_secret_access_key=key.secret_key,
-                region_name=self._settings.region,
-            )
-            self._in_role[role] = self._client("s3", session)
-        return self._in_role[role]
+        return self.s3 if role is None or not self._settings.enforce_policies else self.service_as("s3", role)
+
+    def service_as(self, service: str, role: str | None) -> Any:
+        """Return the client of any service for what is done in a role, which counts where policies are enforced."""
+        role = role if self._settings.enforce_policies else None
+        if (service, role or "") not in self._in_role:
+            session = None
+            if role is not None:
+                key = self.job_keys.issue("service", role)
+                session = boto3.session.Session(
+                    aws_access_key_id=key.access_key,
+                    aws_secret_access_key=key.secret_key,
+                    region_name=self._settings.region,
+                )
+            self._in_role[service, role or ""] = self._client(service, session)
+        return self._in_role[service, role or ""]
 
     def _client(self, service: str, session: boto3.session.Session | None = None) -> Any:
         config = Config(
@@ -65,6 +70,11 @@ class Clients:
     def s3(self) -> Any:
         """Return the S3 client."""
         return self._client("s3")
+
+    @functools.cached_property
+    def iam(self) -> Any:
+        """Return the IAM client."""
+        return self._client("iam")
 
     @functools.cached_property
     def logs(self) -> Any:

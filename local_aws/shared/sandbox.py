@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from local_aws.shared.errors import JobError
 
 #: A key may be what no file name is: longer than one may be, or the name of a file and of a folder.
 _NO_FILE_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+#: Takes (key, file) pairs and returns some of them.
+Chosen = Callable[[list[tuple[str, Path]]], list[tuple[str, Path]]]
 
 _CONTAINER_ROOT = re.compile(r"/opt/ml(?=/|$|[^A-Za-z0-9._-])")
 _CONTAINER_PATH = re.compile(r"/opt/ml(/[^\s\"'`,;:|&<>()\[\]{}=]*)")
@@ -103,7 +106,7 @@ class Sandbox:
 
 def remove_leftovers(jobs: Path) -> None:
     """Delete the working folders that a killed process left below the jobs folder; logs stay."""
-    for pattern in ("*-job/*/container", "endpoint/*/container-*", "glue/*/*/work", "glue/.spares/*"):
+    for pattern in ("*-job/*/container*", "endpoint/*/container-*", "glue/*/*/work", "glue/.spares/*"):
         for folder in jobs.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -185,8 +188,11 @@ class S3Files:
                 list(pool.map(lambda pair: self.download(bucket, *pair), pairs))
         return len(pairs)
 
-    def download_prefix(self, uri: str, folder: Path) -> int:
-        """Copy all objects below a prefix into `folder`, as SageMaker's S3Prefix does; JobError when there are none."""
+    def download_prefix(self, uri: str, folder: Path, chosen: Chosen = list) -> int:
+        """Copy the objects below a prefix into `folder`, as SageMaker's S3Prefix does: all, or those that `chosen` returns of them.
+
+        JobError when there are none.
+        """
         bucket, prefix = parse_s3_uri(uri)
         pairs = [
             (item["Key"], safe_join(folder, relative_key(item["Key"], prefix))) for item in self.keys(bucket, prefix)
@@ -194,9 +200,9 @@ class S3Files:
         if not pairs:
             raise JobError(f"no S3 objects found under {uri}")
         folder.mkdir(parents=True, exist_ok=True)
-        return self.download_all(bucket, pairs)
+        return self.download_all(bucket, chosen(pairs))
 
-    def download_manifest(self, uri: str, folder: Path) -> int:
+    def download_manifest(self, uri: str, folder: Path, chosen: Chosen = list) -> int:
         """Copy the objects that a ManifestFile lists: ``[{"prefix": "s3://b/p/"}, "a.csv", ...]``."""
         bucket, key = parse_s3_uri(uri)
         try:
@@ -210,7 +216,8 @@ class S3Files:
                 f'the manifest {uri} is not JSON of the form [{{"prefix": "s3://b/p/"}}, "file", ...]'
             ) from error
         folder.mkdir(parents=True, exist_ok=True)
-        return self.download_all(prefix_bucket, [(prefix + name, safe_join(folder, name)) for name in names])
+        pairs = [(prefix + name, safe_join(folder, name)) for name in names]
+        return self.download_all(prefix_bucket, chosen(pairs))
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
         """Copy a file to an object."""

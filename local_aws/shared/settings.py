@@ -14,6 +14,7 @@ class Settings:
     port: int
     data_dir: Path
     environments: Path
+    """Folder of the virtual environments that run the jobs."""
     host: str = "127.0.0.1"
     allowed_hosts: frozenset[str] = field(default_factory=frozenset)
     credentials: Path | None = None
@@ -27,6 +28,8 @@ class Settings:
     java_home: str | None = None
     region: str = "us-east-1"
     account: str = "000000000000"
+    own_environment: bool = False
+    """Whether all of them are the one that runs this process."""
     keep_job_folders: bool = False
     access_log: Path | None = None
     spare_drivers: bool = False

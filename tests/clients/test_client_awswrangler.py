@@ -60,6 +60,9 @@ def test_a_crawled_table_is_found_in_the_catalog_and_read(account):
     assert wr.catalog.table("survey", "landing")["Column Name"].tolist() == list(ROWS)
     assert "landing" in wr.catalog.tables(database="survey")["Table"].tolist()
     assert "survey" in wr.catalog.databases()["Database"].tolist()
+    query = "select sex, rings from landing where rings > 8 order by rings"
+    options = {"database": "survey", "ctas_approach": False, "s3_output": f"s3://{BUCKET}/asked/"}
+    assert wr.athena.read_sql_query(query, **options).values.tolist() == [["F", 9], ["M", 15]]
 
 
 def test_a_partitioned_data_set_is_a_table(account):

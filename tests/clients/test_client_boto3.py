@@ -1,6 +1,7 @@
 """boto3's waiters, paginators, transfers and presigned URLs against local_aws."""
 
 import io
+import json
 import urllib.request
 
 import boto3
@@ -322,8 +323,26 @@ def test_operations_that_are_missing_are_refused_by_their_name(client):
         client("sagemaker").list_auto_ml_jobs()
     with pytest.raises(error, match=r"UnknownOperationException.*ListDocuments of ssm is not available"):
         client("ssm").list_documents()
-    with pytest.raises(error, match=r"UnknownOperationException.*ListWorkGroups of athena is not available"):
-        client("athena").list_work_groups()
+
+
+def test_a_state_machine_waits_for_a_query(client):
+    parameters = {"QueryString": "select 2 as n", "ResultConfiguration": {"OutputLocation": f"s3://{BUCKET}/asked/"}}
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::athena:startQueryExecution.sync",
+        "Parameters": parameters,
+        "End": True,
+    }
+    states, definition = client("stepfunctions"), {"StartAt": "ask", "States": {"ask": task}}
+    arn = states.create_state_machine(name="asks", definition=json.dumps(definition), roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=arn)["executionArn"]
+    ended = wait_for(
+        lambda: (found := states.describe_execution(executionArn=execution))["status"] != "RUNNING" and found
+    )
+    query = json.loads(ended["output"])["QueryExecution"]["QueryExecutionId"]
+    assert client("athena").get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"][1]["Data"] == [
+        {"VarCharValue": "2"}
+    ]
 
 
 def test_the_record_of_operations_is_what_was_seen(account):

@@ -38,7 +38,7 @@ def test_what_was_answered_is_not_called_absent():
 
 def test_what_was_refused_is_called_absent():
     assert all(support(*pair) is Support.ABSENT for pair in operations("refused"))
-    assert {service for service, _ in operations("refused")} == {"sagemaker", "glue", "ssm", "athena"}
+    assert {service for service, _ in operations("refused")} == {"sagemaker", "glue", "ssm"}
 
 
 def test_ministacks_table_lists_only_what_was_seen():

@@ -112,7 +112,7 @@ def signed(account: Account, service: str, method: str, url: str, body: bytes = 
 @pytest.mark.parametrize(
     ("service", "operation", "words"),
     [
-        ("athena", "list_work_groups", "ListWorkGroups of athena is not available"),
+        ("emr", "list_clusters", "ListClusters of elasticmapreduce is not available"),
         ("ssm", "list_documents", "ListDocuments of ssm is not available"),
         ("ec2", "describe_vpcs", "The service ec2 is not available"),
         ("bedrock", "list_foundation_models", "The service bedrock is not available"),

@@ -61,10 +61,9 @@ def test_a_value_that_says_nothing_is_no_request() -> None:
 
 
 @pytest.mark.local_aws
-def test_a_cluster_pipes_and_experiments_are_refused_when_they_are_asked_for(account: Account) -> None:
+def test_pipes_and_experiments_are_refused_when_they_are_asked_for(account: Account) -> None:
     request = account.training_request("refused", "print(1)")
     for change, words in (
-        ({"ResourceConfig": request["ResourceConfig"] | {"InstanceCount": 2}}, "one instance"),
         ({"ExperimentConfig": {"ExperimentName": "e"}}, "ExperimentConfig.ExperimentName"),
         ({"DebugRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]}, "DebugRule"),
     ):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEarly, one_instance
+from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEarly
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.tuning.ranges import read_ranges
 from local_aws.sagemaker.tuning.strategies import Place, Search
@@ -78,7 +78,6 @@ class TuningJobs(JobService):
                 raise validation_error(f"HyperParameterTuningJobConfig.{name} is missing.")
         if "ResourceConfig" not in definition:
             raise validation_error("TrainingJobDefinition.ResourceConfig is missing.")
-        one_instance(definition["ResourceConfig"], "TrainingJobDefinition.ResourceConfig")
         _check_limits(config)
         _check_objective(config, definition)
         static = definition.get("StaticHyperParameters", {})

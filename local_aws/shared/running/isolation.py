@@ -2,7 +2,8 @@
 
 Run as a program: ``python isolation.py SPECIFICATION COMMAND [ARGUMENT ...]``. The specification is JSON: ``ml`` (what lies at /opt/ml, or
 null), ``tmp`` (what lies at /tmp), ``hidden`` (a folder of which nothing is seen but ``kept``), ``kept`` (what stays in sight below
-``hidden`` and /tmp), ``cwd`` (where the command starts), ``network`` (false: not even the loopback is up).
+``hidden`` and /tmp), ``cwd`` (where the command starts), ``network`` (false: not even the loopback is up), ``hosts`` (a file that lies at
+/etc/hosts, or null).
 
 A process without privileges makes the namespace inside a user namespace of its own, in which it stays the user that it was. Where the
 kernel refuses that (many containers), the exit code is 126 and nothing was run.
@@ -20,6 +21,7 @@ _NEWNS, _NEWUSER, _NEWNET = 0x00020000, 0x10000000, 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _PR_SET_PDEATHSIG = 1
 _OPT = "/opt"
+_HOSTS = "/etc/hosts"
 REFUSED = 126
 
 
@@ -94,6 +96,8 @@ def isolate(specification: "dict[str, object]") -> None:
     ml, hidden = specification.get("ml"), specification.get("hidden")
     tmp, kept = str(specification["tmp"]), [str(path) for path in specification["kept"]]  # type: ignore[attr-defined]
     _unshare(bool(specification.get("network", True)))
+    if specification.get("hosts") and os.path.exists(_HOSTS):  # noqa: PTH110 - see module
+        _bind(str(specification["hosts"]), _HOSTS)
     if ml:
         _give_ml(str(ml), tmp)
     if hidden:

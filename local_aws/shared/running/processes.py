@@ -53,6 +53,7 @@ class View:
     kept: tuple[Path, ...]
     ml: Path | None = None
     network: bool = True
+    hosts: Path | None = None
 
     def command(self) -> list[str]:
         """Return what goes before the job's own command."""
@@ -64,12 +65,19 @@ class View:
             "kept": [str(path) for path in self.kept],
             "cwd": self.cwd,
             "network": self.network,
+            "hosts": str(self.hosts) if self.hosts else None,
         }
         return [sys.executable, "-I", "-S", str(_ISOLATION), json.dumps(specification)]
 
 
 def view_of_job(
-    settings: Settings, root: Path, tmp: Path, cwd: str, ml: Path | None = None, network: bool = True
+    settings: Settings,
+    root: Path,
+    tmp: Path,
+    cwd: str,
+    ml: Path | None = None,
+    network: bool = True,
+    hosts: Path | None = None,
 ) -> View | None:
     """Return the view of a job whose files lie below `root`, None where jobs cannot be isolated."""
     if not settings.isolated:
@@ -77,9 +85,9 @@ def view_of_job(
     program = Path(__file__).resolve().parents[2]
     java = [Path(settings.java_home)] if settings.java_home else []
     interpreters = {Path(sys.executable), *settings.environments.glob("*/bin/python")}
-    bases = [Path(sys.base_prefix), *(path.resolve().parents[1] for path in interpreters)]
+    bases = [Path(sys.base_prefix), Path(sys.prefix), *(path.resolve().parents[1] for path in interpreters)]
     kept = (root, settings.environments, program, *java, *bases)
-    return View(tmp=tmp, cwd=cwd, hidden=settings.data_dir, kept=kept, ml=ml, network=network)
+    return View(tmp=tmp, cwd=cwd, hidden=settings.data_dir, kept=kept, ml=ml, network=network, hosts=hosts)
 
 
 def can_isolate(scratch: Path) -> bool:

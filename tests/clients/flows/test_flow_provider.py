@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from airflow.providers.amazon.aws.hooks.glue_catalog import GlueCatalogHook
-from airflow.providers.amazon.aws.operators.athena import AthenaOperator
 from airflow.providers.amazon.aws.operators.glue import GlueDataQualityOperator
 from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerCreateOperator, GlueCrawlerRunOperator
 from airflow.providers.amazon.aws.operators.sagemaker import (
@@ -13,7 +12,6 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerStartPipelineOperator,
     SageMakerTuningOperator,
 )
-from airflow.providers.amazon.aws.operators.step_function import StepFunctionStartExecutionOperator
 from airflow.providers.amazon.aws.sensors.glue_catalog_partition import GlueCatalogPartitionSensor
 from airflow.providers.amazon.aws.triggers.glue import GlueCatalogPartitionTrigger
 from botocore.exceptions import ClientError
@@ -98,8 +96,6 @@ REFUSED = {
     "pipeline": (SageMakerStartPipelineOperator, {"pipeline_name": "p"}),
     "notebook": (SageMakerCreateNotebookOperator, {"instance_name": "n", "instance_type": "ml.t3.medium", "role_arn": ROLE}),
     "data quality": (GlueDataQualityOperator, {"name": "q", "ruleset": "Rules = [ RowCount > 1 ]"}),
-    "athena": (AthenaOperator, {"query": "select 1", "database": "d", "output_location": f"s3://{BUCKET}/q"}),
-    "step functions": (StepFunctionStartExecutionOperator, {"state_machine_arn": "arn:aws:states:us-east-1:000000000000:stateMachine:s"}),
 }  # fmt: skip
 
 
