@@ -18,6 +18,7 @@ from glue_scripts.merge.inputs import FILES_AT_ONCE, Inspected, inspect_files, r
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.outputs import write_dataset, write_quarantine
 from glue_scripts.merge.parsing import ROW, parse
+from glue_scripts.merge.profiling.profile import write_profile
 from glue_scripts.merge.publisher import Publisher
 from glue_scripts.merge.report import Clock, report_of
 from glue_scripts.merge.session import start_spark, tune
@@ -78,6 +79,8 @@ def merge(spark: SparkSession, manifest: Manifest, storage: Storage) -> dict[str
         clock.lap("write")
         bytes_written += write_quarantine(spark, rows, manifest, found, refused)
         clock.lap("quarantine")
+        bytes_written += write_profile(spark, manifest, storage, found.total("accepted"))
+        clock.lap("profile")
     finally:
         publisher.clean()
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:

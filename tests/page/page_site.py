@@ -30,6 +30,22 @@ PLATFORM = {
     "experiment_role_arn": "arn:aws:iam::000000000000:role/experiment",
 }
 
+PROFILE = {
+    "schema_version": 1,
+    "rows": {"train": 6, "validation": 1, "test": 1},
+    "columns": {
+        "sex": {"type": "string", "splits": {"train": {"n": 6, "missing": 1, "counts": {"M": 3, HOSTILE: 2}}}},
+        "length": {
+            "type": "double",
+            "middle": 0.5,
+            "scale": 0.1,
+            "splits": {
+                "train": {"n": 6, "missing": 0, "min": 0.4, "max": 0.6, "sum": 3.0, "bins": {"-20": 2, "0": 2, "20": 2}}
+            },
+        },
+    },
+}
+
 
 @dataclass(frozen=True)
 class Site:
@@ -89,7 +105,7 @@ def mounted() -> Site:
 
 def fill(s3: Any) -> None:
     from retraining.dataset.log import DatasetLog
-    from retraining.dataset.records import FileRecord, FileVerdict, Judgement, Version
+    from retraining.dataset.records import FileRecord, FileVerdict, Judgement, Output, Version
 
     merged = FileRecord(key="abalone/new/good.csv", etag="1", size=100)
     refused = FileVerdict(
@@ -106,9 +122,11 @@ def fill(s3: Any) -> None:
             rows=rows,
             rows_by_split={"train": 6, "validation": 1, "test": 1},
             training={},
+            beside=(Output(key=f"abalone/dataset/profiles/batch={BATCH}/profile.json", size=1),),
             run_key=RUN,
         )
     )
+    _put(s3, f"dataset/profiles/batch={BATCH}/profile.json", json.dumps(PROFILE))
     log.judge(Judgement(batch=REFUSED_BATCH, created_at="2026-01-03T00:00:00+00:00", files=(refused,), rows=rows))
     entry = {"key": merged.key, "rows": 12, "accepted": 8, "duplicate": 0, "quarantined": 4, "outcome": "merged"}
     report = {"rows_new": 12, "rows_quarantined": 4, "reasons": {"sex: missing": 3, HOSTILE: 1}, "files": [entry]}

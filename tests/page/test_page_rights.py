@@ -12,6 +12,7 @@ ROUTES = {
     ("GET", "/models/{model}/runs/{run_key}/report"): (f"/models/abalone/runs/{RUN}/report", SEE, {}, 200),
     ("GET", "/models/{model}/data"): ("/models/abalone/data", SEE, {}, 200),
     ("GET", "/models/{model}/versions/{number}"): ("/models/abalone/versions/1", SEE, {}, 200),
+    ("GET", "/models/{model}/versions/{number}/profile"): ("/models/abalone/versions/1/profile", SEE, {}, 200),
     ("GET", "/models/{model}/batches/{batch}/reasons"): (f"/models/abalone/batches/{BATCH}/reasons", SEE, {}, 200),
     ("GET", "/models/{model}/batches/{batch}/rejected"): (f"/models/abalone/batches/{BATCH}/rejected", SEE, {}, 200),
     ("GET", "/models/{model}/drift"): ("/models/abalone/drift", SEE, {}, 200),

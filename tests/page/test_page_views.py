@@ -30,6 +30,15 @@ def test_data_has_versions_refusals_and_files_that_wait(site: Site, account: Acc
     assert site.ask("GET", "/models/abalone/versions/2").status_code == 404
 
 
+def test_a_version_says_what_its_columns_hold(site: Site) -> None:
+    held = site.get("/models/abalone/versions/1/profile", "viewer")
+    assert (held["version"], held["before"]) == (1, None)
+    sex, length = held["columns"]
+    assert sex["now"] == {"rows": 6, "missing": 1} and sex["ranges"] == []
+    assert (length["unit"], length["now"]["mean"]) == ("mm / 200", 0.5) and 0.45 < length["now"]["median"] <= 0.5
+    assert site.ask("GET", "/models/abalone/versions/2/profile").status_code == 404
+
+
 def test_quarantine_is_read_page_by_page_over_all_its_files(site: Site) -> None:
     path, seen, cursor = f"/models/abalone/batches/{BATCH}/rejected", [], ""
     for _ in range(5):

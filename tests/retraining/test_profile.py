@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 from test_query import model
 
 from retraining.command import profile as profile_command
-from retraining.command.profile import OTHER, TOP, profile_of, table_of_profile
+from retraining.command.profile import TOP, profile_of, table_of_profile
+from retraining.contract.profiling.version_profile import OTHER
+from retraining.dataset.log import DatasetLog
+from retraining.dataset.records import Output
 from retraining.telling.profiling.page import profile_page
 
 __all__ = ["model"]
@@ -100,6 +103,34 @@ def check_numbers(figures: dict[str, Any], present: list[Any]) -> None:
         assert (figures["min"], figures["max"]) == (min(present), max(present))
         assert math.isclose(figures["mean"], math.fsum(present) / len(present), rel_tol=1e-9, abs_tol=1e-3)
         assert figures["min"] <= figures["median"] <= figures["max"]
+
+
+@pytest.mark.local_aws
+def test_the_profile_that_a_merge_stored_is_read_and_a_lost_one_computed(model, account, bucket, tmp_path, capsys):
+    log = DatasetLog(account.s3, bucket, f"{model}/")
+    key = f"{model}/dataset/profiles/batch=b3/profile.json"
+    version = log.read().versions[-1]
+    beside = (Output(key=key, size=1),)
+    log.commit(
+        version.model_copy(update={"version": 3, "batch": "b3", "data": (), "rows_by_split": {}, "beside": beside})
+    )
+    text = {"n": 9, "missing": 1, "counts": {"told by the merge": 8}}
+    stored = {
+        "schema_version": 1,
+        "rows": {"train": 9},
+        "columns": {"name": {"type": "string", "splits": {"train": text}}},
+    }
+    account.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(stored).encode())
+    assert profile_command.main([model, "--into", str(tmp_path)]) == 0
+    assert "told by the merge 8" in capsys.readouterr().out
+    made = json.loads((tmp_path / f"{model}-version-3.json").read_text())
+    assert (made["version"], made["splits"]) == (3, {"train": 9})
+    for lost in (b"{", None):
+        account.s3.put_object(Bucket=bucket, Key=key, Body=lost) if lost else account.s3.delete_object(
+            Bucket=bucket, Key=key
+        )
+        assert profile_command.main([model, "--into", str(tmp_path)]) == 0
+        assert json.loads((tmp_path / f"{model}-version-3.json").read_text())["splits"] == {"train": 8, "test": 1}
 
 
 @pytest.mark.local_aws

@@ -1,7 +1,6 @@
 """What the columns of a dataset version hold, by split: ``python -m retraining.command.profile MODEL --version 3 --into FOLDER``.
 
-DuckDB reads the version's Parquet files in constant memory. Figures and page stay on this machine: the bucket holds rows, and what is
-forgotten there has no copy in a profile.
+The merge has counted it and stored it beside the log. Of a version without that DuckDB reads the Parquet files, in constant memory.
 """
 
 from __future__ import annotations
@@ -15,14 +14,16 @@ from typing import Any
 
 from retraining.command.dataset_views import aligned
 from retraining.command.piped import until_nobody_reads
-from retraining.command.version_rows import EXPECTED, version_rows
+from retraining.command.version_rows import EXPECTED, version_of, version_rows
 from retraining.contract.plain_text import plain, plain_lines
-from retraining.dataset.outputs import SPLITS
-from retraining.telling.profiling.page import OTHER, profile_page, shown
+from retraining.contract.profiling.version_profile import OTHER
+from retraining.dataset.outputs import SPLITS, stored_profile
+from retraining.judging.compared_profiles import RANGES
+from retraining.telling.profiling.figures import QUANTILES, figures_of
+from retraining.telling.profiling.page import profile_page, shown
 
 ADDED = ("row_hash", "source", "split")  # columns of the data set that are none of the contract's
-QUANTILES = {"p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
-RANGES, TOP = 20, 10  # of a number, and texts that are counted by name
+TOP = 10  # texts that are counted by name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, default=Path(), help="folder for page and JSON")
     chosen = parser.parse_args(arguments)
     try:
-        with version_rows(chosen.model, chosen.version) as rows:
-            profile = {"model": chosen.model, "version": rows.version, **profile_of(rows.db, rows.table)}
+        profile = stored(chosen.model, chosen.version) or computed(chosen.model, chosen.version)
     except EXPECTED as error:
         sys.stderr.write(f"error: {plain_lines(error)}\n")
         return 1
@@ -47,6 +47,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place.with_suffix(".html").write_text(profile_page(profile), encoding="utf-8")
     sys.stdout.write(f"{table_of_profile(profile)}\npage: {place}.html\nJSON: {place}.json\n")
     return 0
+
+
+def stored(model: str, number: int | None) -> dict[str, Any] | None:
+    """Return the figures of the profile that is stored with a version, None when none is.
+
+    Raises:
+        LookupError: there is no such version, or its rows were erased.
+
+    """
+    s3, bucket, state = version_of(model, number)
+    found = stored_profile(s3, bucket, state.versions[-1]) if state.versions else None
+    return {"model": model, "version": state.latest, **figures_of(found)} if found else None
+
+
+def computed(model: str, number: int | None) -> dict[str, Any]:
+    """Return the figures of a version from its rows.
+
+    Raises:
+        LookupError: there is no such version, or its rows were erased.
+        RowsError: the version has no row, or DuckDB is not installed.
+
+    """
+    with version_rows(model, number) as rows:
+        return {"model": model, "version": rows.version, **profile_of(rows.db, rows.table)}
 
 
 def profile_of(db: Any, table: str) -> dict[str, Any]:

@@ -51,16 +51,26 @@ def version_rows(model: str, number: int | None) -> Iterator[VersionRows]:
         RowsError: the version has no row, or DuckDB is not installed.
 
     """
-    access = AwsAccess()
-    bucket = reach_platform(platform_parameter(model), access).bucket
-    s3 = client("s3", access)
-    state = DatasetLog(s3, bucket, f"{model}/").read()
-    state = state.readable_at(state.latest if number is None else number)
+    s3, bucket, state = version_of(model, number)
     with tempfile.TemporaryDirectory() as made:
         folder, table = Path(made), table_name(model)
         _fetch(s3, bucket, state, folder / "data")
         with _view(table, folder) as db:
             yield VersionRows(state.latest, table, db, folder)
+
+
+def version_of(model: str, number: int | None) -> tuple[Any, str, LogState]:
+    """Return an S3 client, the bucket, and the state of the log as of a version, the newest by default.
+
+    Raises:
+        LookupError: there is no such version, or its rows were erased.
+
+    """
+    access = AwsAccess()
+    bucket = reach_platform(platform_parameter(model), access).bucket
+    s3 = client("s3", access)
+    state = DatasetLog(s3, bucket, f"{model}/").read()
+    return s3, bucket, state.readable_at(state.latest if number is None else number)
 
 
 def table_name(model: str) -> str:

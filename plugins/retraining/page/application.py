@@ -100,6 +100,10 @@ def routes() -> FastAPI:
     def version(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
         return data_view.files_of(visitor.model, number)
 
+    @app.get("/models/{model}/versions/{number}/profile")
+    def profile(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
+        return data_view.profile_of(visitor.model, number)
+
     @app.get("/models/{model}/batches/{batch}/reasons")
     def reasons(visitor: Seeing, batch: Annotated[str, Path(pattern=quarantine.BATCH)]) -> dict[str, Any]:
         return quarantine.reasons_of(visitor.model, batch)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from retraining.aws.documents import get_json
+from retraining.dataset.outputs import stored_profile
 from retraining.dataset.records import FileVerdict, Judgement, Version
 from retraining.dataset.state import JudgedFile, LogState
 from retraining.page.known_models import KnownModel
 from retraining.page.now_view import waiting_as_json, waiting_files
+from retraining.telling.profiling.figures import changes
 
 VERSIONS = 100
 """Versions, and batches that made no version, of one answer."""
@@ -46,6 +48,31 @@ def files_of(model: KnownModel, number: int) -> dict[str, Any]:
     ]
     files += [_verdict(file) for file in version.left_out]
     return {**_version(version), "run_key": version.run_key, "files": files}
+
+
+def profile_of(model: KnownModel, number: int) -> dict[str, Any]:
+    """Return what the columns of a version's new rows hold beside those of the version before.
+
+    Raises:
+        LookupError: there is no such version, its rows were erased, or no profile is stored with it.
+
+    """
+    state = model.dataset.read().readable_at(number)
+    version, goes_on = state.versions[-1], not state.versions[-1].starts_anew and number > 1
+    found = stored_profile(model.s3, model.bucket, version)
+    if found is None:
+        raise LookupError(
+            f"no profile is stored with version {number}: make profile MODEL={model.name} VERSION={number} computes it"
+        )
+    erased = number - 1 in state.erased
+    before = stored_profile(model.s3, model.bucket, state.versions[-2]) if number > 1 and not erased else None
+    units = {column.name: column.unit for column in model.config.contract.columns}
+    return {
+        "version": number,
+        "before": number - 1 if before else None,
+        "goes_on": goes_on and before is not None,
+        "columns": [{**column, "unit": units.get(column["name"])} for column in changes(found, before, goes_on)],
+    }
 
 
 def way_of(model: KnownModel, key: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retraining.contract.profiling.version_profile import OTHER
+
 PROFILE_FILE = "profile.json"
 """In an artifact: the profile of the training rows, and of the model's answers on the validation rows."""
 PREDICTION = "(prediction)"
@@ -20,7 +22,6 @@ PREDICTION = "(prediction)"
 BINS = 100
 VALUES = 50
 """Categories that are counted by name; rarer ones are one."""
-OTHER = "(other)"
 
 EXPLAINED = 0.5
 """Of a column's variance must be explained by the others for its remainder to be counted."""

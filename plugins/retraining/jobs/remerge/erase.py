@@ -43,7 +43,7 @@ ERASED = "(erased)"
 CODE = "code/"
 """Programs and settings of jobs, below the model's prefix; no row is in them."""
 SHORTEST = 5  # characters of a text that is looked for outside the data: a shorter one stands anywhere
-_BATCH = re.compile(r"(?:^|/)(?:data|training|hashes|staging|quarantine)/batch=([0-9a-f]+)/")
+_BATCH = re.compile(r"(?:^|/)(?:data|training|hashes|profiles|staging|quarantine)/batch=([0-9a-f]+)/")
 _LOG = re.compile(r"(?:rebuilt/(?:.+/)?)?dataset/")
 _PACKED = (".gz", ".bz2", ".zst")
 

@@ -1,7 +1,7 @@
 // Data: versions and their files, refused files and their release, and the quarantine row by row.
 
 import { badge, bytes, DASH, el, field, moment, name, notice, number, put, section, table } from "./dom.js";
-import { rowsByVersion } from "./plots.js";
+import { rowsByVersion, shares } from "./plots.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
@@ -27,7 +27,7 @@ export async function show(place, context) {
     data.waiting.length ? waiting(data) : null,
     data.refused.length ? refused(data, context, now.person, rejected) : null,
     detail,
-    versions(data, (version) => opened(async () => reveal(filesOf(await server.get(server.route(context.model, "versions", version.version)), rejected))), rejected),
+    versions(data, (version) => opened(async () => reveal(await versionOf(context, version.version, rejected))), rejected),
     data.judgements.length ? judgements(data, rejected) : null,
   );
 }
@@ -114,6 +114,58 @@ function versions(data, files, rejected) {
     ),
   );
 }
+
+async function versionOf(context, number, rejected) {
+  const place = server.route(context.model, "versions", number);
+  const [files, held] = await Promise.all([
+    server.get(place),
+    server.get(`${place}/profile`).then(profileOf, (error) => section("What its rows hold", el("p", { class: "soft" }, error.message))),
+  ]);
+  return [filesOf(files, rejected), held];
+}
+
+function profileOf(found) {
+  const both = (key) => (column) => [column.before, column.now].map((part) => (part && part[key] !== undefined && part[key] !== null ? number(Number(part[key].toPrecision(4))) : DASH)).join(" → ");
+  const missing = (column) => [column.before, column.now].map((part) => (part && part.rows ? percent(part.missing / part.rows) : DASH)).join(" → ");
+  const plot = el("div", { "aria-live": "polite" });
+  const now = found.goes_on ? `the rows that version ${found.version} adds` : `the rows of version ${found.version}`;
+  const draw = (column) => put(plot, el("h3", {}, named(column)), sharesOf(column, now, `the rows of version ${found.before}`));
+  const comparable = found.columns.filter((column) => column.ranges.length);
+  if (comparable.length) draw(comparable[0]);
+  return section(
+    "What its rows hold",
+    el("p", { class: "soft small" }, found.before ? `Version ${found.before} → ${now}, all splits together.` : "There is no version before it to compare with."),
+    table(`${found.columns.length} columns`, [
+      { name: "Column", cell: (column) => (column.ranges.length ? el("button", { type: "button", class: "link", onclick: () => draw(column) }, named(column)) : named(column)) },
+      { name: "Type", cell: (column) => column.type },
+      { name: "Missing", cell: missing, n: true },
+      { name: "Mean", cell: both("mean"), n: true },
+      { name: "Median", cell: both("median"), n: true },
+    ], found.columns),
+    plot,
+  );
+}
+
+function sharesOf(column, now, before) {
+  const key = (kind, text) => el("span", {}, el("span", { class: `key ${kind}` }), text);
+  return [
+    el("p", { class: "legend" }, key("challenger", now), key("champion", before)),
+    shares(column.ranges),
+    el(
+      "details",
+      {},
+      el("summary", {}, "The shares as a table"),
+      table(`${named(column)}: shares by range`, [
+        { name: "Range", cell: (part) => part.label, wide: true },
+        { name: "New", cell: (part) => percent(part.now), n: true },
+        { name: "Before", cell: (part) => percent(part.before), n: true },
+      ], column.ranges),
+    ),
+  ];
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const named = (column) => (column.unit ? `${column.name} (${column.unit})` : column.name);
 
 function filesOf(version, rejected) {
   return section(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retraining.contract.profiling.version_profile import OTHER
 from retraining.telling.drift_page import histogram
 from retraining.telling.gate_table import number
 from retraining.telling.report_html import STYLE, as_text, section_of, table_of
 
-OTHER = "(other)"
-"""Stands for the texts of a column that are not counted by name."""
 NUMBERS = ("min", "p5", "p25", "median", "mean", "p75", "p95", "max")
 
 
