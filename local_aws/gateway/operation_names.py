@@ -14,7 +14,12 @@ from local_aws.shared.requests.validation import service_model
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 _ACTION = re.compile(r"(?:^|&)Action=([A-Za-z]+)")
-_INVOCATION = re.compile(r"/endpoints/[^/]+/invocations")
+_INVOCATION = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)")
+_INVOCATIONS = {
+    "invocations": "InvokeEndpoint",
+    "async-invocations": "InvokeEndpointAsync",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
+}
 _CBOR = re.compile(r"/service/[^/]+/operation/([A-Za-z]+)")
 _PLACEHOLDER = re.compile(r"\{(\w+)(\+?)\}")
 
@@ -41,8 +46,8 @@ def name_call(method: str, path: str, query: str, headers: Mapping[str, str], bo
     presigned = values.get("X-Amz-Credential", [""])[0].split("/")
     parts = (presigned[0], *presigned[2:4]) if len(presigned) > 4 else (presigned[0], "", "")
     key, region, service = scope.groups() if scope else parts
-    if service == "sagemaker" and _INVOCATION.fullmatch(path):
-        return Call("sagemaker-runtime", "InvokeEndpoint", key, region)
+    if service == "sagemaker" and (match := _INVOCATION.fullmatch(path)):
+        return Call("sagemaker-runtime", _INVOCATIONS[match[1]], key, region)
     return Call(service, _operation(service, method, path, values, headers, body), key, region)
 
 

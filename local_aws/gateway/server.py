@@ -28,6 +28,7 @@ from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
 from local_aws.gateway.policies import Policies, give_functions_their_role
 from local_aws.glue.service import Glue
+from local_aws.sagemaker.hosting import streaming
 from local_aws.sagemaker.service import SageMaker
 from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
 from local_aws.shared.errors import ServiceError, describe_exception
@@ -41,7 +42,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_INVOCATION = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 #: Services whose requests show no other sign that their errors are XML; None is a request without a signature.
 _XML_SERVICES = (None, "s3", "route53", "cloudfront")
@@ -197,7 +198,7 @@ class Gateway:
             return True
         match = _INVOCATION.fullmatch(path)
         if match and scope["method"] == "POST" and signed_for in ("sagemaker", None):
-            await self._invoke(unquote(match.group(1)), headers, receive, send)
+            await self._invoke(unquote(match.group(1)), match.group(2), headers, receive, send)
             return True
         if signed_for == "sagemaker" and not target:
             error = ServiceError("UnknownOperationException", f"{path} is not available in local_aws.")
@@ -243,12 +244,17 @@ class Gateway:
             return
         await self._pass_on(scope, path, headers, replay(body), _with_aws_code(send, "glue", operation))
 
-    async def _invoke(self, name: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _invoke(self, name: str, kind: str, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        endpoints = self._sagemaker.endpoints
         try:
             body = await read(receive, headers, INVOCATION_BYTES)
-            status, answer_headers, answer = await asyncio.to_thread(
-                self._sagemaker.endpoints.invoke, name, headers, body
-            )
+            if kind == "async-invocations":
+                document, found = await asyncio.to_thread(endpoints.invoke_async, name, headers)
+                await _answer(send, 202, found, document)
+                return
+            status, answer_headers, answer = await asyncio.to_thread(endpoints.invoke, name, headers, body)
+            if kind == "invocations-response-stream":
+                answer_headers, answer = streaming.answer(answer_headers, answer)
         except ServiceError as error:
             await _answer_error(send, error)
             return

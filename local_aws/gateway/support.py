@@ -44,7 +44,7 @@ OWN: dict[str, dict[str, Support]] = {
             AddTags ListTags DeleteTags
         """,
     ),
-    "sagemaker-runtime": _table(real="InvokeEndpoint"),
+    "sagemaker-runtime": _table(real="InvokeEndpoint InvokeEndpointAsync InvokeEndpointWithResponseStream"),
     "glue": _table(
         real="""
             StartCrawler StopCrawler GetCrawler GetCrawlers GetCrawlerMetrics

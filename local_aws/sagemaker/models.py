@@ -140,17 +140,17 @@ class Models(NamedResources):
         self._clients = clients
 
     def create(self, params: Document) -> Document:
-        """Record the model; it needs exactly one container."""
+        """Record the model: one container, or those of an inference pipeline in their order."""
         if ("PrimaryContainer" in params) == ("Containers" in params):
             raise validation_error("Give one of PrimaryContainer and Containers.")
-        if len(params.get("Containers", [])) > 1:
-            raise validation_error("Inference pipelines (more than one container) are not available in local_aws.")
-        container = params.get("PrimaryContainer") or params["Containers"][0]
-        data = container.get("ModelDataUrl") or container.get("ModelDataSource", {}).get("S3DataSource", {}).get(
-            "S3Uri"
-        )
-        if data and not S3Files(self._clients.s3).exists(data):
-            raise validation_error(f"Could not find model data at {data}.")
+        containers = params.get("Containers") or [params["PrimaryContainer"]]
+        for container in containers:
+            if container.get("Mode") == "MultiModel" and (len(containers) > 1 or "ModelDataUrl" not in container):
+                raise validation_error("A multi-model container stands alone and needs a ModelDataUrl.")
+            source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+            data = container.get("ModelDataUrl") or source.get("S3Uri")
+            if data and not S3Files(self._clients.s3).exists(data):
+                raise validation_error(f"Could not find model data at {data}.")
         if role := params.get("ExecutionRoleArn"):
             require_assumable(self._clients, self._settings, role, self.arn(params["ModelName"]))
         return super().create(params)

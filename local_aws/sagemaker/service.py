@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from local_aws.sagemaker.hosting.deployments import container_of
+from local_aws.sagemaker.hosting.containers import containers_of
 from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.sagemaker.processing import ProcessingJobs
@@ -34,7 +34,7 @@ class SageMaker:
         self.training = TrainingJobs(settings, store, clients)
         self.processing = ProcessingJobs(settings, store, clients)
         self.transform = TransformJobs(settings, store, clients)
-        self.transform.container_by_model = lambda name: container_of(self.models.find(name), self.registry)
+        self.transform.containers_by_model = lambda name: containers_of(self.models.find(name), self.registry)
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
         self.tuning = TuningJobs(settings, store, clients, self.training)
         self.search = Search(store)

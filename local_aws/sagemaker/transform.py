@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from local_aws.sagemaker.container_jobs import ContainerJobs
-from local_aws.sagemaker.hosting.model_server import ModelServer
+from local_aws.sagemaker.hosting.containers import Server, server_for
 from local_aws.sagemaker.jobs import ActiveJob, Document
 from local_aws.sagemaker.record_paths import Processing
 from local_aws.shared.errors import JobError, validation_error
@@ -34,8 +34,8 @@ class TransformJobs(ContainerJobs):
         "FailureReason",
     )
 
-    #: Set by the composition: the container definition of a model by its name.
-    container_by_model: Callable[[str], Document]
+    #: Set by the composition: the container definitions of a model by its name.
+    containers_by_model: Callable[[str], list[Document]]
     #: Set by the composition: the role of a model by its name, which the job acts in.
     role_by_model: Callable[[str], str | None]
 
@@ -48,7 +48,11 @@ class TransformJobs(ContainerJobs):
 
     def on_create(self, document: Document) -> None:
         """Refuse a model that does not exist, and filters that are none."""
-        self.container_by_model(document["ModelName"])
+        containers = self.containers_by_model(document["ModelName"])
+        if any(container.get("Mode") == "MultiModel" for container in containers):
+            raise validation_error(
+                f"Model {document['ModelName']}: batch transform does not support multi-model containers."
+            )
         processing = _processing(document)
         if processing and (problem := processing.problem()):
             raise validation_error(problem)
@@ -59,12 +63,13 @@ class TransformJobs(ContainerJobs):
 
     def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Serve the model, send the objects, write their answers."""
-        container = self.container_by_model(document["ModelName"])
-        container = container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
+        containers = [
+            container | {"Environment": container.get("Environment", {}) | document.get("Environment", {})}
+            for container in self.containers_by_model(document["ModelName"])
+        ]
         log, sandbox = hosts[0].log, hosts[0].sandbox
-        server = ModelServer(
-            self.settings, self.clients, container, sandbox.root / "server", log, self.role_of(document)
-        )
+        folder, role = sandbox.root / "server", self.role_of(document)
+        server = server_for(self.settings, self.clients, containers, folder, log, role)
         try:
             server.prepare()
             server.start()
@@ -77,7 +82,7 @@ class TransformJobs(ContainerJobs):
             server.stop()
         self.finish(name, "Completed")
 
-    def _transform(self, document: Document, sandbox: Sandbox, server: ModelServer, job: ActiveJob) -> None:
+    def _transform(self, document: Document, sandbox: Sandbox, server: Server, job: ActiveJob) -> None:
         data, output = document["TransformInput"], document["TransformOutput"]
         source = data["DataSource"]["S3DataSource"]
         if source["S3DataType"] != "S3Prefix":

@@ -25,6 +25,8 @@ RENAMED = {
     ("sqs", "DeleteMessageBatch"): "sqs:DeleteMessage",
     ("lambda", "Invoke"): "lambda:InvokeFunction",
     ("sagemaker-runtime", "InvokeEndpoint"): "sagemaker:InvokeEndpoint",
+    ("sagemaker-runtime", "InvokeEndpointAsync"): "sagemaker:InvokeEndpointAsync",
+    ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): "sagemaker:InvokeEndpointWithResponseStream",
 }
 _OF_A_VERSION = {"s3:GetObject": "s3:GetObjectVersion", "s3:DeleteObject": "s3:DeleteObjectVersion"}
 _COPIES = ("CopyObject", "UploadPartCopy")

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_account import BUCKET, Account, variant, wait_for
 
-from local_aws.sagemaker.hosting.endpoints import retained
+from local_aws.sagemaker.hosting.retained import retained
 from local_aws.sagemaker.record_paths import Processing, select
 from local_aws.shared.errors import JobError
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local_aws.sagemaker.hosting.model_server import ModelServer
+from local_aws.sagemaker.hosting.containers import Server, containers_of, server_for
+from local_aws.sagemaker.hosting.serverless import capacity_of
 from local_aws.sagemaker.models import ModelRegistry, Models
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError
@@ -23,25 +24,24 @@ _RESTORE_SECONDS = 60.0
 Document = dict[str, Any]
 
 
-def container_of(model: Document, registry: ModelRegistry) -> Document:
-    """Return the container definition of a model, resolved through its model package if it names one."""
-    container = model.get("PrimaryContainer") or model["Containers"][0]
-    if "ModelPackageName" in container:
-        package = registry.find_package(container["ModelPackageName"])
-        source = package.get("InferenceSpecification", {}).get("Containers", [])
-        if not source:
-            raise JobError(f"the model package {container['ModelPackageName']} has no InferenceSpecification")
-        environment = source[0].get("Environment", {}) | container.get("Environment", {})
-        container = source[0] | container | {"Environment": environment}
-    if "Image" not in container:
-        raise JobError(f"the model {model['ModelName']} names no image")
-    return container | {"EnableNetworkIsolation": model.get("EnableNetworkIsolation", False)}
+def summary_of(variant: Document, model: Document) -> Document:
+    """Return what DescribeEndpoint says of a variant in service."""
+    containers = model.get("Containers") or [model.get("PrimaryContainer", {})]
+    images = [container.get("Image", "") for container in containers]
+    weight = variant.get("InitialVariantWeight", 1.0)
+    return {
+        "VariantName": variant["VariantName"],
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image} for image in images],
+        "CurrentWeight": weight,
+        "DesiredWeight": weight,
+        **capacity_of(variant),
+    }
 
 
 class Variant:
     """One production variant of a deployment: its server and its share of the requests."""
 
-    def __init__(self, name: str, weight: float, server: ModelServer, shipper: LogShipper, health_seconds: int) -> None:
+    def __init__(self, name: str, weight: float, server: Server, shipper: LogShipper, health_seconds: int) -> None:
         self.name = name
         self.weight = weight
         self.server = server
@@ -147,7 +147,7 @@ class Launcher:
 
     def _launch(self, name: str, variant: Document) -> Variant:
         model = self._models.find(variant["ModelName"])
-        container = container_of(model, self._registry)
+        containers = containers_of(model, self._registry)
         instance = uuid.uuid4().hex[:8]
         log = self._log_file(name, variant["VariantName"])
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class Launcher:
         instance_log.touch()
         folder = self._settings.jobs_dir / "endpoint" / name / f"container-{instance}"
         role = model.get("ExecutionRoleArn")
-        server = ModelServer(self._settings, self._clients, container, folder, instance_log, role)
+        server = server_for(self._settings, self._clients, containers, folder, instance_log, role)
         shipper = LogShipper(
             self._clients.logs,
             instance_log,

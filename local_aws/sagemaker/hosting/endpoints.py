@@ -7,9 +7,12 @@ import threading
 import time
 from typing import Any
 
+from local_aws.sagemaker.hosting.asynchronous import AsyncInvocations
 from local_aws.sagemaker.hosting.capture import DataCapture
-from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtime
-from local_aws.sagemaker.hosting.serverless import capacity_of, check_request, check_update
+from local_aws.sagemaker.hosting.containers import TARGET_MODEL
+from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtime, summary_of
+from local_aws.sagemaker.hosting.retained import CHANGEABLE, retained
+from local_aws.sagemaker.hosting.serverless import check_request, check_update
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
@@ -20,25 +23,6 @@ from local_aws.shared.store import Store
 _LOG = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-#: Members of a variant that change without another configuration, and where they stand in a configuration.
-_CHANGEABLE = {"DesiredWeight": "InitialVariantWeight", "DesiredInstanceCount": "InitialInstanceCount"}
-
-
-def retained(config: Document, active: Document, excluded: set[str]) -> Document:
-    """Return a configuration with what its variants have of the one in service: weights, counts, and the capture of data."""
-    before = {variant["VariantName"]: variant for variant in active["ProductionVariants"]}
-    variants = []
-    for variant in config["ProductionVariants"]:
-        old = before.get(variant["VariantName"], {})
-        kept = {name: old[name] for member, name in _CHANGEABLE.items() if member not in excluded and name in old}
-        variants.append(variant | kept)
-    result = config | {"ProductionVariants": variants}
-    if "DataCaptureConfig" not in excluded:
-        result.pop("DataCaptureConfig", None)
-        if "DataCaptureConfig" in active:
-            result["DataCaptureConfig"] = active["DataCaptureConfig"]
-    return result
 
 
 class Endpoints:
@@ -64,6 +48,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._capture: DataCapture | None = None
+        self._asynchronous = AsyncInvocations(clients, self._answer)
 
     # -- the API ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +119,7 @@ class Endpoints:
             if unknown := wanted.keys() - variants.keys():
                 raise validation_error(f'Variant(s) "{", ".join(sorted(unknown))}" not found in endpoint "{name}".')
             for variant_name, item in wanted.items():
-                for member, kept in _CHANGEABLE.items():
+                for member, kept in CHANGEABLE.items():
                     if member in item:
                         variants[variant_name][kept] = item[member]
             self._write(name, ActiveConfig=config)
@@ -158,8 +143,11 @@ class Endpoints:
             }
         if active:
             document["ProductionVariants"] = [
-                self._variant_summary(variant) for variant in active["ProductionVariants"]
+                summary_of(variant, self._store.get("model", variant["ModelName"]) or {})
+                for variant in active["ProductionVariants"]
             ]
+            if "AsyncInferenceConfig" in active:
+                document["AsyncInferenceConfig"] = active["AsyncInferenceConfig"]
             capture = active.get("DataCaptureConfig")
             if capture:
                 document["DataCaptureConfig"] = {
@@ -170,19 +158,6 @@ class Endpoints:
                     "KmsKeyId": capture.get("KmsKeyId", ""),
                 }
         return document
-
-    def _variant_summary(self, variant: Document) -> Document:
-        model = self._store.get("model", variant["ModelName"]) or {}
-        container = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
-        weight = variant.get("InitialVariantWeight", 1.0)
-        image = container.get("Image", "")
-        return {
-            "VariantName": variant["VariantName"],
-            "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
-            "CurrentWeight": weight,
-            "DesiredWeight": weight,
-            **capacity_of(variant),
-        }
 
     def list_endpoints(self, params: Document) -> Document:
         """Return a page of summaries."""
@@ -211,9 +186,26 @@ class Endpoints:
 
         `headers` are the request's, names in lower case.
         """
+        if self._asynchronous_config(name):
+            raise ServiceError("ValidationError", f"Endpoint {name} is asynchronous: use InvokeEndpointAsync.")
+        return self._answer(name, headers, body)
+
+    def invoke_async(self, name: str, headers: dict[str, str]) -> tuple[Document, dict[str, str]]:
+        """Queue a request that lies in S3; return body and headers of the answer."""
+        config = self._asynchronous_config(name)
+        if config is None:
+            raise ServiceError("ValidationError", f"Endpoint {name} is not asynchronous: use InvokeEndpoint.")
+        model = self._find(name)["ActiveConfig"]["ProductionVariants"][0]["ModelName"]
+        role = (self._store.get("model", model) or {}).get("ExecutionRoleArn")
+        return self._asynchronous.take(name, config, role, headers)
+
+    def _asynchronous_config(self, name: str) -> Document | None:
         document = self._store.get("endpoint", name)
         if document is None or document["EndpointStatus"] in ("Creating", "Failed", "Deleting"):
             raise ServiceError("ValidationError", f"Endpoint {name} of account {self._settings.account} not found.")
+        return document.get("ActiveConfig", {}).get("AsyncInferenceConfig")
+
+    def _answer(self, name: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         deployment = self._runtime(name).enter()
         if deployment is None:
             raise ServiceError("ServiceUnavailable", f"The endpoint {name} is not ready.", status=503)
@@ -232,6 +224,14 @@ class Endpoints:
         forward = {"Content-Type": sent_type, "Accept": accept}
         if "x-amzn-sagemaker-custom-attributes" in headers:
             forward["X-Amzn-SageMaker-Custom-Attributes"] = headers["x-amzn-sagemaker-custom-attributes"]
+        target = headers.get(TARGET_MODEL.lower())
+        if bool(target) != variant.server.multi_model:
+            what = (
+                "needs a target model" if variant.server.multi_model else "is not multi-model and takes no target model"
+            )
+            raise ServiceError("ValidationError", f"The endpoint {name} {what}.")
+        if target:
+            forward[TARGET_MODEL] = target
         try:
             status, answered, answer = variant.server.invoke(body, forward)
         except JobError as error:
@@ -285,6 +285,7 @@ class Endpoints:
     def shutdown(self) -> None:
         """End all servers; the endpoints stay in service for the next start."""
         self._closing.set()
+        self._asynchronous.close()
         if self._capture:
             self._capture.close()
         for runtime in list(self._runtimes.values()):

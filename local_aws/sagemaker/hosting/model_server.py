@@ -28,6 +28,8 @@ Document = dict[str, Any]
 class ModelServer:
     """A model unpacked into its own folder, served by a process on a free port of the loopback."""
 
+    multi_model = False
+
     def __init__(
         self, settings: Settings, clients: Clients, container: Document, folder: Path, log: Path, role: str | None
     ) -> None:

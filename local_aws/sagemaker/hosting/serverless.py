@@ -56,7 +56,12 @@ def check_model(variant: Document, model: Document) -> None:
     for member in ("VpcConfig", "EnableNetworkIsolation"):
         if model.get(member):
             raise validation_error(f"Model {model['ModelName']}: {member} is not supported for serverless endpoints.")
-    container = model.get("PrimaryContainer") or model["Containers"][0]
+    containers = model.get("Containers") or [model["PrimaryContainer"]]
+    container = containers[0]
+    if len(containers) > 1 or container.get("Mode") == "MultiModel":
+        raise validation_error(
+            f"Model {model['ModelName']}: serverless endpoints have neither pipelines nor multi-model."
+        )
     if "gpu" in container.get("Image", "").rpartition(":")[2]:
         raise validation_error(f"Model {model['ModelName']}: serverless endpoints have no GPU.")
 

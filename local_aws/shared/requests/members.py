@@ -68,6 +68,7 @@ ACTS: dict[str, str] = {
             "Image",
             "ModelDataUrl",
             "Environment",
+            "Mode",
             "ModelPackageName",
             "ModelDataSource.S3DataSource.S3Uri",
             "ModelDataSource.S3DataSource.S3DataType",
@@ -78,7 +79,11 @@ ACTS: dict[str, str] = {
     "CreateEndpointConfig": """Tags EndpointConfigName DataCaptureConfig.EnableCapture DataCaptureConfig.InitialSamplingPercentage
         DataCaptureConfig.DestinationS3Uri DataCaptureConfig.CaptureOptions DataCaptureConfig.CaptureContentTypeHeader
         ProductionVariants.VariantName ProductionVariants.ModelName ProductionVariants.InitialVariantWeight
-        ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds ProductionVariants.ServerlessConfig.MaxConcurrency""",
+        ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds ProductionVariants.ServerlessConfig.MaxConcurrency
+        AsyncInferenceConfig.OutputConfig.S3OutputPath AsyncInferenceConfig.OutputConfig.S3FailurePath
+        AsyncInferenceConfig.OutputConfig.NotificationConfig.SuccessTopic
+        AsyncInferenceConfig.OutputConfig.NotificationConfig.ErrorTopic
+        AsyncInferenceConfig.ClientConfig.MaxConcurrentInvocationsPerInstance""",
     "CreateEndpoint": "EndpointName EndpointConfigName Tags",
     "UpdateEndpoint": "EndpointName EndpointConfigName RetainAllVariantProperties ExcludeRetainedVariantProperties",
     "UpdateEndpointWeightsAndCapacities": """EndpointName DesiredWeightsAndCapacities.VariantName
@@ -159,11 +164,14 @@ KEPT: dict[str, dict[str, str]] = {
     "CreateModel": {
         "VpcConfig": ONE_NETWORK,
         "PrimaryContainer.ContainerHostname": "a model has one container",
-        "Containers.ContainerHostname": "a model has one container",
+        "Containers.ContainerHostname": "containers of a pipeline are asked in their order",
+        "PrimaryContainer.MultiModelConfig": "the models that were asked last stay loaded",
+        "Containers.MultiModelConfig": "the models that were asked last stay loaded",
     },
     "CreateEndpointConfig": {
         "KmsKeyId": NO_KMS,
         "DataCaptureConfig.KmsKeyId": NO_KMS,
+        "AsyncInferenceConfig.OutputConfig.KmsKeyId": NO_KMS,
         "MetricsConfig": "there are no metrics",
         "ProductionVariants.InitialInstanceCount": ONE_SERVER,
         "ProductionVariants.InstanceType": ONE_MACHINE,

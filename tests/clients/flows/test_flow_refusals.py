@@ -4,7 +4,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
-from local_account import ROLE, Account, variant
+from local_account import BUCKET, ROLE, Account, variant
 
 pytestmark = pytest.mark.local_aws
 
@@ -75,16 +75,14 @@ def test_what_an_endpoint_cannot_do_here_is_refused_when_it_is_asked_for(account
     sagemaker = account.sagemaker
     image = {"Image": "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1"}
     for request in (
-        {"Containers": [image, image]},
-        {"PrimaryContainer": image | {"Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}},
+        {"Containers": [image, image | {"Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/flows/"}]},
+        {"PrimaryContainer": image | {"Mode": "MultiModel"}},
         {"PrimaryContainer": image | {"ModelDataUrl": "https://example.com/model.tar.gz"}},
     ):
         with pytest.raises(ClientError, match="ValidationException"):
             sagemaker.create_model(ModelName="refused", ExecutionRoleArn=ROLE, **request)
     sagemaker.create_model(ModelName="plain", ExecutionRoleArn=ROLE, PrimaryContainer=image)
-    output = {"OutputConfig": {"S3OutputPath": "s3://b/out"}}
     for request in (
-        {"ProductionVariants": [variant("plain")], "AsyncInferenceConfig": output},
         {
             "ProductionVariants": [variant("plain")],
             "ShadowProductionVariants": [variant("plain", VariantName="shadow")],
@@ -93,13 +91,6 @@ def test_what_an_endpoint_cannot_do_here_is_refused_when_it_is_asked_for(account
     ):
         with pytest.raises(ClientError, match="ValidationException"):
             sagemaker.create_endpoint_config(EndpointConfigName="refused", **request)
-    runtime = account.sagemaker_runtime
-    for call, arguments in (
-        (runtime.invoke_endpoint_async, {"InputLocation": "s3://b/in"}),
-        (runtime.invoke_endpoint_with_response_stream, {"Body": b"1"}),
-    ):
-        with pytest.raises(ClientError, match="UnknownOperationException"):
-            call(EndpointName="plain", **arguments)
 
 
 def test_what_a_job_cannot_do_here_is_refused_when_it_is_asked_for(account: Account) -> None:
