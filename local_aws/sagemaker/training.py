@@ -12,10 +12,11 @@ from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, g
 from local_aws.sagemaker.images import python_for_image
 from local_aws.sagemaker.jobs import ActiveJob, Document, check_instances
 from local_aws.sagemaker.training_toolkit import (
-    algorithm_error,
+    GROUP,
     decode_hyperparameters,
-    script_arguments,
-    script_path,
+    own_failure,
+    script_command,
+    script_failure,
     training_variables,
 )
 from local_aws.shared.archives import extract_archive
@@ -128,8 +129,11 @@ class TrainingJobs(ContainerJobs):
         ended_early = outcome.stopped or outcome.timed_out
         if not ended_early and outcome.exit_code != 0:
             self._upload_output(document, hosts)
-            failure = tail(host.sandbox.output(host.sandbox.ml / "output" / "failure"), 900)
-            reason = algorithm_error(outcome.exit_code, commands[number][0], failure, tail(host.log, 700))
+            failure = _failure(host.sandbox.output(host.sandbox.ml / "output" / "failure"))
+            if "ContainerEntrypoint" in algorithm:
+                reason = own_failure(outcome.exit_code, failure or tail(host.log, 700))
+            else:
+                reason = script_failure(outcome.exit_code, commands[number][0], failure, tail(host.log, 700))
             self.finish(name, "Failed", reason=reason)
             return
         self._step(name, "Uploading", "Uploading generated training model")
@@ -192,8 +196,7 @@ class TrainingJobs(ContainerJobs):
             argv = argv_in_sandbox(command, python, sandbox)
         elif "sagemaker_program" in decoded:
             self._unpack_code(document, decoded, sandbox)
-            program = sandbox.seen(script_path(decoded, ml / "code"))
-            argv = [str(python), str(program), *script_arguments(decoded)]
+            argv = script_command(str(python), decoded, ml / "code")
         else:
             raise JobError(
                 "there is nothing to run: give the hyperparameters sagemaker_program and sagemaker_submit_directory "
@@ -284,6 +287,14 @@ def _gathered(hosts: list[Host], name: str) -> Sandbox:
     return first
 
 
+def _failure(file: Path) -> str:
+    """Return the first of what a failure file says."""
+    if not file.is_file():
+        return ""
+    with file.open(errors="replace") as lines:
+        return lines.read(1024)
+
+
 def _is_compressed(document: Document) -> bool:
     return bool(document["OutputDataConfig"].get("CompressionType", "GZIP") != "NONE")
 
@@ -314,13 +325,16 @@ def _write_configuration(document: Document, folder: Path, host: Host) -> None:
         }
         for channel in document.get("InputDataConfig", [])
     }
+    kind = document.get("ResourceConfig", {}).get("InstanceType", "")
     files = {
         "hyperparameters.json": document.get("HyperParameters", {}),
         "inputdataconfig.json": channels,
         "resourceconfig.json": {
             **host.resources(),
             "network_interface_name": "lo",
-            "current_instance_type": document.get("ResourceConfig", {}).get("InstanceType", ""),
+            "current_instance_type": kind,
+            "current_group_name": GROUP,
+            "instance_groups": [{"instance_group_name": GROUP, "instance_type": kind, "hosts": host.names}],
         },
     }
     for name, content in files.items():

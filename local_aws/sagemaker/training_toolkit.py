@@ -1,12 +1,13 @@
-"""What the SageMaker training toolkit does inside a script-mode container: arguments and SM_* variables of train.py.
+"""What the SageMaker training toolkit does inside a script-mode container: command, arguments, variables, and the words of a failure.
 
-The names and values follow the documentation of sagemaker-training-toolkit (ENVIRONMENT_VARIABLES.md).
+Held against the toolkit itself by ``tests/conformance/test_training_toolkit.py``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,18 @@ from local_aws.shared.errors import JobError
 from local_aws.shared.running.hosts import Host
 from local_aws.shared.sandbox import safe_join
 
-_OWN_PARAMETERS = ("sagemaker_", "sm_")
+_TUNING_METRIC = "_tuning_objective_metric"
+GROUP = "homogeneousCluster"
+"""Name of the one group of instances."""
+_KNOWN = {
+    "sagemaker_program",
+    "sagemaker_submit_directory",
+    "sagemaker_container_log_level",
+    "sagemaker_enable_cloudwatch_metrics",
+    "sagemaker_job_name",
+    "sagemaker_region",
+    "sagemaker_s3_output",
+}
 
 
 def decode_hyperparameters(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
@@ -29,12 +41,15 @@ def decode_hyperparameters(hyperparameters: Mapping[str, str]) -> dict[str, Any]
     return decoded
 
 
+def _users(decoded: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: decoded[name] for name in sorted(decoded) if name[:10] != "sagemaker_" and name != _TUNING_METRIC}
+
+
 def script_arguments(decoded: Mapping[str, Any]) -> list[str]:
     """Return the user's hyperparameters as command line: ``--name value``, one-letter names as ``-n value``."""
     arguments: list[str] = []
-    for name in sorted(decoded):
-        if not name.startswith(_OWN_PARAMETERS):
-            arguments += [f"--{name}" if len(name) > 1 else f"-{name}", _argument(decoded[name])]
+    for name, value in _users(decoded).items():
+        arguments += [f"--{name}" if len(name) > 1 else f"-{name}", _argument(value)]
     return arguments
 
 
@@ -50,13 +65,23 @@ def _variable(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def script_path(decoded: Mapping[str, Any], code: Path) -> Path:
-    """Return the program to run; JobError if the source archive has no such file."""
+def script_command(python: str, decoded: Mapping[str, Any], code: Path) -> list[str]:
+    """Return the command that runs the program in the folder ``code``, where it lies; what is no Python file is run by the shell.
+
+    Raises:
+        JobError: the source archive has no such file.
+
+    """
     program = str(decoded["sagemaker_program"])
     path = safe_join(code, program)
     if not path.is_file():
         raise JobError(f"sagemaker_program {program} is not in the archive {decoded.get('sagemaker_submit_directory')}")
-    return path
+    arguments = script_arguments(decoded)
+    if not program.endswith(".py"):
+        path.chmod(path.stat().st_mode | 0o700)
+        return ["/bin/sh", "-c", f"./{program} {shlex.join(arguments)}"]
+    command = [python, program, *arguments]
+    return [*command[:-1], command[-1].strip('"')]  # so does the toolkit
 
 
 def training_variables(
@@ -72,46 +97,77 @@ def training_variables(
     """Return the SM_* variables that a training script reads; paths are as the script sees them."""
     sandbox = host.sandbox
     ml, config = sandbox.seen(sandbox.ml), sandbox.ml / "input" / "config"
-    user = {name: value for name, value in decoded.items() if not name.startswith(_OWN_PARAMETERS)}
+    user = _users(decoded)
     program = str(decoded.get("sagemaker_program", ""))
-    arguments = script_arguments(decoded)
-    variables = {
-        "SM_MODEL_DIR": str(ml / "model"),
-        "SM_OUTPUT_DIR": str(ml / "output"),
-        "SM_OUTPUT_DATA_DIR": str(ml / "output" / "data"),
-        "SM_OUTPUT_INTERMEDIATE_DIR": str(ml / "output" / "intermediate"),
-        "SM_INPUT_DIR": str(ml / "input"),
-        "SM_INPUT_CONFIG_DIR": str(ml / "input" / "config"),
-        "SM_MODULE_DIR": str(decoded.get("sagemaker_submit_directory", "")),
-        "SM_MODULE_NAME": program.removesuffix(".py"),
-        "SM_USER_ENTRY_POINT": program,
-        "SM_USER_ARGS": json.dumps(arguments),
-        "SM_CHANNELS": json.dumps(sorted(channels)),
-        "SM_HPS": json.dumps(user),
-        "SM_HOSTS": json.dumps(host.names),
-        "SM_CURRENT_HOST": host.name,
-        "SM_CURRENT_INSTANCE_TYPE": instance_type,
-        "SM_NUM_CPUS": str(os.cpu_count() or 1),
-        "SM_NUM_GPUS": "0",
-        "SM_NUM_NEURONS": "0",
-        "SM_NETWORK_INTERFACE_NAME": "lo",
-        "SM_LOG_LEVEL": str(decoded.get("sagemaker_container_log_level", 20)),
-        "SM_INPUT_DATA_CONFIG": (config / "inputdataconfig.json").read_text(),
-        "SM_RESOURCE_CONFIG": (config / "resourceconfig.json").read_text(),
+    inputs = {channel: str(ml / "input" / "data" / channel) for channel in sorted(channels)}
+    groups = {GROUP: {"instance_group_name": GROUP, "instance_type": instance_type, "hosts": host.names}}
+    shared: dict[str, Any] = {
+        "model_dir": str(ml / "model"),
+        "output_dir": str(ml / "output"),
+        "output_data_dir": str(ml / "output" / "data"),
+        "output_intermediate_dir": str(ml / "output" / "intermediate"),
+        "input_dir": str(ml / "input"),
+        "input_config_dir": str(ml / "input" / "config"),
+        "module_dir": str(decoded.get("sagemaker_submit_directory", "")),
+        "module_name": program.removesuffix(".py"),
+        "user_entry_point": program,
+        "hosts": host.names,
+        "current_host": host.name,
+        "current_instance_type": instance_type,
+        "current_instance_group": GROUP,
+        "current_instance_group_hosts": host.names,
+        "instance_groups": [GROUP],
+        "instance_groups_dict": groups,
+        "distribution_instance_groups": [],
+        "is_hetero": False,
+        "num_cpus": os.cpu_count() or 1,
+        "num_gpus": 0,
+        "num_neurons": 0,
+        "network_interface_name": "lo",
+        "log_level": decoded.get("sagemaker_container_log_level", 20),
+        "input_data_config": json.loads((config / "inputdataconfig.json").read_text()),
+        "resource_config": json.loads((config / "resourceconfig.json").read_text()),
+    }
+    framework = {name: value for name, value in decoded.items() if name[:10] == "sagemaker_" and name not in _KNOWN}
+    whole = {
+        **shared,
+        "additional_framework_parameters": framework,
+        "channel_input_dirs": inputs,
+        "distribution_hosts": [],
+        "hyperparameters": user,
+        "is_master": host.name == host.names[0],
+        "job_name": job_name,
+        "master_hostname": host.names[0],
+    }
+    told: dict[str, Any] = {
+        **shared,
+        "user_args": script_arguments(decoded),
+        "channels": sorted(channels),
+        "hps": user,
+        "framework_params": framework,
+        "training_env": whole,
+        **{f"channel_{channel}": path for channel, path in inputs.items()},
+        **{f"hp_{name}": value for name, value in user.items()},
+    }
+    return {f"SM_{name.upper()}": _variable(value) for name, value in told.items()} | {
         "SAGEMAKER_REGION": region,
         "TRAINING_JOB_NAME": job_name,
         "TRAINING_JOB_ARN": job_arn,
     }
-    for channel in channels:
-        variables[f"SM_CHANNEL_{channel.upper()}"] = str(ml / "input" / "data" / channel)
-    for name, value in user.items():
-        variables[f"SM_HP_{name.upper()}"] = _variable(value)
-    return variables
 
 
-def algorithm_error(exit_code: int, command: list[str], failure: str, log_tail: str) -> str:
-    """Return a FailureReason as SageMaker writes it, at most 1,024 characters, the last of the log kept."""
-    message = failure or log_tail
-    head = f'AlgorithmError: ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "'
-    end = f'"\nCommand "{" ".join(command)[:200]}", exit code: {exit_code}'
-    return head + message[-(1024 - len(head) - len(end)) :] + end
+def script_failure(exit_code: int, command: list[str], failure: str, log_tail: str) -> str:
+    """Return the FailureReason of a script that failed: what its failure file says, else the toolkit's sentence around the last of the log.
+
+    The container ends with 1 whatever the script ended with. In the scikit-learn image the toolkit's sentence has no message at all.
+    """
+    if failure:
+        return own_failure(1, failure)
+    code = 128 - exit_code if exit_code > 128 else exit_code  # of a signal
+    head, end = f'ExecuteUserScriptError:\nExitCode {code}\nErrorMessage "', f'"\nCommand "{" ".join(command)[:200]}"'
+    return own_failure(1, f"{head}{log_tail[-(960 - len(head) - len(end)) :]}{end}")
+
+
+def own_failure(exit_code: int, words: str) -> str:
+    """Return a FailureReason as SageMaker writes it of a container that failed, at most 1,024 characters."""
+    return f"AlgorithmError: {words[:980]}, exit code: {exit_code}"

@@ -7,19 +7,16 @@ in SageMaker's container, is not played: it hands on what reaches an endpoint.
 import http.client
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from toolkits.library_model import abalone, write_channels
 from toolkits.serving_table import PROGRAMS, TABLE, UNFIT, Request
 
 from local_aws.sagemaker.hosting import serving
 from local_stack import layout
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
-from abalone_artifacts import MODEL, train_artifact
 
 HERE = Path(__file__).parent
 SERVERS = {
@@ -96,13 +93,9 @@ def programs(tmp_path_factory):
         (folder / name / "model" / "code").mkdir(parents=True)
         (folder / name / "model" / "code" / "inference.py").write_text(text)
     channels = folder / "channels"
-    lines = (layout.ROOT / "data" / "abalone.csv").read_text().splitlines()[1:601]
-    for channel, part in (("train", lines[:400]), ("validation", lines[400:])):
-        (channels / channel / "batch=a").mkdir(parents=True)
-        target_first = [",".join((fields := line.split(","))[-1:] + fields[:-1]) for line in part]
-        (channels / channel / "batch=a" / "part-0.csv").write_text("\n".join(target_first) + "\n")
-    train_artifact(channels, folder / "library" / "model", algorithm="linear")
-    assert (folder / "library" / "model" / "code" / "inference.py").exists(), MODEL
+    write_channels(channels)
+    abalone.train_artifact(channels, folder / "library" / "model", algorithm="linear")
+    assert (folder / "library" / "model" / "code" / "inference.py").exists()
     return folder
 
 
