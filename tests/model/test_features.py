@@ -2,10 +2,11 @@ import features
 import numpy as np
 import pandas as pd
 import pytest
-from features import DenseNetwork, RatioFeatures, SmearedLogTarget
+from features import DenseNetwork, MatrixSVR, RatioFeatures, SmearedLogTarget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
+from sklearn.svm import SVR
 
 ROW = {
     "sex": "F",
@@ -112,3 +113,11 @@ def test_the_dense_network_applies_relu_between_layers_and_none_at_the_end():
     rows = frame({}, {"sex": "I"})
     total = features.network_inputs(rows).sum(axis=1)
     assert network.predict(rows) == pytest.approx(2 * (total + 0.5) - 9)  # the second unit is negative, hence cut off
+
+
+@pytest.mark.parametrize("rows", [1, MatrixSVR.BLOCK, MatrixSVR.BLOCK + 1, 1300])
+def test_support_vectors_by_matrix_products_answer_as_scikit_learn_does(rows):
+    generator = np.random.default_rng(0)
+    known, new = generator.normal(size=(400, 6)), generator.normal(size=(rows, 6))
+    fitted = MatrixSVR(gamma=0.3, C=2.0).fit(known, np.sin(known[:, 0]) + known[:, 1] ** 2)
+    assert fitted.predict(new) == pytest.approx(SVR.predict(fitted, new), rel=1e-10, abs=1e-10)

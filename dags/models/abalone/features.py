@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.svm import SVR
+from sklearn.utils.validation import check_is_fitted
 
 SEXES = ("M", "F", "I")
 LENGTHS = ("length", "diameter", "height")
@@ -139,6 +142,27 @@ class RatioFeatures(TransformerMixin, BaseEstimator):
         ]
         names = [*MEASUREMENTS, *(f"log_{name}" for name in MEASUREMENTS), *ratios, *SEX_INDICATORS]
         return np.array(names, dtype=object)
+
+
+class MatrixSVR(SVR):
+    """Support vector regression with a radial kernel that answers by matrix products: several times as fast for many rows.
+
+    An explanation asks about thousands of mixtures. scikit-learn's own ``predict`` goes from support vector to support vector; this adds up
+    the same terms in another order.
+    """
+
+    BLOCK = 512
+    """Rows at once, whose kernel values fit into a processor's cache."""
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803  # scikit-learn's own name
+        """Return the prediction for each row, shape (rows,)."""
+        check_is_fitted(self)
+        rows = np.asarray(X, dtype=float)
+        blocks = (rows[start : start + self.BLOCK] for start in range(0, len(rows), self.BLOCK))
+        sums = [
+            rbf_kernel(block, self.support_vectors_, gamma=float(self.gamma)) @ self.dual_coef_[0] for block in blocks
+        ]
+        return np.concatenate(sums) + self.intercept_[0]
 
 
 class SmearedLogTarget(RegressorMixin, BaseEstimator):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from features import NETWORK_INPUTS, DenseNetwork, RatioFeatures, RawInputs, SmearedLogTarget, network_inputs
+from features import NETWORK_INPUTS, DenseNetwork, MatrixSVR, RatioFeatures, RawInputs, SmearedLogTarget, network_inputs
 from hyperparameters import DEFAULT_ALGORITHM, OPTIONS, complete
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, VotingRegressor
@@ -19,7 +19,6 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import SVR
 
 
 class Algorithm(NamedTuple):
@@ -75,7 +74,7 @@ def _linear(params: Mapping[str, Any], seed: int) -> Any:
 
 
 def _svr_hgb_members(params: Mapping[str, Any], seed: int) -> list[tuple[str, Any]]:
-    support_vectors = SVR(C=params["svr_C"], epsilon=params["svr_epsilon"], gamma=params["svr_gamma"])
+    support_vectors = MatrixSVR(C=params["svr_C"], epsilon=params["svr_epsilon"], gamma=params["svr_gamma"])
     boosting = HistGradientBoostingRegressor(
         learning_rate=params["hgb_learning_rate"],
         max_iter=params["hgb_max_iter"],
