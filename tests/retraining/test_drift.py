@@ -159,3 +159,11 @@ def test_what_is_gathered_survives_as_json():
         second.see(seen, 1.0, f"day {day}")
     assert second.level == first.level
     assert second.findings() == first.findings()
+
+
+def test_a_column_that_a_look_lacks_does_not_raise_the_rate_of_false_alarms():
+    detectors = Detectors(1000.0, 0.01)
+    nothing = [Counted(name, "level", "", 0, 0.0, 0.5, 100) for name in "ab"]
+    for days, seen in enumerate((nothing, nothing[:1], nothing[1:], nothing), start=1):
+        detectors.see(seen, 1.0, "now")
+        assert detectors.level * 1000.0 <= days + 1e-9

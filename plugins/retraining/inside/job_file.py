@@ -61,6 +61,9 @@ class Job:
     explain_seconds: float = 0.0
     """Of an evaluation: how long it asks the challenger why."""
 
+    explained_rows: int = 0
+    """Of a look: how many rows it explains, to see whether the model goes by other columns; of a training: what looks will explain."""
+
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the ``model.tar.gz`` in an input, by the input's name: one that has another is not unpacked."""
     requests: tuple[str, ...] = ()
@@ -164,6 +167,7 @@ def as_job(document: Mapping[str, Any]) -> Job:
         version=document.get("version") or "",
         explain=bool(document.get("explain")),
         explain_seconds=float(document.get("explain_seconds") or 0),
+        explained_rows=int(document.get("explained_rows") or 0),
         artifacts=dict(document.get("artifacts") or {}),
         requests=tuple(document.get("requests") or ()),
         content_type=document.get("content_type") or "",

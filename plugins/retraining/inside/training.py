@@ -28,10 +28,12 @@ from retraining.inside import losses
 from retraining.inside.answers import SMALL_NUMBER_OF_ROWS, labels_of, model_answers
 from retraining.inside.artifact import write_artifact
 from retraining.inside.explaining.background import chosen_background, write_background
+from retraining.inside.explaining.shapley import explain
 from retraining.inside.frames import read_frame
 from retraining.inside.groups import group_names
 from retraining.inside.job_file import Job
 from retraining.inside.trainers.trial import tried, write_losses
+from retraining.inside.watching.effects import REFERENCE_TIMES, effect_sizes, reference_effects
 from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, reference_profile
 
 PRINTED = {
@@ -71,11 +73,13 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     if output := variables.get("SM_OUTPUT_DATA_DIR"):
         write_losses(Path(output), watched[1].losses)
     folder = _folder(variables, "SM_MODEL_DIR")
-    frozen = json.dumps(frozen_profile(model, training, validation, job), allow_nan=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PROFILE_FILE).write_text(frozen + "\n", encoding="utf-8")
     inputs = training[[column.name for column in job.inputs]]
     background = chosen_background(lambda frame: model_answers(model, frame, job.classes), inputs)
+    frozen = frozen_profile(model, training, validation, job)
+    if job.explained_rows:
+        frozen |= frozen_effects(model, validation, background, job)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PROFILE_FILE).write_text(json.dumps(frozen, allow_nan=False) + "\n", encoding="utf-8")
     write_background(folder, background, job.inputs)
     write_artifact(folder, model, card(job, model, training, validation, metrics), code, job.serving)
     for split, values in metrics.items():
@@ -142,6 +146,19 @@ def frozen_profile(model: Any, training: pd.DataFrame, validation: pd.DataFrame,
     shown = labels_of(answers, job.classes, job.threshold) if job.classes else answers.astype(float)
     predictions = pd.DataFrame({PREDICTION: pd.Series(shown, dtype=object if job.classes else float)})
     return {**reference_profile(training[inputs]), **reference_profile(predictions)}
+
+
+def frozen_effects(model: Any, validation: pd.DataFrame, background: pd.DataFrame, job: Job) -> Profile:
+    """Return what the model goes by on rows that it was not fitted to, for the attributions of later requests to be compared with."""
+    names = [column.name for column in job.inputs]
+    wanted = min(len(validation), REFERENCE_TIMES * job.explained_rows)
+    rows = validation[names].iloc[np.linspace(0, len(validation) - 1, wanted).astype(int)].reset_index(drop=True)
+
+    def ask(frame: pd.DataFrame) -> np.ndarray:
+        return model_answers(model, frame, job.classes)
+
+    found = explain(ask, rows, ask(rows), background)
+    return reference_effects(effect_sizes(names, found.values), None if job.classes else job.target)
 
 
 def card(

@@ -117,6 +117,7 @@ def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) 
         "trainer": candidate.trainer,
         "hyperparameters": complete(candidate.trainer, given) if candidate.trainer else given,
         "serving": config.deployment.script,
+        **({"explained_rows": config.monitor.explained_rows} if config.monitor.explained_rows else {}),
     }
 
 

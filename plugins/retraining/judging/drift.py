@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 RANKS = (0.03, 0.06, 0.12, 0.25)
@@ -197,7 +198,7 @@ class Detectors:
                     self._update(item, direction, size, total, days, at)
 
     def _update(self, seen: Counted, direction: int, size: float, total: float, days: float, at: str) -> None:
-        key = json.dumps([seen.column, seen.kind, seen.value, direction, size], ensure_ascii=False)
+        key = _key(seen.column, seen.kind, seen.value, direction, size)
         entry = self._found.setdefault(key, {"log": None, "run": 0.0, "since": at, "rows": 0, "total": 0.0})
         gained = log_evidence(seen, direction, size, self.tolerance)
         before = entry["log"]
@@ -249,11 +250,17 @@ class Detectors:
         return Finding(column, kind, value, direction, entry["since"], entry["rows"], effect, evidence, needed)
 
     def _parts(self) -> dict[str, float]:
+        known = {key: entry for key, entry in self._found.items() if entry["log"] is not None}
+        # The weights of a look add up to 1. What a look did not count, such as effects that could not be explained, keeps its own.
+        whole = max(1.0, sum(entry["part"] for entry in known.values()))
         return {
-            key: entry["part"] * math.exp(entry["log"] - math.log(self.alarm))
-            for key, entry in self._found.items()
-            if entry["log"] is not None
+            key: entry["part"] / whole * math.exp(entry["log"] - math.log(self.alarm)) for key, entry in known.items()
         }
+
+
+@lru_cache(maxsize=10_000)
+def _key(column: str, kind: str, value: str, direction: int, size: float) -> str:
+    return json.dumps([column, kind, value, direction, size], ensure_ascii=False)
 
 
 def _sizes(seen: Counted) -> tuple[float, ...]:

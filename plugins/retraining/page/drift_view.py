@@ -146,8 +146,8 @@ def _percent(rank: float) -> float:
 
 
 def _unit(model: KnownModel, name: str, known: Mapping[str, Any] | None) -> str | None:
-    """Return the unit of a column; what the others leave of one has that of the column."""
-    of = (known or {}).get("of", name)
+    """Return the unit of a column; what the others leave of one has that of the column, its effect that of the target."""
+    of = (known or {}).get("of") or (known or {}).get("in") or name
     return next((column.unit for column in model.config.contract.columns if column.name == of), None)
 
 

@@ -99,8 +99,16 @@ def next_first_key(prefix: str, at: datetime, captures: Sequence[str], left: int
     return min(key, captures[-1].rpartition("/")[0] + "/") if left else key
 
 
-def job_document(config: ModelConfig, captures: Sequence[str]) -> dict[str, Any]:
-    """Return ``job.json`` of a look."""
+def job_document(config: ModelConfig, captures: Sequence[str], sha256: str | None = None) -> dict[str, Any]:
+    """Return ``job.json`` of a look.
+
+    Args:
+        config: the model's configuration.
+        captures: keys of the capture files.
+        sha256: of the model's artifact, which is loaded if rows are to be explained.
+
+    """
+    explained = config.monitor.explained_rows
     return {
         "schema_version": 1,
         "step": "look",
@@ -109,6 +117,7 @@ def job_document(config: ModelConfig, captures: Sequence[str]) -> dict[str, Any]
         "contract": config.contract.model_dump(mode="json"),
         "left_out": list(NO_USE),
         "captures": digest(list(captures)),
+        **({"explained_rows": explained, "artifacts": {"model": sha256} if sha256 else {}} if explained else {}),
     }
 
 
@@ -188,7 +197,8 @@ def sentence(finding: Finding, column: Mapping[str, Any], unit: str) -> str:
 
 
 def _unit(reference: Mapping[str, Any], column: str, units: Mapping[str, str]) -> str:
-    return units.get(reference[column].get("of", column), "")
+    known = reference[column]
+    return units.get(known.get("of") or known.get("in") or column, "")
 
 
 def quantile(column: Mapping[str, Any], share: float) -> float:

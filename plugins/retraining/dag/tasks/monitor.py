@@ -66,7 +66,7 @@ class MonitorTasks(TaskBodies):
     def _plan(self, scorer: Scorer, captures: Sequence[str], left: int, at: datetime) -> dict[str, Any]:
         prefix = self._captured_prefix
         code = code_files(self.folder, self.config)
-        document = monitoring.job_document(self.config, captures)
+        document = monitoring.job_document(self.config, captures, scorer.sha256)
         look = digest({"captures": list(captures), "model": scorer.version})
         work = f"{self._root}{monitoring.WORK}{look}/"
         manifest = [

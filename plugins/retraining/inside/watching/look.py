@@ -1,7 +1,8 @@
 """Looks at the captured requests of an endpoint, and writes their profile beside that of the rows that the model was trained on.
 
 Runs as a SageMaker processing job. Input: ``job`` (``job.json``), ``model`` (``model.tar.gz`` with ``profile.json``), ``captured``. Output:
-``look.json`` with ``reference`` and ``rows``, both profiles, and ``tally``.
+``look.json`` with ``reference`` and ``rows``, both profiles, and ``tally``; with ``not_explained``, why, if rows were to be explained and
+are not.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import Any
 
 import pandas as pd
 
+from retraining.contract.plain_text import plain
 from retraining.contract.rules import Contract
 from retraining.inside.artifact import CARD_FILE
+from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
 from retraining.inside.job_file import Job, inputs_of
 from retraining.inside.watching.captured import Tally, frames
+from retraining.inside.watching.effects import EFFECT, Sample, seen_effects
 from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, merged, profile
 
 
@@ -44,9 +48,11 @@ def run(job: Job, inputs: Path, output: Path) -> int:
     reference, tally = found[PROFILE_FILE], Tally()
     contract = Contract.of(found[CARD_FILE]["contract"])
     paths = sorted(path for path in (inputs / "captured").rglob("*") if path.is_file())
-    rows = counted(paths, contract, reference, job.left_out, tally)
+    sample = Sample(job.explained_rows if any(name.startswith(EFFECT) for name in reference) else 0)
+    rows = counted(paths, contract, reference, job.left_out, tally, sample)
+    why = _explain(job, inputs / "model", sample, reference, rows) if sample.rows else None
     output.mkdir(parents=True, exist_ok=True)
-    document = {"reference": reference, "rows": rows, "tally": asdict(tally)}
+    document = {"reference": reference, "rows": rows, "tally": asdict(tally), **({"not_explained": why} if why else {})}
     (output / "look.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
     print(
         f"{tally.rows:,} rows of {tally.requests:,} requests, {tally.left_out:,} left out, {tally.unreadable:,} unreadable"
@@ -54,14 +60,32 @@ def run(job: Job, inputs: Path, output: Path) -> int:
     return 0
 
 
+def _explain(job: Job, model: Path, sample: Sample, reference: Profile, rows: Profile) -> str | None:
+    """Add what the sampled rows say about what the model goes by; returns why it cannot be told. A look does not fail because of it."""
+    try:
+        with ArtifactProcess(model, "model", job.artifacts.get("model")) as process:
+            rows |= profile(seen_effects(process, sample.rows), reference)
+    except ArtifactError as error:
+        print(f"not explained: {plain(str(error), 500)}")
+        return str(error)
+    return None
+
+
 def counted(
-    paths: Sequence[Path], contract: Contract, reference: Profile, left_out: Sequence[str], tally: Tally
+    paths: Sequence[Path],
+    contract: Contract,
+    reference: Profile,
+    left_out: Sequence[str],
+    tally: Tally,
+    sample: Sample | None = None,
 ) -> Profile:
-    """Return the profile of the rows of capture files, and of the answers, in the bins of a reference."""
+    """Return the profile of the rows of capture files, and of the answers, in the bins of a reference; ``sample`` sees all rows."""
     rows: Profile = {}
     for frame, answers in frames(paths, inputs_of(contract), contract, left_out, tally):
         if len(frame):
             tally.rows += len(frame)
+            if sample:
+                sample.see(frame)
             rows = merged(rows, profile(frame, reference))
         if answers and PREDICTION in reference:
             rows = merged(rows, profile(pd.DataFrame({PREDICTION: _column(answers, reference)}), reference))

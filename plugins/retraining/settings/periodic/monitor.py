@@ -22,6 +22,8 @@ class Monitor(PeriodicJob):
     """Change of a column's mean rank among the training rows, or of a share, that is no drift."""
     cooldown_days: Annotated[float, Field(ge=0)] = 7.0
     """After an incident has woken the retraining, the next one leaves it alone for so long."""
+    explained_rows: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Rows of each look that the model explains, to see whether it goes by other columns than on its validation rows; 0 does without."""
     volume_gb: Annotated[int, Field(gt=0)] = 20
 
     @property
