@@ -408,6 +408,7 @@ def test_script_runs_as_glue_starts_it(bucket: Bucket) -> None:
         "history",
         "write",
         "quarantine",
+        "profile",
         "confirm",
         "merge",
     }
