@@ -34,6 +34,8 @@ OWN: dict[str, dict[str, Support]] = {
             CreateProcessingJob DescribeProcessingJob ListProcessingJobs StopProcessingJob
             CreateTransformJob DescribeTransformJob ListTransformJobs StopTransformJob
             CreateEndpoint UpdateEndpoint DescribeEndpoint ListEndpoints DeleteEndpoint UpdateEndpointWeightsAndCapacities
+            StartPipelineExecution StopPipelineExecution DescribePipelineExecution ListPipelineExecutions
+            ListPipelineExecutionSteps ListPipelineParametersForExecution DescribePipelineDefinitionForExecution
             Search
         """,
         recorded="""
@@ -41,6 +43,7 @@ OWN: dict[str, dict[str, Support]] = {
             CreateEndpointConfig DescribeEndpointConfig ListEndpointConfigs DeleteEndpointConfig
             CreateModelPackageGroup DescribeModelPackageGroup ListModelPackageGroups DeleteModelPackageGroup
             CreateModelPackage DescribeModelPackage ListModelPackages UpdateModelPackage DeleteModelPackage
+            CreatePipeline UpdatePipeline DescribePipeline DeletePipeline ListPipelines
             AddTags ListTags DeleteTags
         """,
     ),

@@ -8,6 +8,7 @@ from typing import Any
 from local_aws.sagemaker.hosting.containers import containers_of
 from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
+from local_aws.sagemaker.pipelines.pipelines import Pipelines
 from local_aws.sagemaker.processing import ProcessingJobs
 from local_aws.sagemaker.search import Search
 from local_aws.sagemaker.training import TrainingJobs
@@ -38,6 +39,7 @@ class SageMaker:
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
         self.tuning = TuningJobs(settings, store, clients, self.training)
         self.search = Search(store)
+        self.pipelines = Pipelines(settings, store, clients, self.call)
         self._jobs = (self.tuning, self.training, self.processing, self.transform)  # no tuning job outlives its trials
         self._operations = self._table()
 
@@ -51,36 +53,40 @@ class SageMaker:
                 f"List{noun}s": jobs.list_jobs,
                 f"Stop{noun}": jobs.stop,
             }
-        return table | {
-            "ListTrainingJobsForHyperParameterTuningJob": self.tuning.list_trials,
-            "CreateModel": self.models.create,
-            "DescribeModel": self.models.describe,
-            "ListModels": self.models.list_resources,
-            "DeleteModel": self.models.delete,
-            "CreateEndpointConfig": self.configs.create,
-            "DescribeEndpointConfig": self.configs.describe,
-            "ListEndpointConfigs": self.configs.list_resources,
-            "DeleteEndpointConfig": self.configs.delete,
-            "CreateEndpoint": self.endpoints.create,
-            "UpdateEndpoint": self.endpoints.update,
-            "UpdateEndpointWeightsAndCapacities": self.endpoints.weigh,
-            "Search": self.search.search,
-            "DescribeEndpoint": self.endpoints.describe,
-            "ListEndpoints": self.endpoints.list_endpoints,
-            "DeleteEndpoint": self.endpoints.delete,
-            "CreateModelPackageGroup": self.registry.create_group,
-            "DescribeModelPackageGroup": self.registry.describe_group,
-            "ListModelPackageGroups": self.registry.list_groups,
-            "DeleteModelPackageGroup": self.registry.delete_group,
-            "CreateModelPackage": self.registry.create_package,
-            "DescribeModelPackage": self.registry.describe_package,
-            "ListModelPackages": self.registry.list_packages,
-            "UpdateModelPackage": self.registry.update_package,
-            "DeleteModelPackage": self.registry.delete_package,
-            "AddTags": self.tags.add,
-            "ListTags": self.tags.list_tags,
-            "DeleteTags": self.tags.remove,
-        }
+        return (
+            table
+            | self.pipelines.operations()
+            | {
+                "ListTrainingJobsForHyperParameterTuningJob": self.tuning.list_trials,
+                "CreateModel": self.models.create,
+                "DescribeModel": self.models.describe,
+                "ListModels": self.models.list_resources,
+                "DeleteModel": self.models.delete,
+                "CreateEndpointConfig": self.configs.create,
+                "DescribeEndpointConfig": self.configs.describe,
+                "ListEndpointConfigs": self.configs.list_resources,
+                "DeleteEndpointConfig": self.configs.delete,
+                "CreateEndpoint": self.endpoints.create,
+                "UpdateEndpoint": self.endpoints.update,
+                "UpdateEndpointWeightsAndCapacities": self.endpoints.weigh,
+                "Search": self.search.search,
+                "DescribeEndpoint": self.endpoints.describe,
+                "ListEndpoints": self.endpoints.list_endpoints,
+                "DeleteEndpoint": self.endpoints.delete,
+                "CreateModelPackageGroup": self.registry.create_group,
+                "DescribeModelPackageGroup": self.registry.describe_group,
+                "ListModelPackageGroups": self.registry.list_groups,
+                "DeleteModelPackageGroup": self.registry.delete_group,
+                "CreateModelPackage": self.registry.create_package,
+                "DescribeModelPackage": self.registry.describe_package,
+                "ListModelPackages": self.registry.list_packages,
+                "UpdateModelPackage": self.registry.update_package,
+                "DeleteModelPackage": self.registry.delete_package,
+                "AddTags": self.tags.add,
+                "ListTags": self.tags.list_tags,
+                "DeleteTags": self.tags.remove,
+            }
+        )
 
     @property
     def operations(self) -> frozenset[str]:
@@ -98,11 +104,13 @@ class SageMaker:
 
     def recover(self) -> None:
         """Report the jobs of an earlier process as failed."""
+        self.pipelines.recover()
         for jobs in self._jobs:
             jobs.recover()
 
     def shutdown(self) -> None:
         """End all jobs and servers."""
+        self.pipelines.shutdown()
         for jobs in self._jobs:
             jobs.shutdown()
         self.endpoints.shutdown()

@@ -47,6 +47,7 @@ _SAGEMAKER_KINDS = {
     "EndpointConfigName": "endpoint-config",
     "ModelPackageGroupName": "model-package-group",
     "ModelName": "model",
+    "PipelineName": "pipeline",
 }
 
 

@@ -68,6 +68,8 @@ def test_only_what_executes_or_reports_on_it_is_called_real():
         "Package",
         "Packages",
         "Tags",
+        "Pipeline",
+        "Pipelines",
     )
     for operation, level in OWN["sagemaker"].items():
         assert (level is Support.RECORDED) == operation.endswith(documents), operation

@@ -23,6 +23,7 @@ ONE_MACHINE = "all jobs run on this machine"
 NO_KMS = "nothing is encrypted at rest"
 NO_BILL = "there is no bill, and nothing to wait for"
 NO_DEBUGGER = "Debugger's hook is a part of AWS's images, which do not run here"
+ONE_NAME = "a name can be given once"
 ONE_SERVER = "one server answers for all instances"
 AT_ONCE = "traffic goes to the new servers at once when all are healthy; alarms are not looked at"
 
@@ -91,6 +92,20 @@ ACTS: dict[str, str] = {
     "Search": "Resource SearchExpression SortBy SortOrder NextToken MaxResults",
     "UpdateModelPackage": """ModelPackageArn ModelApprovalStatus ApprovalDescription CustomerMetadataProperties
         CustomerMetadataPropertiesToRemove AdditionalInferenceSpecificationsToAdd InferenceSpecification SourceUri""",
+    "CreatePipeline": f"""{_IDENTITY} PipelineName PipelineDisplayName PipelineDefinition PipelineDescription
+        ParallelismConfiguration""",
+    "UpdatePipeline": "PipelineName PipelineDisplayName PipelineDefinition PipelineDescription RoleArn ParallelismConfiguration",
+    "DescribePipeline": "PipelineName",
+    "DeletePipeline": "PipelineName",
+    "ListPipelines": "PipelineNamePrefix CreatedAfter CreatedBefore SortBy SortOrder NextToken MaxResults",
+    "StartPipelineExecution": """PipelineName PipelineExecutionDisplayName PipelineParameters PipelineExecutionDescription
+        ClientRequestToken ParallelismConfiguration""",
+    "StopPipelineExecution": "PipelineExecutionArn",
+    "DescribePipelineExecution": "PipelineExecutionArn",
+    "DescribePipelineDefinitionForExecution": "PipelineExecutionArn",
+    "ListPipelineExecutions": "PipelineName CreatedAfter CreatedBefore SortBy SortOrder NextToken MaxResults",
+    "ListPipelineExecutionSteps": "PipelineExecutionArn NextToken MaxResults SortOrder",
+    "ListPipelineParametersForExecution": "PipelineExecutionArn NextToken MaxResults",
     "AddTags": "ResourceArn Tags",
     "ListTags": "ResourceArn NextToken MaxResults",
     "DeleteTags": "ResourceArn TagKeys",
@@ -183,6 +198,9 @@ KEPT: dict[str, dict[str, str]] = {
         "ProductionVariants.InferenceAmiVersion": ONE_MACHINE,
     },
     "CreateEndpoint": {"DeploymentConfig": AT_ONCE},
+    "CreatePipeline": {"ClientRequestToken": ONE_NAME},
+    "DeletePipeline": {"ClientRequestToken": "a second delete finds nothing"},
+    "StopPipelineExecution": {"ClientRequestToken": "a second stop finds it stopped"},
     "UpdateEndpoint": {"DeploymentConfig": AT_ONCE},
     "UpdateEndpointWeightsAndCapacities": {"DesiredWeightsAndCapacities.DesiredInstanceCount": ONE_SERVER},
     "StartJobRun": {

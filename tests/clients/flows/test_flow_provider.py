@@ -1,6 +1,7 @@
 """What the amazon provider's own examples do with Glue's catalog, and which of its operators are refused."""
 
 import asyncio
+import json
 
 import pytest
 from airflow.providers.amazon.aws.hooks.glue_catalog import GlueCatalogHook
@@ -90,10 +91,37 @@ def test_a_tuning_operator_waits_for_the_trials(account: Account) -> None:
     assert job["TrainingJobStatusCounters"]["Completed"] == 2
 
 
+def test_an_operator_waits_for_a_pipeline(account: Account) -> None:
+    account.put("code/provider-pipeline/run.py", "print('ran')")
+    arguments = account.processing_request("provider-pipeline", "print('ran')")
+    del arguments["ProcessingJobName"]
+    definition = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Level", "Type": "Integer", "DefaultValue": 1}],
+        "Steps": [{"Name": "look", "Type": "Processing", "Arguments": arguments}],
+    }
+    account.sagemaker.create_pipeline(
+        PipelineName="provider-pipeline",
+        PipelineDefinition=json.dumps(definition),
+        RoleArn=ROLE,
+        ClientRequestToken="x" * 32,
+    )
+    arn = run(
+        SageMakerStartPipelineOperator,
+        pipeline_name="provider-pipeline",
+        pipeline_params={"Level": "2"},
+        wait_for_completion=True,
+        check_interval=1,
+    )
+    execution = account.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    assert execution["PipelineExecutionStatus"] == "Succeeded"
+    parameters = account.sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
+    assert parameters["PipelineParameters"] == [{"Name": "Level", "Value": "2"}]
+
+
 REFUSED = {
     "automl": (SageMakerAutoMLOperator, {"job_name": "a", "s3_input": f"s3://{BUCKET}/a", "target_attribute": "y",
                                          "s3_output": f"s3://{BUCKET}/o", "role_arn": ROLE}),
-    "pipeline": (SageMakerStartPipelineOperator, {"pipeline_name": "p"}),
     "notebook": (SageMakerCreateNotebookOperator, {"instance_name": "n", "instance_type": "ml.t3.medium", "role_arn": ROLE}),
     "data quality": (GlueDataQualityOperator, {"name": "q", "ruleset": "Rules = [ RowCount > 1 ]"}),
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""SageMaker pipelines: definitions, and the executions that run their steps."""
