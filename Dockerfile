@@ -43,7 +43,8 @@ RUN mkdir -p /usr/share/man/man1 \
  && apt-get update \
  && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
  && rm -rf /var/lib/apt/lists/*
-COPY requirements/local_aws.txt requirements/jobs.txt /tmp/
+COPY requirements/local_aws.txt requirements/jobs.txt requirements/build.constraints /tmp/
+ENV UV_BUILD_CONSTRAINT=/tmp/build.constraints
 RUN for name in local_aws jobs; do \
       uv venv --quiet /opt/venvs/$name \
       && uv pip install --quiet --no-cache --python /opt/venvs/$name/bin/python --requirement /tmp/$name.txt || exit 1; \

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy import artifacts, audit, jars, sbom
+from local_stack import bootstrap
 
 LOCKS = sorted((artifacts.ROOT / "requirements").glob("*.txt"))
 
@@ -27,6 +28,26 @@ def test_every_lock_pins_exactly_and_with_hashes_and_names_no_registry():
         assert loose == [], path.name
         assert "--index-url" not in text
         assert "://" not in text, path.name
+
+
+@pytest.mark.parametrize("name", ["jobs", "toolkits"])
+def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeypatch):
+    """Else the build would download the newest setuptools, whatever that is."""
+    pins = re.findall(
+        r"^([\w-]+)==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", bootstrap.BUILD.read_text(), re.MULTILINE
+    )
+    assert {"setuptools", "wheel"} <= {package for package, _ in pins}
+    started = []
+    monkeypatch.setattr(bootstrap.layout, "LOCAL", tmp_path)
+    monkeypatch.setattr(bootstrap.layout, "VENVS", tmp_path / "venvs")
+    (tmp_path / "venvs" / name).mkdir(parents=True)
+    monkeypatch.setattr(bootstrap.subprocess, "run", lambda command, **options: started.append((command, options)))
+    bootstrap._create(Path("uv"), "python3", name)
+    [(command, options)] = [item for item in started if "install" in item[0]]
+    assert options["env"]["UV_BUILD_CONSTRAINT"] == str(bootstrap.BUILD)
+    assert ("--no-deps" in command) == (name == "toolkits")
+    docker = (artifacts.ROOT / "Dockerfile").read_text()
+    assert docker.index("UV_BUILD_CONSTRAINT=/tmp/build.constraints") < docker.index("for name in local_aws jobs")
 
 
 def installed_packages(folder: Path, **versions: str) -> Path:

@@ -37,7 +37,16 @@ def test_names_of_this_machine_are_served(account: Account, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "evil.example:4566", "", "127.0.0.1.nip.io"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "evil.example:4566",
+        "",
+        "127.0.0.1.nip.io",
+        "evil.example@localhost",
+        "evil.example@127.0.0.1:4566",
+    ],
 )
 def test_other_host_names_are_refused(account: Account, host: str) -> None:
     status, body = request(account, Host=host)
