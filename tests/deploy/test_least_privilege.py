@@ -10,6 +10,7 @@ import copy
 import importlib.util
 import inspect
 import json
+import re
 from types import SimpleNamespace
 
 import boto3
@@ -22,6 +23,7 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from local_account import Account, wait_for
+from played_jobs import PLAYED, taken_away, without
 
 from deploy import artifacts, data_platform, environment
 from deploy.stacks import StackRequest, deploy_stack
@@ -460,14 +462,6 @@ def test_the_comparison_notices_any_action_that_is_removed(made, actor):
         assert any(name in fault for fault in found), title
 
 
-def without(statements, action):
-    """Return a policy document of all statements that lacks one action."""
-    left = copy.deepcopy([item for item in statements if item["Action"] != [action]])
-    for statement in left:
-        statement["Action"] = [name for name in statement["Action"] if name != action]
-    return {"Version": "2012-10-17", "Statement": left}
-
-
 @pytest.fixture(scope="module")
 def role_with(session, account):
     """Give a role of its own to each policy; return its ARN and a way to ask in it. Its policy can be changed afterwards."""
@@ -505,6 +499,31 @@ def test_without_any_one_action_the_account_refuses_with_role_action_and_resourc
             ask(service, operation, params | body)
         said = f"User: {arn} is not authorized to perform: {action} on resource: {call.resource} "
         assert said in str(refused.value), (operation, params)
+
+
+@pytest.mark.spark
+@pytest.mark.local_aws
+@pytest.mark.parametrize(
+    ("actor", "action"),
+    [
+        ("train", "s3:GetObject"),
+        ("train", "s3:PutObject"),
+        ("evaluate", "s3:GetObject"),
+        ("evaluate", "s3:PutObject"),
+        ("serve", "s3:GetObject"),
+        ("glue", "s3:PutObject"),
+        ("lambda", "s3:GetObject"),
+    ],
+)
+def test_a_job_whose_role_lacks_an_action_fails_and_says_role_action_and_resource(session, recorded, actor, action):
+    stack = data_platform.stack_name("dev", "abalone")
+    resource = "AnalyzeRole" if actor == "lambda" else f"{actor.title()}Role"
+    found = session.client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=resource)
+    role = found["StackResourceDetail"]["PhysicalResourceId"]
+    with taken_away(session, role, action):
+        said = PLAYED[actor](session, recorded)
+    who = rf"role/(\S+/)?{re.escape(role)}"
+    assert re.search(rf"{who} is not authorized to perform: {action} on resource: arn:aws:s3:::", said), said
 
 
 @pytest.mark.spark
