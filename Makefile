@@ -50,9 +50,11 @@ setup-sdk:  ## the environment of the SageMaker SDK, for steps that are written 
 setup-survey:  ## the environment of the survey company's CTGAN
 	@$(PYTHON) -m local_stack.bootstrap survey
 
+HAS_HEADERS := $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+
 setup-toolkits:  ## SageMaker's own packages, with which `make conformance` compares local_aws; built with a C compiler
-	@if command -v "$${CC:-cc}" >/dev/null; then $(PYTHON) -m local_stack.bootstrap toolkits; \
-	else echo "a C compiler is not here: SageMaker's own packages cannot be built, and local_aws is not compared with them"; fi
+	@if command -v "$${CC:-cc}" >/dev/null && $(HAS_HEADERS); then $(PYTHON) -m local_stack.bootstrap toolkits; \
+	else echo "a C compiler or Python's headers are not here: SageMaker's own packages cannot be built, and local_aws is not compared with them"; fi
 
 setup-dev:
 	@$(SETUP_DEV)

@@ -50,6 +50,18 @@ def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeyp
     assert docker.index("UV_BUILD_CONSTRAINT=/tmp/build.constraints") < docker.index("for name in local_aws jobs")
 
 
+def test_answers_are_compared_between_the_same_numeric_libraries():
+    """`make conformance` compares predictions digit by digit: those of SageMaker's packages with those of a job of local_aws."""
+    pins = [
+        dict(
+            re.findall(r"^([\w-]+)==(\S+)", (artifacts.ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE)
+        )
+        for name in ("jobs", "toolkits")
+    ]
+    for package in ("numpy", "scipy", "scikit-learn", "joblib"):
+        assert pins[0][package] == pins[1][package], package
+
+
 def installed_packages(folder: Path, **versions: str) -> Path:
     for name, licence in versions.items():
         info = folder / "one" / "lib" / "python3.11" / "site-packages" / f"{name}-1.0.dist-info"
