@@ -26,7 +26,7 @@ ifneq ($(ENFORCE),)
 export RETRAINING_ENFORCE_POLICIES := $(if $(filter-out 0 no false,$(ENFORCE)),1,0)
 endif
 ifneq ($(SPARES),)
-export RETRAINING_SPARE_DRIVERS := $(if $(filter-out 0 no false,$(SPARES)),1,0)
+export RETRAINING_SPARES := $(if $(filter-out 0 no false,$(SPARES)),1,0)
 endif
 
 .DEFAULT_GOAL := help

@@ -77,9 +77,9 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         "--keep-job-folders", action="store_true", help="keep each job's working folder after its end, to look into"
     )
     parser.add_argument(
-        "--spare-drivers",
+        "--spares",
         action="store_true",
-        help="keep a started Spark driver ready for the next Glue job while memory is not short: half a GiB for seconds of each job",
+        help="keep processes ready for the next jobs and model servers while memory is not short: about a GiB for seconds of each job",
     )
     parser.add_argument(
         "--access-log",
@@ -105,7 +105,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         java_home=options.java_home,
         region=options.region,
         keep_job_folders=options.keep_job_folders,
-        spare_drivers=options.spare_drivers,
+        spares=options.spares,
         access_log=options.access_log.resolve() if options.access_log else None,
     )
 
@@ -189,6 +189,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         # Endpoints come back once the port answers: they fetch their models through it.
         threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
         glue.runs.spares.start()
+        sagemaker.spares.start()
         await hypercorn_serve(application, config, shutdown_trigger=stopped)
 
     asyncio.run(main())

@@ -38,8 +38,8 @@ AIRFLOW_PARTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
 }
 ALL = ("local_aws", *AIRFLOW_PARTS)
-SPARE_DRIVERS = "RETRAINING_SPARE_DRIVERS"  # what SPARES=0 behind a verb sets to 0
-LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "SettleSeconds": "1"}
+SPARES = "RETRAINING_SPARES"  # what SPARES=0 behind a verb sets to 0
+LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "WatchSeconds": "6", "SettleSeconds": "1"}
 Say = Callable[[str], None]
 
 
@@ -153,7 +153,7 @@ def start_local_aws(say: Say, java: str | None = None, enforce: bool | None = No
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
     command += ["--credentials", write_credentials(layout.RUN / "aws_credentials", enforcing.role_arn())]
     command += ["--enforce-policies"] if enforce else []
-    command += ["--spare-drivers"] if os.environ.get(SPARE_DRIVERS) != "0" else []
+    command += ["--spares"] if os.environ.get(SPARES) != "0" else []
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 

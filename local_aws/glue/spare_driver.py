@@ -11,35 +11,31 @@ import json
 import os
 import runpy
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import typical_job
 from pyspark import SparkContext
-
-#: Enough to let the others go first, and to be ready some day on a machine that is never idle.
-WAITING_NICENESS = 5
+from yielding import be_prompt, wait_for_idle_processors
 
 
 def main(work: Path, bucket: str) -> None:
     """Warm up with a bucket that Java knows, wait, run the job."""
-    with suppress(OSError):  # some containers do not allow it
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    weigh_group(WAITING_NICENESS)
-    installed = sys.path[1:]
+    wait_for_idle_processors()
+    own = os.environ.pop("PYTHONPATH")  # where `yielding` lies
+    installed = [path for path in sys.path[1:] if path != own]
     typical_job.main(f"s3://{bucket}/source", f"s3://{bucket}/target")
     (work / "ready").touch()
     job = json.loads((work / "job").read_text())
-    be_prompt()
+    be_prompt([os.getpid(), java().proc.pid])
     os.environ.clear()
     os.environ.update(job["env"])
     forget_bucket(bucket)
     take_settings(work / "spark.properties", job["env"])
-    sys.argv = job["argv"]
+    sys.argv = job["argv"][1:]
     # As Python would have it: the folder of the script, then PYTHONPATH, then the environment's own.
     sys.path[:] = [str(Path(sys.argv[0]).parent), *job["path"], *installed]
-    for name in ("typical_job", "spare_driver"):
+    for name in ("typical_job", "spare_driver", "yielding"):
         sys.modules.pop(name, None)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -47,22 +43,6 @@ def main(work: Path, bucket: str) -> None:
 def java() -> Any:
     """Return the gateway to Java, which stays when a Spark session ends."""
     return SparkContext._gateway
-
-
-def weigh_group(nice: int) -> None:
-    """Set the niceness of this session's processes together, which Linux shares the processors among where it groups by session."""
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(nice))
-
-
-def be_prompt() -> None:
-    """Bring all threads of this process and of its Java back to what other processes have."""
-    weigh_group(0)
-    for process in (os.getpid(), java().proc.pid):
-        for _ in range(2):  # a thread begins with the priority of the one that starts it
-            for thread in Path(f"/proc/{process}/task").iterdir():
-                with suppress(OSError):
-                    os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def forget_bucket(bucket: str) -> None:

@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from local_aws.sagemaker.images import python_for_image
 from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEarly
+from local_aws.sagemaker.spares import SparePython, SparePythons
 from local_aws.shared import running
+from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception
 from local_aws.shared.logs import LogShipper
 from local_aws.shared.running.hosts import Host
 from local_aws.shared.running.processes import ManagedProcess, job_environment, view_of_job
 from local_aws.shared.sandbox import S3Files, Sandbox
+from local_aws.shared.settings import Settings
+from local_aws.shared.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,6 +35,11 @@ class ContainerJobs(JobService):
 
     log_group: ClassVar[str]
     default_limit_seconds: ClassVar[int] = 86_400
+
+    def __init__(self, settings: Settings, store: Store, clients: Clients, spares: SparePythons) -> None:
+        super().__init__(settings, store, clients)
+        self.spares = spares
+        self._taken: dict[Path, SparePython] = {}
 
     def folder(self, name: str) -> Path:
         """Return the folder that keeps the job's logs."""
@@ -44,15 +54,28 @@ class ContainerJobs(JobService):
         folder = self.folder(name)
         # What an earlier life of this data folder left under the name is not this job's.
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         count, hosts = self.instances(document), []
         for number in range(count):
             suffix = f"-{number + 1}" if number else ""
-            sandbox = Sandbox(folder / f"container{suffix}", self.settings.isolated)
-            sandbox.ml.mkdir(parents=True)
-            host = Host(number, count, sandbox, folder / f"log{suffix}.txt")
-            host.log.touch()
-            hosts.append(host)
+            log = folder / f"log{suffix}.txt"
+            log.touch()
+            spare = self._spare(document) if count == 1 else None
+            if spare:
+                spare.take_over(log)
+                self._taken[spare.sandbox.root] = spare
+            sandbox = spare.sandbox if spare else Sandbox(folder / f"container{suffix}", self.settings.isolated)
+            sandbox.ml.mkdir(parents=True, exist_ok=True)
+            hosts.append(Host(number, count, sandbox, log))
         return hosts
+
+    def _spare(self, document: Document) -> SparePython | None:
+        """Return a Python that waits for a job of this image."""
+        try:
+            image, network = self.image(document)
+            return self.spares.take(python_for_image(self.settings, image), network)
+        except (JobError, LookupError):  # the job itself says what is wrong
+            return None
 
     def _execute(self, name: str, job: ActiveJob) -> None:
         document = self._get(name)
@@ -79,8 +102,12 @@ class ContainerJobs(JobService):
             self.clients.job_keys.revoke(job.key)
             with self._lock:
                 self.active.pop(name, None)
-            for host in hosts if not self.settings.keep_job_folders else []:
-                host.sandbox.remove()
+            keep = self.settings.keep_job_folders
+            for host in hosts:
+                if spare := self._taken.pop(host.sandbox.root, None):
+                    spare.end(self.folder(name) / "container" if keep else None)
+                elif not keep:
+                    host.sandbox.remove()
 
     def _fail(self, name: str, log: Path, reason: str) -> None:
         with log.open("a") as file:
@@ -99,6 +126,10 @@ class ContainerJobs(JobService):
     ) -> ManagedProcess:
         """Return the process of an instance, which sees its own /opt/ml and /tmp and knows the others by name."""
         sandbox = host.sandbox
+        spare = self._taken.get(sandbox.root)
+        if spare and spare.running:
+            spare.assign(argv, env, str(sandbox.seen(cwd)))
+            return spare
         view = view_of_job(
             self.settings,
             sandbox.root,
@@ -119,6 +150,10 @@ class ContainerJobs(JobService):
     def limit_seconds(self, document: Document) -> int:
         """Return the job's own limit."""
         return document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", self.default_limit_seconds)
+
+    @abstractmethod
+    def image(self, document: Document) -> tuple[str, bool]:
+        """Return the image that the job's own process runs in, and whether it has a network; LookupError when there is none."""
 
     @abstractmethod
     def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:

@@ -66,6 +66,10 @@ class ProcessingJobs(ContainerJobs):
         """Return on how many instances the job runs."""
         return int(document["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1))
 
+    def image(self, document: Document) -> tuple[str, bool]:
+        """Return the image of the job."""
+        return document["AppSpecification"]["ImageUri"], _network(document)
+
     def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Download the inputs, run the command on each instance, upload the outputs."""
         specification = document["AppSpecification"]

@@ -11,6 +11,7 @@ from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, T
 from local_aws.sagemaker.pipelines.pipelines import Pipelines
 from local_aws.sagemaker.processing import ProcessingJobs
 from local_aws.sagemaker.search import Search
+from local_aws.sagemaker.spares import SparePythons
 from local_aws.sagemaker.training import TrainingJobs
 from local_aws.sagemaker.transform import TransformJobs
 from local_aws.sagemaker.tuning.jobs import TuningJobs
@@ -31,10 +32,13 @@ class SageMaker:
         self.models = Models(settings, store, self.tags, clients)
         self.configs = EndpointConfigs(settings, store, self.tags, self.models)
         self.registry = ModelRegistry(settings, store, self.tags)
-        self.endpoints = Endpoints(settings, store, clients, self.tags, self.models, self.configs, self.registry)
-        self.training = TrainingJobs(settings, store, clients)
-        self.processing = ProcessingJobs(settings, store, clients)
-        self.transform = TransformJobs(settings, store, clients)
+        self.spares = SparePythons(settings)
+        self.endpoints = Endpoints(
+            settings, store, clients, self.spares, self.tags, self.models, self.configs, self.registry
+        )
+        self.training = TrainingJobs(settings, store, clients, self.spares)
+        self.processing = ProcessingJobs(settings, store, clients, self.spares)
+        self.transform = TransformJobs(settings, store, clients, self.spares)
         self.transform.containers_by_model = lambda name: containers_of(self.models.find(name), self.registry)
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
         self.tuning = TuningJobs(settings, store, clients, self.training)
@@ -109,8 +113,9 @@ class SageMaker:
             jobs.recover()
 
     def shutdown(self) -> None:
-        """End all jobs and servers."""
+        """End all jobs and servers, and what waits for one."""
         self.pipelines.shutdown()
+        self.spares.shutdown()
         for jobs in self._jobs:
             jobs.shutdown()
         self.endpoints.shutdown()

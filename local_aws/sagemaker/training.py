@@ -99,10 +99,15 @@ class TrainingJobs(ContainerJobs):
         """Return on how many instances the job trains."""
         return int(document.get("ResourceConfig", {}).get("InstanceCount", 1))
 
+    def image(self, document: Document) -> tuple[str, bool]:
+        """Return the image of the algorithm."""
+        return document["AlgorithmSpecification"]["TrainingImage"], not document.get("EnableNetworkIsolation", False)
+
     def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Download the channels, run the script on each instance, upload model and output."""
         algorithm = document["AlgorithmSpecification"]
-        python = python_for_image(self.settings, algorithm["TrainingImage"])
+        image, network = self.image(document)
+        python = python_for_image(self.settings, image)
         self._step(name, "Downloading", "Downloading input data", TrainingStartTime=time.time())
         decoded = decode_hyperparameters(document.get("HyperParameters", {}))
         commands = []
@@ -112,7 +117,6 @@ class TrainingJobs(ContainerJobs):
             self._restore_checkpoints(document, host.sandbox)
         job.check()
         self._step(name, "Training", "Training image download completed. Training in progress.")
-        network = not document.get("EnableNetworkIsolation", False)
         processes = [
             self.process(argv, env, host, _working_folder(host.sandbox), network)
             for host, (argv, env) in zip(hosts, commands, strict=True)

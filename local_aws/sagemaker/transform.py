@@ -61,6 +61,10 @@ class TransformJobs(ContainerJobs):
         """Stop the clock."""
         document["TransformEndTime"] = now
 
+    def image(self, document: Document) -> tuple[str, bool]:
+        """Say that the job's process is its model's server."""
+        raise LookupError
+
     def run(self, name: str, document: Document, hosts: list[Host], job: ActiveJob) -> None:
         """Serve the model, send the objects, write their answers."""
         containers = [
@@ -69,7 +73,7 @@ class TransformJobs(ContainerJobs):
         ]
         log, sandbox = hosts[0].log, hosts[0].sandbox
         folder, role = sandbox.root / "server", self.role_of(document)
-        server = server_for(self.settings, self.clients, containers, folder, log, role)
+        server = server_for(self.settings, self.clients, self.spares, containers, folder, log, role)
         try:
             server.prepare()
             server.start()

@@ -106,7 +106,7 @@ class Sandbox:
 
 def remove_leftovers(jobs: Path) -> None:
     """Delete the working folders that a killed process left below the jobs folder; logs stay."""
-    for pattern in ("*-job/*/container*", "endpoint/*/container-*", "glue/*/*/work", "glue/.spares/*"):
+    for pattern in ("*-job/*/container*", "endpoint/*/container-*", "glue/*/*/work", "glue/.spares/*", ".spares/*"):
         for folder in jobs.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -32,8 +32,8 @@ class Settings:
     """Whether all of them are the one that runs this process."""
     keep_job_folders: bool = False
     access_log: Path | None = None
-    spare_drivers: bool = False
-    """Whether a Spark driver is kept ready for the next job."""
+    spares: bool = False
+    """Whether processes are kept ready for the next jobs."""
     isolated: bool = False
     """Whether each job gets a mount namespace, in which /opt/ml is its own."""
 

@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("benchmarks", "deploy", "docs", "experiment", "local_aws", "local_stack", "survey", "tests")
-OWN_COPY = ("benchmarks/bench_slots.py", "tests/pages/test_play_pages.py", "tests/architecture/test_local_folder.py")
+OWN_COPY = (
+    "benchmarks/bench_slots.py",
+    "tests/pages/reader.py",
+    "tests/pages/test_play_pages.py",
+    "tests/architecture/test_local_folder.py",
+)
 ASK = "import {module}; from local_stack import layout; print(layout.VENVS)"
 
 

@@ -15,8 +15,7 @@ import pytest
 from glue_jobs import define, run_end
 from local_account import BUCKET, REPOSITORY, Account, wait_for
 
-from local_aws.glue.spares import ENOUGH, SHORT, SpareDrivers, suits
-from local_aws.shared.settings import Settings
+from local_aws.glue.spares import suits
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.spark]
 
@@ -39,7 +38,7 @@ found = {
     "cwd": os.getcwd(),
     "path": sys.path,
     "main": [__name__, os.path.basename(__file__), os.path.basename(sys.argv[0])],
-    "modules": sorted(name for name in sys.modules if name in ("typical_job", "spare_driver", "__main__", "extra")),
+    "modules": sorted(name for name in sys.modules if name in ("typical_job", "spare_driver", "yielding", "__main__", "extra")),
     "views": view("x"),
     "app": spark.sparkContext.appName,
     "conf": {name: value for name, value in spark.sparkContext.getConf().getAll()},
@@ -71,7 +70,7 @@ raise ValueError("seen enough")
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """Yield an account that keeps a driver."""
-    with Account(tmp_path_factory.mktemp("spares") / "data", "--spare-drivers") as account:
+    with Account(tmp_path_factory.mktemp("spares") / "data", "--spares") as account:
         account.s3.create_bucket(Bucket=BUCKET)
         yield account
 
@@ -204,36 +203,3 @@ def test_the_merge_of_the_data_platform_runs_in_a_driver_that_waits() -> None:
     conf = re.findall(r'"--conf": (.+)', template)
     assert len(conf) == 1
     assert suits({"Command": {"Name": "glueetl"}, "NonOverridableArguments": {"--conf": conf[0]}}, {"Arguments": {}})
-
-
-def test_none_is_started_or_kept_when_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [ENOUGH - 1]
-    made = []
-
-    class Driver:
-        running = ready = True
-
-        def __init__(self, settings: Settings, folder: Path) -> None:
-            made.append(self)
-            self.ended = False
-
-        def warm(self) -> None: ...
-
-        def end(self) -> None:
-            self.ended = True
-
-    monkeypatch.setattr("local_aws.glue.spares.SpareDriver", Driver)
-    drivers = SpareDrivers(Settings(port=1, data_dir=tmp_path, environments=tmp_path), lambda: free[0])
-    drivers._look()
-    assert made == []
-    free[0] = ENOUGH
-    drivers._look()
-    drivers._look()
-    assert len(made) == 1
-    free[0] = SHORT
-    drivers._look()
-    assert not made[0].ended
-    free[0] = SHORT - 1
-    drivers._look()
-    assert made[0].ended
-    assert drivers.take({"Command": {"Name": "glueetl"}}, {"Arguments": {}}) is None

@@ -81,6 +81,30 @@ def test_the_operator_defers_and_returns_the_result_of_a_completed_job(operator_
     assert result["adopted"] is False
 
 
+def test_a_task_that_watches_its_job_sees_a_short_one_end_without_the_triggerer(operator_for, capsys):
+    operator = operator_for(f"{QUICK}; print('a line of the job')", watch_seconds=lambda: 60.0)
+    assert operator.execute({})["adopted"] is False
+    assert "| a line of the job" in capsys.readouterr().out
+
+
+def test_a_task_that_cannot_look_at_its_job_leaves_that_to_the_triggerer(operator_for, monkeypatch):
+    operator = operator_for("import time; time.sleep(60)", watch_seconds=lambda: 60.0)
+    kind = type(TRAINING)
+    look, looked = kind.poll, []
+
+    def poll(self, access, handle):
+        looked.append(handle)
+        if len(looked) > 1:
+            raise ConnectionError("refused")
+        return look(self, access, handle)
+
+    monkeypatch.setattr(kind, "poll", poll)
+    with pytest.raises(TaskDeferred):
+        operator.execute({})
+    assert len(looked) == 2
+    operator.on_kill()
+
+
 def test_a_second_task_with_the_same_request_adopts_the_ended_job_without_deferring(operator_for):
     operator = operator_for(QUICK)
     first = execute(operator)

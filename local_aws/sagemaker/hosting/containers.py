@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from local_aws.sagemaker.hosting.model_server import ModelServer
 from local_aws.sagemaker.models import ModelRegistry
+from local_aws.sagemaker.spares import SparePythons
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.settings import Settings
@@ -72,22 +73,39 @@ def _resolved(model: Document, container: Document, registry: ModelRegistry) -> 
 
 
 def server_for(
-    settings: Settings, clients: Clients, containers: Sequence[Document], folder: Path, log: Path, role: str | None
+    settings: Settings,
+    clients: Clients,
+    spares: SparePythons,
+    containers: Sequence[Document],
+    folder: Path,
+    log: Path,
+    role: str | None,
 ) -> Server:
-    """Return the server of a model with these containers, which works below `folder` and acts in `role`."""
+    """Return the server of a model with these containers, which works below `folder` and acts in `role`.
+
+    Servers that share a log take no spares, each of which brings a file that becomes the log.
+    """
     if len(containers) == 1 and containers[0].get("Mode") == "MultiModel":
 
         def make(container: Document, name: str) -> ModelServer:
             return ModelServer(settings, clients, container, folder.with_name(f"{folder.name}-{name}"), log, role)
 
         return MultiModel(make, containers[0], log, role)
-    servers = [
-        ModelServer(
-            settings, clients, container, folder.with_name(f"{folder.name}-{number}") if number else folder, log, role
-        )
-        for number, container in enumerate(containers)
-    ]
-    return servers[0] if len(servers) == 1 else Pipeline(servers)
+    if len(containers) == 1:
+        return ModelServer(settings, clients, containers[0], folder, log, role, spares)
+    return Pipeline(
+        [
+            ModelServer(
+                settings,
+                clients,
+                container,
+                folder.with_name(f"{folder.name}-{number}") if number else folder,
+                log,
+                role,
+            )
+            for number, container in enumerate(containers)
+        ]
+    )
 
 
 class Pipeline:

@@ -12,6 +12,7 @@ from typing import Any
 from local_aws.sagemaker.hosting.containers import Server, containers_of, server_for
 from local_aws.sagemaker.hosting.serverless import capacity_of
 from local_aws.sagemaker.models import ModelRegistry, Models
+from local_aws.sagemaker.spares import SparePythons
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError
 from local_aws.shared.logs import LogShipper, exception_line
@@ -119,9 +120,12 @@ class Runtime:
 class Launcher:
     """Starts what an endpoint configuration asks for."""
 
-    def __init__(self, settings: Settings, clients: Clients, models: Models, registry: ModelRegistry) -> None:
+    def __init__(
+        self, settings: Settings, clients: Clients, spares: SparePythons, models: Models, registry: ModelRegistry
+    ) -> None:
         self._settings = settings
         self._clients = clients
+        self._spares = spares
         self._models = models
         self._registry = registry
 
@@ -155,7 +159,7 @@ class Launcher:
         instance_log.touch()
         folder = self._settings.jobs_dir / "endpoint" / name / f"container-{instance}"
         role = model.get("ExecutionRoleArn")
-        server = server_for(self._settings, self._clients, containers, folder, instance_log, role)
+        server = server_for(self._settings, self._clients, self._spares, containers, folder, instance_log, role)
         shipper = LogShipper(
             self._clients.logs,
             instance_log,

@@ -14,6 +14,7 @@ from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtim
 from local_aws.sagemaker.hosting.retained import CHANGEABLE, retained
 from local_aws.sagemaker.hosting.serverless import check_request, check_update
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
+from local_aws.sagemaker.spares import SparePythons
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception, validation_error
 from local_aws.shared.listing import list_page
@@ -33,6 +34,7 @@ class Endpoints:
         settings: Settings,
         store: Store,
         clients: Clients,
+        spares: SparePythons,
         tags: Tags,
         models: Models,
         configs: EndpointConfigs,
@@ -43,7 +45,7 @@ class Endpoints:
         self._clients = clients
         self._tags = tags
         self._configs = configs
-        self._launcher = Launcher(settings, clients, models, registry)
+        self._launcher = Launcher(settings, clients, spares, models, registry)
         self._runtimes: dict[str, Runtime] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()

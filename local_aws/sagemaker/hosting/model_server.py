@@ -11,6 +11,7 @@ from typing import Any
 import urllib3
 
 from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.spares import SparePython, SparePythons
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
@@ -31,10 +32,19 @@ class ModelServer:
     multi_model = False
 
     def __init__(
-        self, settings: Settings, clients: Clients, container: Document, folder: Path, log: Path, role: str | None
+        self,
+        settings: Settings,
+        clients: Clients,
+        container: Document,
+        folder: Path,
+        log: Path,
+        role: str | None,
+        spares: SparePythons | None = None,
     ) -> None:
         """`container` is a ContainerDefinition with an Image and its model data, `role` the ARN of its model's role."""
         self._settings = settings
+        self._spares = spares
+        self._spare: SparePython | None = None
         self.role = role
         self._files = S3Files(clients.s3_as(role))
         self._keys = clients.job_keys
@@ -50,6 +60,11 @@ class ModelServer:
 
     def prepare(self) -> None:
         """Download and unpack the model; JobError when that is not possible."""
+        python = python_for_image(self._settings, self._container["Image"])
+        self._spare = self._spares.take(python, network=True) if self._spares else None
+        if self._spare:
+            self._spare.take_over(self.log)
+            self._sandbox = self._spare.sandbox
         self._sandbox.ml.mkdir(parents=True, exist_ok=True)
         model = self._sandbox.ml / "model"
         source = self._container.get("ModelDataSource", {}).get("S3DataSource")
@@ -91,9 +106,13 @@ class ModelServer:
         ]
         command += ["--code", str(self._sandbox.seen(self._code())), "--port-file", str(port_file)]
         self._port = 0
-        ml = self._sandbox.ml
-        view = view_of_job(self._settings, self._sandbox.root, home / "tmp", str(self._sandbox.seen(ml)), ml)
-        self._process = ManagedProcess(command, env, cwd=ml, stdout=self.log, grace_seconds=2.0, view=view)
+        if self._spare and self._spare.running and not self._process:
+            self._spare.assign(command, env)
+            self._process = self._spare
+        else:
+            ml = self._sandbox.ml
+            view = view_of_job(self._settings, self._sandbox.root, home / "tmp", str(self._sandbox.seen(ml)), ml)
+            self._process = ManagedProcess(command, env, cwd=ml, stdout=self.log, grace_seconds=2.0, view=view)
         self._process.start()
 
     def _code(self) -> Path:
@@ -158,6 +177,8 @@ class ModelServer:
                 self._process.wait()
         self._keys.revoke(self._key)
         self._pool.clear()
+        if self._spare:
+            self._spare.end()
         self._sandbox.remove()
 
     def kill(self) -> None:

@@ -97,7 +97,8 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             )
         ],
     )
-    job: dict[str, Any] = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}
+    looks = {"poll_seconds": steps.poll_seconds, "watch_seconds": steps.watch_seconds}
+    job: dict[str, Any] = {"model": name, "access": config.aws, **looks}
     with DAG(
         dag_id=f"{name.replace('-', '_')}_retraining",
         description=config.description,

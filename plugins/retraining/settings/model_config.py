@@ -192,7 +192,7 @@ class Evaluation(Instances):
     """Column to report errors by; numbers with many values are put into ranges."""
     script: Script | None = None
     """An evaluation script of the model folder, in place of the library's."""
-    explain_seconds: Annotated[float, Field(ge=0, le=3600)] = 4
+    explain_seconds: Annotated[float, Field(ge=0, le=3600)] = 2
     """How long the challenger is asked, test row by test row, why it answers as it does; 0 for a report without."""
     network_isolation: bool = True
     """Whether the job has no network; SageMaker brings inputs and outputs all the same. `false` for code of yours that needs one."""
