@@ -413,6 +413,20 @@ def test_no_job_can_replace_what_another_purpose_trusts():
         assert allows(POLICIES[actor], Call("s3:GetObject", key("captured/x"))) == (actor == "evaluate"), actor
 
 
+@pytest.mark.parametrize(
+    ("action", "resource", "reached"),
+    [
+        ("sagemaker:StopTrainingJob", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/dev-abalone-site-x", True),
+        ("sagemaker:StopTrainingJob", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/dev-abalones-x", False),
+        ("sagemaker:UpdateEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/dev-abalone-site", False),
+        ("s3:GetObject", f"arn:aws:s3:::retraining-dev-abalone-site-{ACCOUNT}-{REGION}/abalone-site/new/x", False),
+        ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/retraining/dev/abalone-site/platform", False),
+    ],
+)
+def test_how_far_the_rights_on_one_model_reach_into_another_whose_name_begins_with_its(action, resource, reached):
+    assert allows(POLICIES["mwaa"], Call(action, resource)) == reached
+
+
 def test_the_dags_hand_jobs_every_role_but_that_of_experiments():
     assert tuple(name for name in CONTAINERS if name != "experiment") == environment.PURPOSES
 
