@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from retraining.contract.layout import inspect
+from retraining.contract.profiling.version_profile import added, most_frequent
 from retraining.contract.reader import read
 from retraining.contract.rules import Contract
 from retraining.contract.splitting import by_time
@@ -76,6 +77,10 @@ def plain_merge(s3: Any, manifest: dict[str, Any]) -> None:
                 _put(s3, bucket, f"{root}training/{here}/split={name}/part-00000.csv", "\n".join([*top, *rows]) + "\n")
             _put(s3, bucket, f"{root}data/{here}/split={name}/part-00000.parquet", "\n".join(rows) + "\n")
     _put(s3, bucket, f"{root}hashes/{here}/part-00000.parquet", json.dumps(hashes))
+    profile = _profile(contract, lines)
+    if manifest["history"]:
+        profile = added(_json(s3, bucket, _profile_key(root, manifest["history"][-1])), profile)
+    _put(s3, bucket, _profile_key(root, manifest["batch"]), json.dumps(profile))
     totals = Counter()
     for told in files:
         totals.update({name: told[name] for name in ("rows", "accepted", "duplicate", "quarantined")})
@@ -100,7 +105,31 @@ def _begun(contract: Contract, split: dict[str, Any], standing: dict[str, str], 
 
 
 def _hashes(s3: Any, bucket: str, root: str, batch: str) -> list[str]:
-    return json.loads(s3.get_object(Bucket=bucket, Key=f"{root}hashes/batch={batch}/part-00000.parquet")["Body"].read())
+    return _json(s3, bucket, f"{root}hashes/batch={batch}/part-00000.parquet")
+
+
+def _profile_key(root: str, batch: str) -> str:
+    return f"{root}profiles/batch={batch}/profile.json"
+
+
+def _profile(contract: Contract, lines: dict[str, list[str]]) -> dict[str, Any]:
+    """Count the cells of each column, all as texts."""
+    columns = {}
+    for at, name in enumerate(contract.training_columns):
+        cells = {split: Counter(row.split(",")[at] for row in rows) for split, rows in lines.items() if rows}
+        splits = {
+            split: {"n": found.total(), "missing": 0, "counts": most_frequent(found)} for split, found in cells.items()
+        }
+        columns[name] = {"type": "string", "splits": splits}
+    return {
+        "schema_version": 1,
+        "rows": {split: len(rows) for split, rows in lines.items() if rows},
+        "columns": columns,
+    }
+
+
+def _json(s3: Any, bucket: str, key: str) -> Any:
+    return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _put(s3: Any, bucket: str, key: str, text: str) -> None:

@@ -307,7 +307,12 @@ def test_a_wrong_byte_is_found_in_each_kind_of_file_of_the_log(landing, capsys, 
             kinds[re.sub(r"[0-9a-f]{6,}", "N", kind)] = f"{name}/{key}"
     for kind in ("log/N.json", "log/checkpoint-N.json", "judged/N.json", "released/N.json", "erased/N.json"):
         assert f"dataset/{kind}" in kinds
-    assert {kind.split("/")[1] for kind in kinds if "batch=B" in kind} == {"data", "training", "hashes"}
+    assert {kind.split("/")[1] for kind in kinds if "batch=B" in kind} == {
+        "data",
+        "training",
+        "hashes",
+        "profiles",
+    }
     assert {"batches/B/manifest.json", "batches/B/etl_report.json"} <= set(kinds)
     for kind, key in kinds.items():
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
