@@ -14,7 +14,11 @@ from pathlib import Path
 import boto3
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.processing import FrameworkProcessor
-from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
+from sagemaker.core.remote_function import remote
+from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig, S3DataSource
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.pipeline import Pipeline
+from sagemaker.mlops.workflow.steps import TrainingStep
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, SourceCode
 
@@ -40,11 +44,12 @@ def ended(job, status):
 
 def train(name, **options):
     code = SourceCode(source_dir=str(FOLDER / "source"), **options.pop("code", {"entry_script": "train.py"}))
+    count, data = options.pop("instances", 1), options.pop("data", str(FOLDER / "data"))
     trainer = ModelTrainer(
-        sagemaker_session=session, role=ROLE, base_job_name=name, training_image=IMAGE, source_code=code,
-        compute=Compute(instance_type=MACHINE, instance_count=1), **options,
+        sagemaker_session=session, role=ROLE, base_job_name=name, training_image=options.pop("image", IMAGE), source_code=code,
+        compute=Compute(instance_type=MACHINE, instance_count=count), **options,
     )  # fmt: skip
-    data = InputData(channel_name="train", data_source=str(FOLDER / "data"))
+    data = InputData(channel_name="train", data_source=data)
     trainer.train(input_data_config=[data], wait=False)
     job = trainer._latest_training_job
     return [*ended(job, "training_job_status"), job]
@@ -97,6 +102,71 @@ def a_framework_processor_with_requirements():
     )
     processor.run(code="process.py", source_dir=str(FOLDER / "source"), wait=False, logs=False)
     return ended(processor.latest_job, "processing_job_status")
+
+
+@piece
+def hyperparameters_of_a_file():
+    status, reason, job = train(
+        "tuned", code={"entry_script": "told.py"}, hyperparameters=str(FOLDER / "source" / "hyperparameters.yaml")
+    )
+    return [status, reason, job.hyper_parameters["rate"]]
+
+
+@piece
+def two_instances_with_a_part_of_the_data_each():
+    for name in "ab":
+        s3.put_object(Bucket="sdk-flows", Key=f"parts/{name}.csv", Body=name.encode())
+    data = S3DataSource(
+        s3_data_type="S3Prefix", s3_uri="s3://sdk-flows/parts/", s3_data_distribution_type="ShardedByS3Key"
+    )
+    output = OutputDataConfig(s3_output_path="s3://sdk-flows/cluster", compression_type="NONE")
+    status, reason, job = train(
+        "cluster", code={"entry_script": "told.py"}, instances=2, data=data, training_input_mode="FastFile",
+        output_data_config=output,
+    )  # fmt: skip
+    uri = job.model_artifacts.s3_model_artifacts.removeprefix("s3://sdk-flows/")
+    found = {}
+    for item in s3.list_objects_v2(Bucket="sdk-flows", Prefix=uri)["Contents"]:
+        found[item["Key"].rpartition("/")[2]] = (
+            s3.get_object(Bucket="sdk-flows", Key=item["Key"])["Body"].read().decode()
+        )
+    return [status, reason, found]
+
+
+@piece
+def xgboost_in_script_mode():
+    image = IMAGE.partition("/")[0] + "/sagemaker-xgboost:3.0-5"
+    status, reason, _ = train("boosted", code={"entry_script": "boost.py"}, image=image)
+    return [status, reason]
+
+
+@piece
+def a_remote_function():
+    @remote(
+        sagemaker_session=session, role=ROLE, instance_type=MACHINE, s3_root_uri="s3://sdk-flows/remote",
+        image_uri="885854791233.dkr.ecr.us-east-1.amazonaws.com/sagemaker-distribution-prod:3.2-cpu",
+    )  # fmt: skip
+    def divide(a, b=1):
+        return a / b
+
+    return divide(6, b=4)
+
+
+@piece
+def a_pipeline_of_a_trainer():
+    trainer = ModelTrainer(
+        sagemaker_session=PipelineSession(boto_session=boto3.Session(), default_bucket="sdk-flows"), role=ROLE,
+        base_job_name="piped", training_image=IMAGE, compute=Compute(instance_type=MACHINE, instance_count=1),
+        source_code=SourceCode(source_dir=str(FOLDER / "source"), entry_script="train.py"),
+    )  # fmt: skip
+    data = InputData(channel_name="train", data_source=str(FOLDER / "data"))
+    step = TrainingStep(name="Train", step_args=trainer.train(input_data_config=[data]))
+    pipeline = Pipeline(name="by-the-sdk", steps=[step], sagemaker_session=session)
+    pipeline.upsert(role_arn=ROLE)
+    pipeline.upsert(role_arn=ROLE, description="again")
+    execution = pipeline.start()
+    execution.wait(delay=1)
+    return [execution.describe()["PipelineExecutionStatus"], [one["StepStatus"] for one in execution.list_steps()]]
 
 
 found = {}

@@ -20,6 +20,13 @@ FILES = {
     "data/a.csv": "1\n2\n",
     "source/requirements.txt": "scikit-learn>=1.0\npandas\n",
     "source/more.txt": "pandas\nno-such-library==1.0\n",
+    "source/hyperparameters.yaml": "rate: 0.25\n",
+    "source/told.py": """
+import os, pathlib
+me, data = os.environ["SM_CURRENT_HOST"], os.environ["SM_CHANNEL_TRAIN"]
+pathlib.Path(os.environ["SM_MODEL_DIR"], me).write_text(",".join(sorted(os.listdir(data))))
+""",
+    "source/boost.py": "import xgboost\nprint(xgboost.DMatrix([[1.0]]).num_row())\n",
     "source/process.py": "import pandas\nprint('processed')\n",
     "source/train.py": """
 import argparse, os, pathlib
@@ -35,6 +42,11 @@ EXPECTED = {
     "with_nothing_but_defaults_and_requirements_that_are_there": ["Completed", "", "model.tar.gz"],
     "a_command_checkpoints_and_an_uncompressed_model": ["Completed", "", ["model/model.txt"], "3"],
     "a_framework_processor_with_requirements": ["Completed", ""],
+    "hyperparameters_of_a_file": ["Completed", "", "0.25"],
+    "two_instances_with_a_part_of_the_data_each": ["Completed", "", {"algo-1": "a.csv", "algo-2": "b.csv"}],
+    "xgboost_in_script_mode": ["Completed", ""],
+    "a_remote_function": 1.5,
+    "a_pipeline_of_a_trainer": ["Succeeded", ["Succeeded"]],
 }
 
 
