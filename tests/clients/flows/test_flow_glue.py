@@ -267,6 +267,17 @@ def test_an_argument_that_would_be_ignored_fails_the_run_by_its_name(account: Ac
     assert "hello from a wheel" in account.log("/aws-glue/python-jobs/output", run["Id"])
 
 
+def test_a_python_shell_has_what_most_of_the_analytics_set_is_used_for(account: Account) -> None:
+    script = account.put(
+        "scripts/analytics.py", "import boto3, numpy, pandas, scipy, sklearn; print(pandas.Series([1]).sum())"
+    )
+    command = {"Name": "pythonshell", "ScriptLocation": script, "PythonVersion": "3.9"}
+    options = {"library-set": "analytics"}
+    account.glue.create_job(Name="analytics", Role=ROLE, Command=command, DefaultArguments=options)
+    run = run_end(account, "analytics")
+    assert run["JobRunState"] == "SUCCEEDED", run
+
+
 def test_a_trigger_that_would_not_run_is_refused(account: Account) -> None:
     account.glue.create_trigger(Name="nightly", Type="ON_DEMAND", Actions=[{"JobName": "tries"}])
     for call in (
