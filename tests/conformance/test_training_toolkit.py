@@ -82,6 +82,7 @@ def in_container(base: Path, files: dict[str, Any], code: dict[str, bytes], capt
         (base / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (base / "source" / name).write_bytes(content)
     environment = {"PATH": os.environ["PATH"], "SAGEMAKER_BASE_DIR": str(base), "HOME": str(base)}
+    environment |= {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}  # reads what an old compiler of protobuf wrote
     environment |= {"CAPTURE": "1"} if capture else {}
     done = subprocess.run(
         [layout.python("toolkits"), PROGRAM], env=environment, cwd=base, capture_output=True, text=True, check=False

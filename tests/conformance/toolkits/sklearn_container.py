@@ -18,6 +18,7 @@ from typing import Any
 import gunicorn.app.base
 import numpy
 
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"  # reads what an old compiler of protobuf wrote
 collections.Mapping = collections.abc.Mapping  # type: ignore[attr-defined]  # the image changes the package's source for Python 3.12
 
 
