@@ -2,7 +2,8 @@
 # job environments). Versions come from requirements/*.txt alone.
 FROM python:3.12-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
-RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
+COPY requirements/uv.constraints /tmp/
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /tmp/uv.constraints \
  && useradd --uid 50000 --create-home --shell /usr/sbin/nologin retraining \
  && mkdir -p /opt/venvs /opt/project /opt/airflow/logs /data /state /keys /shared/aws /shared/postgres \
  && chown retraining /opt/airflow /opt/airflow/logs /data /state /keys /shared/aws /shared/postgres

@@ -16,7 +16,7 @@ from pathlib import Path
 from local_stack import layout
 from local_stack.preflight import PreflightError, check_disk, find_java, find_python
 
-UV = "uv==0.13.8"  # installs an environment in seconds where pip takes a minute; lives in a venv of its own
+UV = layout.ROOT / "requirements" / "uv.constraints"  # the installer, which lives in a venv of its own
 RUNTIME = ("local_aws", "jobs", "airflow")
 OVERRULED = (
     "toolkits",
@@ -94,7 +94,8 @@ def _uv(interpreter: str) -> Path:
     if not uv.exists():
         print(f"creating {home.relative_to(layout.LOCAL.parent)}", flush=True)
         subprocess.run([interpreter, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", UV], check=True)
+        options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"]
+        subprocess.run([home / "bin" / "pip", "install", *options, UV], check=True)
     return uv
 
 

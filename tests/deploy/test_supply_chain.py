@@ -50,6 +50,25 @@ def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeyp
     assert docker.index("UV_BUILD_CONSTRAINT=/tmp/build.constraints") < docker.index("for name in local_aws jobs")
 
 
+def test_the_installer_itself_is_installed_by_its_hash(tmp_path, monkeypatch):
+    [pin] = re.findall(
+        r"^uv==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", bootstrap.UV.read_text(), re.MULTILINE
+    )
+    assert pin.count("--hash") > 5  # of several platforms
+    started = []
+    monkeypatch.setattr(bootstrap.layout, "LOCAL", tmp_path)
+    monkeypatch.setattr(bootstrap.layout, "VENVS", tmp_path / "venvs")
+    monkeypatch.setattr(bootstrap.subprocess, "run", lambda command, **options: started.append(command))
+    bootstrap._uv("python3")
+    assert started[-1][-3:] == ["--require-hashes", "--requirement", bootstrap.UV]
+    for path in ("Dockerfile", "survey/Dockerfile"):
+        text = (artifacts.ROOT / path).read_text()
+        assert re.findall(r"pip install .*", text)[0].endswith(
+            "--require-hashes --requirement /tmp/uv.constraints \\"
+        ), path
+        assert "uv==" not in text
+
+
 def test_answers_are_compared_between_the_same_numeric_libraries():
     """`make conformance` compares predictions digit by digit: those of SageMaker's packages with those of a job of local_aws."""
     pins = [
