@@ -48,6 +48,8 @@ def name_call(method: str, path: str, query: str, headers: Mapping[str, str], bo
     key, region, service = scope.groups() if scope else parts
     if service == "sagemaker" and (match := _INVOCATION.fullmatch(path)):
         return Call("sagemaker-runtime", _INVOCATIONS[match[1]], key, region)
+    if service == "sagemaker" and path == "/BatchPutMetrics":
+        return Call("sagemaker-metrics", "BatchPutMetrics", key, region)
     return Call(service, _operation(service, method, path, values, headers, body), key, region)
 
 

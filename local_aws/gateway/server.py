@@ -200,6 +200,10 @@ class Gateway:
         if match and scope["method"] == "POST" and signed_for in ("sagemaker", None):
             await self._invoke(unquote(match.group(1)), match.group(2), headers, receive, send)
             return True
+        if path == "/BatchPutMetrics" and signed_for == "sagemaker":
+            body = await read(receive, headers, OTHER_REQUEST_BYTES)
+            await self._call(send, "sagemaker-metrics", path[1:], body, self._sagemaker.experiments.put_metrics)
+            return True
         if signed_for == "sagemaker" and not target:
             error = ServiceError("UnknownOperationException", f"{path} is not available in local_aws.")
             await _answer_error(send, error)

@@ -44,10 +44,15 @@ OWN: dict[str, dict[str, Support]] = {
             CreateModelPackageGroup DescribeModelPackageGroup ListModelPackageGroups DeleteModelPackageGroup
             CreateModelPackage DescribeModelPackage ListModelPackages UpdateModelPackage DeleteModelPackage
             CreatePipeline UpdatePipeline DescribePipeline DeletePipeline ListPipelines
+            CreateExperiment DescribeExperiment ListExperiments UpdateExperiment DeleteExperiment
+            CreateTrial DescribeTrial ListTrials UpdateTrial DeleteTrial
+            CreateTrialComponent DescribeTrialComponent ListTrialComponents UpdateTrialComponent DeleteTrialComponent
+            AssociateTrialComponent DisassociateTrialComponent
             AddTags ListTags DeleteTags
         """,
     ),
     "sagemaker-runtime": _table(real="InvokeEndpoint InvokeEndpointAsync InvokeEndpointWithResponseStream"),
+    "sagemaker-metrics": _table(recorded="BatchPutMetrics"),
     "glue": _table(
         real="""
             StartCrawler StopCrawler GetCrawler GetCrawlers GetCrawlerMetrics

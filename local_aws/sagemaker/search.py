@@ -19,27 +19,32 @@ _KINDS = {
     "ModelPackage": "model-package",
     "ModelPackageGroup": "model-package-group",
 }
+#: What Search finds of experiments -> noun of the operations that describe it, which is also the member of a result.
+_TRACKED = {"Experiment": "Experiment", "ExperimentTrial": "Trial", "ExperimentTrialComponent": "TrialComponent"}
 _OWN = ("PendingConfig", "ActiveConfig", "LastVersion", "LastDeploymentConfig")
 
 
 class Search:
     """The operation Search."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, tracked: Callable[[str], list[Document]]) -> None:
+        """`tracked` returns the documents of experiments, trials or components."""
+        self._store, self._tracked = store, tracked
 
     def search(self, params: Document) -> Document:
         """Return a page of the documents that fulfil the expression, newest first unless asked otherwise."""
-        resource = params["Resource"]
-        if resource not in _KINDS:
-            raise validation_error(f"local_aws searches {', '.join(_KINDS)}, no {resource}.")
-        found = [self._shown(resource, document) for document in self._store.all(_KINDS[resource])]
+        resource = str(params["Resource"])
+        if resource not in _KINDS | _TRACKED:
+            raise validation_error(f"local_aws searches {', '.join(_KINDS | _TRACKED)}, no {resource}.")
+        noun = _TRACKED.get(resource, resource)
+        documents = self._tracked(noun) if resource in _TRACKED else self._store.all(_KINDS[resource])
+        found = [self._shown(noun, document) for document in documents]
         expression = params.get("SearchExpression", {})
         found = [document for document in found if _fulfils(document, expression)]
         key = params.get("SortBy", "LastModifiedTime")
         dated = [(_sortable(_at(document, key), document), place, document) for place, document in enumerate(found)]
         dated.sort(key=lambda item: item[:2], reverse=params.get("SortOrder", "Descending") == "Descending")
-        results = [{resource: document} for *_, document in dated]
+        results = [{noun: document} for *_, document in dated]
         page = page_of(results, params, "Results", default_size=10)
         return page | {"TotalHits": {"Value": len(results), "Relation": "EqualTo"}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local_aws.sagemaker.experiments.records import Experiments
 from local_aws.sagemaker.hosting.containers import containers_of
 from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
@@ -42,7 +43,8 @@ class SageMaker:
         self.transform.containers_by_model = lambda name: containers_of(self.models.find(name), self.registry)
         self.transform.role_by_model = lambda name: self.models.find(name).get("ExecutionRoleArn")
         self.tuning = TuningJobs(settings, store, clients, self.training)
-        self.search = Search(store)
+        self.experiments = Experiments(settings, store)
+        self.search = Search(store, self.experiments.searched)
         self.pipelines = Pipelines(settings, store, clients, self.call)
         self._jobs = (self.tuning, self.training, self.processing, self.transform)  # no tuning job outlives its trials
         self._operations = self._table()
@@ -60,6 +62,7 @@ class SageMaker:
         return (
             table
             | self.pipelines.operations()
+            | self.experiments.operations()
             | {
                 "ListTrainingJobsForHyperParameterTuningJob": self.tuning.list_trials,
                 "CreateModel": self.models.create,

@@ -25,6 +25,7 @@ RENAMED = {
     ("sqs", "DeleteMessageBatch"): "sqs:DeleteMessage",
     ("lambda", "Invoke"): "lambda:InvokeFunction",
     ("sagemaker-runtime", "InvokeEndpoint"): "sagemaker:InvokeEndpoint",
+    ("sagemaker-metrics", "BatchPutMetrics"): "sagemaker:BatchPutMetrics",
     ("sagemaker-runtime", "InvokeEndpointAsync"): "sagemaker:InvokeEndpointAsync",
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): "sagemaker:InvokeEndpointWithResponseStream",
 }
@@ -48,6 +49,9 @@ _SAGEMAKER_KINDS = {
     "ModelPackageGroupName": "model-package-group",
     "ModelName": "model",
     "PipelineName": "pipeline",
+    "TrialComponentName": "experiment-trial-component",
+    "TrialName": "experiment-trial",
+    "ExperimentName": "experiment",
 }
 
 

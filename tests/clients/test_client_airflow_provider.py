@@ -30,6 +30,7 @@ from airflow.providers.amazon.aws.operators.s3 import (
 from airflow.providers.amazon.aws.operators.sagemaker import (
     ApprovalStatus,
     SageMakerCreateExperimentOperator,
+    SageMakerCreateNotebookOperator,
     SageMakerDeleteModelOperator,
     SageMakerEndpointConfigOperator,
     SageMakerEndpointOperator,
@@ -267,9 +268,15 @@ def test_messages_and_parameters(account):
         client.close()
 
 
+def test_an_experiment_is_made(account):
+    arn = run(SageMakerCreateExperimentOperator, name="experiment", description="by an operator")
+    assert account.sagemaker.describe_experiment(ExperimentName="experiment")["ExperimentArn"] == arn
+
+
 def test_operators_of_missing_operations_fail_with_awss_words(account):
-    with pytest.raises(ClientError, match=r"UnknownOperationException.*CreateExperiment of sagemaker is not available"):
-        run(SageMakerCreateExperimentOperator, name="experiment")
+    words = r"UnknownOperationException.*CreateNotebookInstance of sagemaker is not available"
+    with pytest.raises(ClientError, match=words):
+        run(SageMakerCreateNotebookOperator, instance_name="n", instance_type="ml.t3.medium", role_arn=ROLE)
 
 
 def test_the_record_of_operations_is_what_was_seen(account):

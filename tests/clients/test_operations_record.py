@@ -70,6 +70,12 @@ def test_only_what_executes_or_reports_on_it_is_called_real():
         "Tags",
         "Pipeline",
         "Pipelines",
+        "Experiment",
+        "Experiments",
+        "Trial",
+        "Trials",
+        "TrialComponent",
+        "TrialComponents",
     )
     for operation, level in OWN["sagemaker"].items():
         assert (level is Support.RECORDED) == operation.endswith(documents), operation

@@ -151,4 +151,4 @@ def test_search_finds_jobs_by_parameters_metrics_and_tags(account: Account) -> N
     assert found(mine, ("HyperParameters.depth.max", "Equals", "4")) == []
     assert found(("Tags.team", "Equals", "a"), ("Metrics.score", "GreaterThan", "0.7"), join="Or", MaxResults=1) != []
     with pytest.raises(ClientError, match="local_aws searches"):
-        account.sagemaker.search(Resource="Experiment")
+        account.sagemaker.search(Resource="FeatureGroup")

@@ -16,6 +16,8 @@ from local_aws.shared.requests.validation import operation_model
 
 _LISTING = "NextToken MaxResults SortBy SortOrder NameContains CreationTimeAfter CreationTimeBefore"
 _STATES = f"{_LISTING} StatusEquals LastModifiedTimeAfter LastModifiedTimeBefore"
+_CREATED = "CreatedAfter CreatedBefore SortBy SortOrder NextToken MaxResults"
+_COMPONENT = "DisplayName Status StartTime EndTime Parameters InputArtifacts OutputArtifacts"
 _IDENTITY = "RoleArn Tags"
 
 ONE_NETWORK = "all jobs share this machine's network"
@@ -106,6 +108,18 @@ ACTS: dict[str, str] = {
     "ListPipelineExecutions": "PipelineName CreatedAfter CreatedBefore SortBy SortOrder NextToken MaxResults",
     "ListPipelineExecutionSteps": "PipelineExecutionArn NextToken MaxResults SortOrder",
     "ListPipelineParametersForExecution": "PipelineExecutionArn NextToken MaxResults",
+    "CreateExperiment": "ExperimentName DisplayName Description Tags",
+    "CreateTrial": "TrialName ExperimentName DisplayName MetadataProperties Tags",
+    "CreateTrialComponent": f"TrialComponentName {_COMPONENT} MetadataProperties Tags",
+    "UpdateExperiment": "ExperimentName DisplayName Description",
+    "UpdateTrial": "TrialName DisplayName",
+    "UpdateTrialComponent": f"""TrialComponentName {_COMPONENT} ParametersToRemove InputArtifactsToRemove
+        OutputArtifactsToRemove""",
+    "ListExperiments": _CREATED,
+    "ListTrials": f"{_CREATED} ExperimentName TrialComponentName",
+    "ListTrialComponents": f"{_CREATED} ExperimentName TrialName",
+    "AssociateTrialComponent": "TrialName TrialComponentName",
+    "DisassociateTrialComponent": "TrialName TrialComponentName",
     "AddTags": "ResourceArn Tags",
     "ListTags": "ResourceArn NextToken MaxResults",
     "DeleteTags": "ResourceArn TagKeys",
@@ -132,7 +146,8 @@ ACTS |= {f"List{noun}": _STATES for noun in ("TrainingJobs", "ProcessingJobs", "
 ACTS |= {f"List{noun}": _LISTING for noun in ("Models", "EndpointConfigs", "ModelPackageGroups")}
 for _job in ("TrainingJob", "ProcessingJob", "TransformJob", "HyperParameterTuningJob"):
     ACTS |= {f"{verb}{_job}": f"{_job}Name" for verb in ("Describe", "Stop")}
-for _resource in ("Endpoint", "Model", "EndpointConfig", "ModelPackageGroup", "ModelPackage"):
+_DOCUMENTS = ("Model", "EndpointConfig", "ModelPackageGroup", "ModelPackage", "Experiment", "Trial", "TrialComponent")
+for _resource in ("Endpoint", *_DOCUMENTS):
     ACTS |= {f"{verb}{_resource}": f"{_resource}Name" for verb in ("Describe", "Delete")}
 
 _TRAINING_KEPT = {

@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 import boto3
+from sagemaker.core.experiments.run import Run, load_run
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.processing import FrameworkProcessor
 from sagemaker.core.remote_function import remote
@@ -167,6 +168,23 @@ def a_pipeline_of_a_trainer():
     execution = pipeline.start()
     execution.wait(delay=1)
     return [execution.describe()["PipelineExecutionStatus"], [one["StepStatus"] for one in execution.list_steps()]]
+
+
+@piece
+def a_run_of_an_experiment():
+    with Run(experiment_name="by-the-sdk", run_name="first", sagemaker_session=session) as run:
+        run.log_parameter("rate", 0.5)
+        for step, loss in enumerate((3.0, 1.0)):
+            run.log_metric(name="loss", value=loss, step=step)
+    with load_run(experiment_name="by-the-sdk", run_name="first", sagemaker_session=session) as run:
+        run.log_parameter("depth", 3)
+    components = boto3.client("sagemaker").list_trial_components(ExperimentName="by-the-sdk")
+    [component] = components["TrialComponentSummaries"]
+    described = boto3.client("sagemaker").describe_trial_component(TrialComponentName=component["TrialComponentName"])
+    return [
+        sorted(described["Parameters"]),
+        [[metric["MetricName"], metric["Last"]] for metric in described["Metrics"]],
+    ]
 
 
 found = {}

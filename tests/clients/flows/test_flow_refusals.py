@@ -11,7 +11,7 @@ pytestmark = pytest.mark.local_aws
 #: Operations behind the kinds of work that public examples do most.
 ABSENT = {
     "sagemaker": """
-        RetryPipelineExecution UpdatePipelineExecution CreateExperiment CreateTrial CreateTrialComponent
+        RetryPipelineExecution UpdatePipelineExecution CreateArtifact CreateContext
         CreateFeatureGroup CreateModelCard CreateMonitoringSchedule CreateDataQualityJobDefinition AddAssociation QueryLineage
         CreateAutoMLJob CreateInferenceComponent CreateNotebookInstance CreateDomain CreateCompilationJob CreateLabelingJob
         CreateMlflowTrackingServer CreateAlgorithm DeleteTrainingJob

@@ -46,6 +46,7 @@ EXPECTED = {
     "two_instances_with_a_part_of_the_data_each": ["Completed", "", {"algo-1": "a.csv", "algo-2": "b.csv"}],
     "xgboost_in_script_mode": ["Completed", ""],
     "a_remote_function": 1.5,
+    "a_run_of_an_experiment": [["depth", "rate"], [["loss", 1.0]]],
     "a_pipeline_of_a_trainer": ["Succeeded", ["Succeeded"]],
 }
 

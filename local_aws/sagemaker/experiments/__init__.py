@@ -1,0 +1,1 @@
+"""SageMaker experiments: what people write down about their trials."""
