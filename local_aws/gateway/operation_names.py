@@ -15,7 +15,7 @@ from local_aws.shared.requests.validation import service_model
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 _ACTION = re.compile(r"(?:^|&)Action=([A-Za-z]+)")
 _INVOCATION = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)")
-_INVOCATIONS = {
+INVOCATIONS = {
     "invocations": "InvokeEndpoint",
     "async-invocations": "InvokeEndpointAsync",
     "invocations-response-stream": "InvokeEndpointWithResponseStream",
@@ -47,7 +47,7 @@ def name_call(method: str, path: str, query: str, headers: Mapping[str, str], bo
     parts = (presigned[0], *presigned[2:4]) if len(presigned) > 4 else (presigned[0], "", "")
     key, region, service = scope.groups() if scope else parts
     if service == "sagemaker" and (match := _INVOCATION.fullmatch(path)):
-        return Call("sagemaker-runtime", _INVOCATIONS[match[1]], key, region)
+        return Call("sagemaker-runtime", INVOCATIONS[match[1]], key, region)
     if service == "sagemaker" and path == "/BatchPutMetrics":
         return Call("sagemaker-metrics", "BatchPutMetrics", key, region)
     return Call(service, _operation(service, method, path, values, headers, body), key, region)

@@ -26,12 +26,14 @@ from local_aws.gateway.admission import (
 )
 from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
+from local_aws.gateway.operation_names import INVOCATIONS
 from local_aws.gateway.policies import Policies, give_functions_their_role
 from local_aws.glue.service import Glue
 from local_aws.sagemaker.hosting import streaming
 from local_aws.sagemaker.service import SageMaker
 from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
 from local_aws.shared.errors import ServiceError, describe_exception
+from local_aws.shared.requests.members import check_invocation
 from local_aws.shared.requests.validation import check_request, unavailable
 from local_aws.shared.settings import Settings
 
@@ -252,6 +254,7 @@ class Gateway:
         endpoints = self._sagemaker.endpoints
         try:
             body = await read(receive, headers, INVOCATION_BYTES)
+            check_invocation(INVOCATIONS[kind], headers, body)
             if kind == "async-invocations":
                 document, found = await asyncio.to_thread(endpoints.invoke_async, name, headers)
                 await _answer(send, 202, found, document)

@@ -283,6 +283,32 @@ def test_arns_are_in_lower_case_and_versions_have_no_name(account: Account) -> N
     assert not any("ModelPackageName" in package for package in listed)
 
 
+def test_lists_of_processing_jobs_and_packages_begin_with_the_oldest(account: Account) -> None:
+    for name in ("ordered-1", "ordered-2"):
+        account.sagemaker.create_processing_job(**account.processing_request(name, "print(1)"))
+        account.processing_end(name)
+        account.sagemaker.create_model_package_group(ModelPackageGroupName=name)
+    listed = account.sagemaker.list_processing_jobs(NameContains="ordered-")["ProcessingJobSummaries"]
+    assert [job["ProcessingJobName"] for job in listed] == ["ordered-1", "ordered-2"]
+    groups = account.sagemaker.list_model_package_groups(NameContains="ordered-")["ModelPackageGroupSummaryList"]
+    assert [group["ModelPackageGroupName"] for group in groups] == ["ordered-1", "ordered-2"]
+
+
+def test_a_run_keeps_its_capacity_and_whose_successor_it_is(account: Account) -> None:
+    glue = account.glue
+    location = account.put("scripts/capacity.py", "print(1)")
+    command = {"Name": "pythonshell", "ScriptLocation": location, "PythonVersion": "3.9"}
+    glue.create_job(Name="capacity", Role=ROLE, Command=command, ExecutionProperty={"MaxConcurrentRuns": 3})
+    first = glue.start_job_run(JobName="capacity", MaxCapacity=1.0, SecurityConfiguration="s")["JobRunId"]
+    second = glue.start_job_run(JobName="capacity", JobRunId=first)["JobRunId"]
+    found = [glue.get_job_run(JobName="capacity", RunId=run)["JobRun"] for run in (first, second)]
+    assert (found[0]["MaxCapacity"], found[0]["SecurityConfiguration"]) == (1.0, "s")
+    assert found[1]["PreviousRunId"] == first
+    both = {"MaxCapacity": 1.0, "WorkerType": "G.1X", "NumberOfWorkers": 2}
+    assert code_of(glue.start_job_run, JobName="capacity", **both) == "InvalidInputException"
+    assert code_of(glue.start_job_run, JobName="capacity", JobRunId="jr_none") == "EntityNotFoundException"
+
+
 def test_another_region_is_refused_with_words(account: Account) -> None:
     other = boto3.client(
         "sagemaker", "eu-west-1", endpoint_url=account.url, aws_access_key_id="test", aws_secret_access_key="test"

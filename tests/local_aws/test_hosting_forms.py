@@ -131,7 +131,8 @@ def test_an_asynchronous_endpoint_answers_into_s3_and_tells(account: Account) ->
         "S3FailurePath": f"s3://{BUCKET}/async/failed/",
         "NotificationConfig": {"SuccessTopic": topic, "ErrorTopic": topic},
     }
-    url = data(account, "forms/async.tar.gz", 1)
+    typed = ADD.format(number=1).replace("'text/csv'", "kind")
+    url = account.put("forms/async.tar.gz", archive({"code/inference.py": typed}))
     serve(account, "async", {"PrimaryContainer": container(url)}, AsyncInferenceConfig={"OutputConfig": output})
     assert account.sagemaker.describe_endpoint(EndpointName="async")["AsyncInferenceConfig"]["OutputConfig"] == output
     with pytest.raises(ClientError, match="use InvokeEndpointAsync"):
@@ -148,6 +149,8 @@ def test_an_asynchronous_endpoint_answers_into_s3_and_tells(account: Account) ->
         told[name] = answer[key]
         wait_for(lambda uri=answer[key]: account.keys(uri.removeprefix(f"s3://{BUCKET}/")))
     assert float(account.read(told["good"])) == 42
+    key = told["good"].removeprefix(f"s3://{BUCKET}/")
+    assert account.s3.head_object(Bucket=BUCKET, Key=key)["ContentType"].startswith("text/csv")
     assert b"ModelError" in account.read(told["bad"]) or b"Received server error" in account.read(told["bad"])
     messages = []
 
@@ -174,6 +177,9 @@ def test_an_answer_comes_as_a_stream_of_parts(account: Account) -> None:
     assert len(parts) == -(-200_000 // streaming.PART_BYTES)
     with pytest.raises(ClientError, match="takes no target model"):
         ask(account, "stream", TargetModel="x.tar.gz")
+    for member in ("TargetContainerHostname", "InferenceComponentName", "SessionId", "EnableExplanations"):
+        with pytest.raises(ClientError, match=f"ValidationError.*{member} is not available"):
+            ask(account, "stream", **{member: "a-name"})
     with pytest.raises(ClientError, match="not asynchronous"):
         account.sagemaker_runtime.invoke_endpoint_async(EndpointName="stream", InputLocation=f"s3://{BUCKET}/x")
     account.sagemaker.delete_endpoint(EndpointName="stream")

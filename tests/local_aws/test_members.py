@@ -9,7 +9,10 @@ from local_aws.shared.errors import ServiceError
 from local_aws.shared.requests.members import ACTS, KEPT, RECORDS, check_members, is_known, paths_of
 
 OPERATIONS = [
-    (service, operation) for service in ("sagemaker", "glue") for operation in OWN[service] if operation not in RECORDS
+    (service, operation)
+    for service in ("sagemaker", "sagemaker-runtime", "glue")
+    for operation in OWN[service]
+    if operation not in RECORDS
 ]
 
 

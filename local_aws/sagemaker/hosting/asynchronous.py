@@ -24,6 +24,9 @@ Document = dict[str, Any]
 Answer = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], bytes]]
 
 _PREFIX = "x-amzn-sagemaker-"
+#: Header with the seconds that the model may take.
+TIMEOUT = f"{_PREFIX}invocationtimeoutseconds"
+_SECONDS = "900"
 _CONCURRENT = 4
 _LIVE_SECONDS = 21_600
 #: As the service says.
@@ -61,7 +64,10 @@ class AsyncInvocations:
             if pool is None:
                 workers = min(_CONCURRENT, client.get("MaxConcurrentInvocationsPerInstance", _CONCURRENT))
                 pool = self._pools[name] = ThreadPoolExecutor(workers, thread_name_prefix=f"async-{name}"[:40])
-        pool.submit(self._work, name, config, role, dict(headers), request)
+        given = {TIMEOUT: _SECONDS, **headers}
+        if kind := headers.get(f"{_PREFIX}content-type"):
+            given["content-type"] = kind
+        pool.submit(self._work, name, config, role, given, request)
         answered = {"X-Amzn-SageMaker-OutputLocation": output}
         return {"InferenceId": inference}, answered | ({"X-Amzn-SageMaker-FailureLocation": failed} if failed else {})
 

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from local_aws.sagemaker.hosting.asynchronous import AsyncInvocations
+from local_aws.sagemaker.hosting.asynchronous import TIMEOUT, AsyncInvocations
 from local_aws.sagemaker.hosting.capture import DataCapture
 from local_aws.sagemaker.hosting.containers import TARGET_MODEL
 from local_aws.sagemaker.hosting.deployments import Deployment, Launcher, Runtime, summary_of
@@ -235,7 +235,7 @@ class Endpoints:
         if target:
             forward[TARGET_MODEL] = target
         try:
-            status, answered, answer = variant.server.invoke(body, forward)
+            status, answered, answer = variant.server.invoke(body, forward, float(headers.get(TIMEOUT, 60)))
         except JobError as error:
             raise self._model_error(name, variant.name, 500, str(error)) from error
         answer_type = answered.get("content-type", "application/octet-stream")

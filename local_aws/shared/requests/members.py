@@ -120,6 +120,10 @@ ACTS: dict[str, str] = {
     "ListTrialComponents": f"{_CREATED} ExperimentName TrialName",
     "AssociateTrialComponent": "TrialName TrialComponentName",
     "DisassociateTrialComponent": "TrialName TrialComponentName",
+    "InvokeEndpoint": """EndpointName Body ContentType Accept CustomAttributes TargetModel TargetVariant InferenceId""",
+    "InvokeEndpointAsync": """EndpointName ContentType Accept CustomAttributes InferenceId InputLocation RequestTTLSeconds
+        InvocationTimeoutSeconds""",
+    "InvokeEndpointWithResponseStream": "EndpointName Body ContentType Accept CustomAttributes TargetVariant InferenceId",
     "AddTags": "ResourceArn Tags",
     "ListTags": "ResourceArn NextToken MaxResults",
     "DeleteTags": "ResourceArn TagKeys",
@@ -231,7 +235,7 @@ KEPT: dict[str, dict[str, str]] = {
 RECORDS = ("CreateModelPackage", "CreateModelPackageGroup", "UpdateCrawler")
 
 #: Values that say of a member what is so without it.
-_ABSENT: tuple[Any, ...] = (None, False, "None", "", [], {})
+_ABSENT: tuple[Any, ...] = (None, False, "None", "", b"", [], {})
 
 
 def check_members(service: str, operation: str, params: Mapping[str, Any]) -> None:
@@ -253,6 +257,26 @@ def check_members(service: str, operation: str, params: Mapping[str, Any]) -> No
                 "ValidationException",
                 f"{path} is not available in local_aws, which would ignore it; docs/local-aws-operations.md lists what is.",
             )
+
+
+def check_invocation(operation: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Refuse an invocation whose headers, by names in lower case, ask for what does not happen here.
+
+    Raises:
+        ServiceError: of the service's runtime; the member is named.
+
+    """
+    shape = operation_model("sagemaker-runtime", operation).input_shape
+    places = {name: member.serialization for name, member in shape.members.items()} if shape else {}
+    params: dict[str, Any] = {
+        name: headers[place["name"].lower()]
+        for name, place in places.items()
+        if place.get("location") == "header" and place["name"].lower() in headers
+    }
+    try:
+        check_members("sagemaker-runtime", operation, params | {"Body": body})
+    except ServiceError as error:
+        raise ServiceError("ValidationError", error.message) from error
 
 
 def is_known(path: str, known: frozenset[str]) -> bool:
