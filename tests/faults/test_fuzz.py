@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import MODEL_FOLDER, ROOT, abalone_rows
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from retraining.contract.rules import Contract
@@ -94,6 +94,7 @@ def loaded(tmp_path, body):
     st.lists(st.sampled_from(PLACES), min_size=1, max_size=3),
     st.lists(VALUES | st.just("remove"), min_size=3, max_size=3),
 )
+@example([("training", "selection_metric")], ["remove"] * 3)  # one candidate, and no expression for the default
 def test_any_change_of_a_configuration_is_accepted_or_refused_in_words(tmp_path, places, values):
     config = loaded(
         tmp_path, yaml.safe_dump(changed(places, values), allow_unicode=True).encode("utf-8", "surrogatepass")

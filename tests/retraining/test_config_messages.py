@@ -1,10 +1,11 @@
 """Mistakes in model.yaml are told with line, key, the value as it is written, and what is possible."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from retraining.settings.model_config import ConfigError, load_model_config
+from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "dags" / "models" / "abalone" / "model.yaml").read_text()
 ALLOWED = "allowed: [M, F, I]"
@@ -92,3 +93,13 @@ def test_one_mistake_is_told_once(tmp_path):
     with pytest.raises(ConfigError) as wrong:
         load_model_config(path)
     assert "at least" not in str(wrong.value)
+
+
+def test_a_model_with_one_candidate_needs_no_metric_and_is_read_again_as_it_was(tmp_path):
+    """Nothing is chosen by a metric, so the default needs no expression; neither where a copy of the configuration names it."""
+    path = tmp_path / "model.yaml"
+    path.write_text(re.sub(r"(?m)^  selection_metric: .*\n", "", SHIPPED))
+    config = load_model_config(path)
+    assert len(config.training.candidates) == 1
+    assert config.training.selection_metric not in config.training.metrics
+    assert ModelConfig.model_validate(config.model_dump(mode="json")) == config
