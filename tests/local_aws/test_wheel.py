@@ -105,6 +105,31 @@ def test_a_stranger_installs_the_wheel_starts_it_and_trains(installed: Path, var
     assert (tmp_path / ".local_aws" / "credentials").exists()
 
 
+TEST = """
+import subprocess
+import sys
+
+
+def test_the_script_of_somebody(local_account):
+    assert subprocess.check_output([sys.executable, "script.py"], text=True).strip() == "Completed learned"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.local_aws
+def test_a_stranger_tests_with_the_fixture_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+    lock = (REPOSITORY / "requirements" / "dev.txt").read_text()
+    pin = re.search(r"^pytest==\S+", lock, re.MULTILINE)
+    assert pin
+    run(UV, "pip", "install", "--quiet", "--python", installed / "python", pin[0])
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["local_aws.testing"]\n')
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "test_mine.py").write_text(TEST)
+    own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = run(installed / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path, env=own)
+    assert "1 passed" in done
+
+
 def pins(name: str) -> set[str]:
     lines = (REPOSITORY / "requirements" / f"{name}.in").read_text().splitlines()
     return {line.partition("#")[0].strip() for line in lines} - {""}
