@@ -10,7 +10,10 @@ from typing import Any
 import chromium
 import pytest
 import uvicorn
-from page_site import HOSTILE, Site
+from page_site import HOSTILE, PROFILE, Site
+
+from retraining.contract.profiling.version_profile import added
+from retraining.telling.profiling.figures import changes
 
 pytestmark = chromium.needed
 VIEWS = ("now", "history", "data", "drift", "send", "try")
@@ -91,6 +94,22 @@ def test_axe_finds_nothing_on_quarantined_rows_and_files_of_a_version(page: Any,
     page.get_by_text("4 rows shown, these are all.").wait_for()
     assert chromium.in_both_colours(page) == []
     assert page.locator("img, main script").count() == 0
+
+
+def test_axe_finds_nothing_on_what_a_version_holds_beside_the_one_before(page: Any, address: str) -> None:
+    twice = added(PROFILE, PROFILE)
+    columns = [{**column, "unit": None} for column in changes(twice, PROFILE, goes_on=True)]
+    held = {"version": 1, "before": 0, "goes_on": True, "columns": columns}
+    page.route("**/versions/1/profile", lambda route: route.fulfill(status=200, json=held))
+    shown(page, address, "data")
+    page.get_by_role("button", name="v1", exact=True).click()
+    page.get_by_role("heading", name="What its rows hold").wait_for()
+    page.get_by_role("button", name="length", exact=True).click()
+    page.get_by_role("heading", name="length", exact=True).wait_for()
+    assert page.get_by_role("group", name="share of the rows by range").count() == 1
+    assert page.get_by_text("0.5000 → 0.5000").count() or page.get_by_text("0.5 → 0.5").count()
+    assert chromium.in_both_colours(page) == []
+    assert chromium.width_on_a_phone(page) <= 360
 
 
 def test_rows_that_cannot_be_read_are_told(page: Any, address: str) -> None:
