@@ -39,6 +39,8 @@ def story(account, new_world):
     story = Story(new_world(account))
     story.world.put("raw/abalone.csv", abalone_rows(0, 1200))
     story.retrain("promoted")
+    [profile] = objects(story, "dataset/profiles/").values()
+    assert sum(json.loads(profile)["rows"].values()) == 1190, "the merge left the profile of its version"
     return story
 
 
