@@ -161,10 +161,8 @@ class Training(Instances):
         names = [candidate.name for candidate in self.candidates]
         if len(set(names)) != len(names):
             raise ValueError("two candidates have the same name")
-        chosen = (
-            len(names) > 1 or self.tuning or self.selection_metric != Training.model_fields["selection_metric"].default
-        )
-        if chosen and self.selection_metric not in self.metrics:
+        named = self.selection_metric != Training.model_fields["selection_metric"].default
+        if (len(names) > 1 or self.tuning or named) and self.selection_metric not in self.metrics:
             raise ValueError(
                 f"selection_metric {self.selection_metric!r} is not among the metrics {sorted(self.metrics)}"
             )
