@@ -4,6 +4,7 @@ import pytest
 
 from local_stack import __main__ as command
 from local_stack import demo, drift_demo, layout
+from local_stack.progress import NothingToTrainError
 
 
 def version(key):
@@ -25,6 +26,38 @@ def test_the_demo_says_what_it_found_and_how_to_start_over_before_it_starts_anyt
     said = capsys.readouterr().err
     assert "holds other data (abalone/new/large.csv)" in said
     assert "'make reset MODEL=abalone'" in said
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_the_first_run_may_be_the_daily_schedule_s(monkeypatch, scheduled):
+    runs = [{"dag_run_id": "scheduled__yesterday"}]
+
+    class Api:
+        def runs(self, dag):
+            return list(runs)
+
+        def trigger(self, dag, params):
+            runs.extend([{"dag_run_id": "scheduled__today"}] if scheduled else [])
+            runs.append({"dag_run_id": "manual"})
+            return runs[-1]
+
+    def summary(api, run_id):
+        if run_id == "scheduled__today":
+            return {"approved": True}
+        raise NothingToTrainError(f"run {run_id} ended without training")
+
+    monkeypatch.setattr(demo, "follow", lambda api, dag, run_id, seconds: {"dag_run_id": run_id})
+    monkeypatch.setattr(demo, "run_summary", summary)
+    said = []
+    if scheduled:
+        assert demo.first_run(Api(), said.append, {"scheduled__yesterday"}) == (
+            {"dag_run_id": "scheduled__today"},
+            {"approved": True},
+        )
+        assert said == ["run scheduled__today was first and took the file"]
+    else:
+        with pytest.raises(NothingToTrainError, match="run manual"):
+            demo.first_run(Api(), said.append, {"scheduled__yesterday"})
 
 
 def test_the_endpoint_is_asked_about_rows_that_keep_the_contract_and_without_the_rings():
