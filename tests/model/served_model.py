@@ -44,7 +44,7 @@ def tasks(account: Account, kind: type[TaskBodies]) -> Any:
     glue = account.glue
     glue.create_job(Name="merge", Role=ROLE, Command={"Name": "glueetl", "ScriptLocation": f"s3://{BUCKET}/x.py"})
     steps = kind(CONFIG, MODEL)
-    names = {name: name for name in Platform.model_fields if name not in ("poll_seconds", "settle_seconds")}
+    names = {name: name for name in Platform.model_fields if not name.endswith("_seconds")}
     steps.platform = Platform(
         **{
             **names,

@@ -158,6 +158,9 @@ class Failing:
     def log_tail(self, *_):
         return []
 
+    def live_log(self, *_):
+        return None
+
     def console_url(self, *_):
         return "https://console.example"
 

@@ -34,7 +34,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def platform():
-    names = {name: name for name in Platform.model_fields if name not in ("poll_seconds", "settle_seconds")}
+    names = {name: name for name in Platform.model_fields if not name.endswith("_seconds")}
     return Platform(
         **{
             **names,
