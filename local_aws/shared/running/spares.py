@@ -66,12 +66,10 @@ class Spare(ManagedProcess):
         return (self.work / "ready").exists() and self.running
 
     def take_over(self, output: Path, error: Path | None = None) -> None:
-        """Let the process write to the job's logs, after what stands in them; what it said before the job is dropped."""
+        """Let the process write to the job's logs, which are empty as yet; what it said before the job is dropped."""
         for own, log in ((self.stdout, output), (self.stderr, error)):
             if own and log:
-                os.truncate(own, 0)  # it appends: what is put there now comes before what it will say
-                if log.exists():
-                    own.write_bytes(log.read_bytes())
+                os.truncate(own, 0)
                 own.rename(log)
         self.stdout, self.stderr = output, error
         (self.work / "ready").unlink()

@@ -303,19 +303,6 @@ class ObservingJobOperator(AwsJobOperator):
         """Try to start the job after a pause."""
         return self._warned(lambda: super(ObservingJobOperator, self).start_again(context, event, since, pauses))
 
-    def _watched(self, job: AwsJob, handle: Handle) -> JobStatus:
-        """Look at the job until it has ended, or until the triggerer is to go on."""
-        until = time.monotonic() + self.watch_seconds()
-        status = job.poll(self.access, handle)
-        while status.outcome == "running" and time.monotonic() < until:
-            time.sleep(WATCH_INTERVAL)
-            try:
-                status = job.poll(self.access, handle)
-            except Exception as error:  # the triggerer has patience with it
-                self.log.warning("%s: cannot be looked at: %s", job.title(handle), plain(str(error)))
-                break
-        return status
-
     def resume(
         self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool, since: float = 0.0, pauses: int = 0
     ) -> Any:
