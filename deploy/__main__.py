@@ -15,6 +15,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.ci import identity, plan_comment
+from deploy.code_writers import CodeWritersError
 from deploy.environment import Project
 from deploy.mwaa import VerificationError
 from deploy.plan import render
@@ -46,10 +47,19 @@ def main(
         session = boto3.Session(region_name=deployment.region)
         project = Project(session, deployment, say, with_environment=not options.skip_environment)
         project.preflight()
+        if options.command in WRITING and not options.plan:
+            project.check_writes()
         if options.command == "up":
             project.check_readiness(rights=not options.plan)
         return COMMANDS[options.command](project, options, ask)
-    except (SettingsError, PreflightError, calls.CallError, ZoneError, identity.IdentityError) as error:
+    except (
+        SettingsError,
+        PreflightError,
+        CodeWritersError,
+        calls.CallError,
+        ZoneError,
+        identity.IdentityError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (StackError, VerificationError, ClientError, BotoCoreError) as error:
@@ -104,6 +114,7 @@ def _destroy(project: Project, _options: Any, ask: Callable[[str], str]) -> int:
     return 0
 
 
+WRITING = ("up", "dags")
 COMMANDS = {"up": _up, "dags": _dags, "verify": _verify, "destroy": _destroy}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from deploy import artifacts
+from deploy.code_writers import code_writers, deployers, only_writers
 from deploy.stacks import Change, StackRequest, deploy_stack, outputs
 
 TEMPLATE = artifacts.ROOT / "infra" / "data_platform.yaml"
@@ -53,10 +54,11 @@ def data_bucket(session: Any, environment: str, model: str) -> str:
     return bucket_name(environment, model, account_of(session), session.region_name)
 
 
-def ensure_artifacts_bucket(session: Any, environment: str) -> str:
+def ensure_artifacts_bucket(session: Any, environment: str, named: Sequence[str] = ()) -> str:
     """Create a deployment's artifacts bucket unless it exists; version, encrypt and close it to the public every time; return its name.
 
-    Every call names the owner, so that a bucket that a stranger made under this name is refused.
+    Every call names the owner, so that a bucket that a stranger made under this name is refused. All in it is code: only deployers write,
+    see `deploy.code_writers.deployers` for who they are and for `named`.
     """
     s3, name = session.client("s3"), artifacts_bucket(session, environment)
     owner = {"ExpectedBucketOwner": account_of(session)}
@@ -89,14 +91,15 @@ def ensure_artifacts_bucket(session: Any, environment: str) -> str:
         },
         **owner,
     )
-    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(tls_only(name, session)), **owner)
+    policy = artifacts_policy(name, session, deployers(session, name, named))
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy), **owner)
     return name
 
 
-def tls_only(bucket: str, session: Any) -> dict[str, Any]:
-    """Return a bucket policy that refuses requests without TLS."""
+def artifacts_policy(bucket: str, session: Any, writers: Sequence[str]) -> dict[str, Any]:
+    """Return the policy of the artifacts bucket: TLS only, and written by these alone."""
     arn = f"arn:{session.get_partition_for_region(session.region_name)}:s3:::{bucket}"
-    statement = {
+    tls_only = {
         "Sid": "TlsOnly",
         "Effect": "Deny",
         "Principal": "*",
@@ -104,7 +107,7 @@ def tls_only(bucket: str, session: Any) -> dict[str, Any]:
         "Resource": [arn, f"{arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    return {"Version": "2012-10-17", "Statement": [statement]}
+    return {"Version": "2012-10-17", "Statement": [tls_only, *only_writers(arn, writers)]}
 
 
 def parts(root: Path = artifacts.ROOT) -> dict[str, artifacts.Artifact]:
@@ -123,6 +126,7 @@ def request(
     settings: Mapping[str, str],
     root: Path = artifacts.ROOT,
     tags: Mapping[str, str] | None = None,
+    named: Sequence[str] = (),
 ) -> StackRequest:
     """Return the stack of a model's platform.
 
@@ -133,13 +137,16 @@ def request(
         settings: further template parameters, such as ``PollSeconds``.
         root: the project's folder.
         tags: tags of the stack's resources besides the project's.
+        named: the deployers that the deployment's file names.
 
     """
+    bucket = artifacts_bucket(session, environment)
     parameters = {
         "EnvironmentName": environment,
         "ModelName": model,
         "DataBucketName": data_bucket(session, environment, model),
-        "ArtifactsBucket": artifacts_bucket(session, environment),
+        "ArtifactsBucket": bucket,
+        "CodeWriters": ",".join(code_writers(session, environment, bucket, named)),
         **{name: part.key for name, part in parts(root).items()},
         **settings,
     }
@@ -150,7 +157,13 @@ def request(
 
 
 def deploy(
-    session: Any, environment: str, model: str, settings: Mapping[str, str], say: Say, root: Path = artifacts.ROOT
+    session: Any,
+    environment: str,
+    model: str,
+    settings: Mapping[str, str],
+    say: Say,
+    root: Path = artifacts.ROOT,
+    named: Sequence[str] = (),
 ) -> tuple[Change, dict[str, str]]:
     """Bring the platform of a model up to date.
 
@@ -161,14 +174,15 @@ def deploy(
         settings: further template parameters, such as ``PollSeconds``.
         say: takes one line of progress.
         root: the project's folder.
+        named: the deployers that the deployment's file names.
 
     Returns:
         What happened to the stack, and its outputs.
 
     """
-    bucket, s3 = ensure_artifacts_bucket(session, environment), session.client("s3")
+    bucket, s3 = ensure_artifacts_bucket(session, environment, named), session.client("s3")
     for artifact in parts(root).values():
         if artifacts.upload(s3, bucket, artifact):
             say(f"uploaded s3://{bucket}/{artifact.key}")
-    change = deploy_stack(session, request(session, environment, model, settings, root), say)
+    change = deploy_stack(session, request(session, environment, model, settings, root, named=named), say)
     return change, outputs(session, stack_name(environment, model))

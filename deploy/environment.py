@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deploy import artifacts, data_platform, mwaa, prediction_api, sync, zones
+from deploy.code_writers import check_caller_writes
 from deploy.preflight import Caller, check_caller, check_network, check_orphan, check_readiness
 from deploy.settings import Deployment, models
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, outputs
@@ -103,7 +104,8 @@ class Project:
     def platform_request(self, config: ModelConfig) -> StackRequest:
         """Return the stack of a model's data platform."""
         settings = {"EndpointName": (self.endpoint(config) or "").lower(), **self.deployment.platform}
-        return data_platform.request(self.session, self.deployment.name, config.name, settings, self.root, self.tags)
+        name, named = self.deployment.name, self.deployment.deployers
+        return data_platform.request(self.session, name, config.name, settings, self.root, self.tags, named)
 
     def deploy_access(self, config: ModelConfig) -> list[str]:
         """Bring up to date what the DAGs of a model may do, whose platform is deployed; return the ARNs of the policies."""
@@ -167,6 +169,15 @@ class Project:
             check_network(self.deployment, sdk_steps=any(config.steps.sdk for config in self.models))
         return caller
 
+    def check_writes(self) -> None:
+        """Ask whether the buckets let the caller write what is deployed.
+
+        Raises:
+            CodeWritersError: they do not.
+
+        """
+        check_caller_writes(self.session, self.bucket, self.deployment.deployers)
+
     def check_readiness(self, rights: bool = True) -> None:
         """Ask the account whether it has what the deployment needs: zones, instance types, quotas, rights.
 
@@ -211,7 +222,7 @@ class Project:
 
         """
         created = not self._has_bucket()
-        data_platform.ensure_artifacts_bucket(self.session, self.deployment.name)
+        data_platform.ensure_artifacts_bucket(self.session, self.deployment.name, self.deployment.deployers)
         changes, policies = int(created), []
         for part in data_platform.parts(self.root).values():
             changes += self._done(part.key, artifacts.upload(self.s3, self.bucket, part))

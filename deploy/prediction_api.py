@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy import data_platform, sync
 from deploy.artifacts import ROOT, Artifact, deterministic_zip, digest, tree, upload
+from deploy.code_writers import deployers
 from deploy.settings import Deployment
 from deploy.stacks import StackDifference, StackRequest, compare, delete_stack, deploy_stack, describe, outputs
 from lambda_functions.prediction_api.model import described
@@ -97,11 +98,13 @@ class HttpApi:
         api, deployment = self._config.api, self._deployment
         if api is None:
             return None
+        bucket = data_platform.artifacts_bucket(self._session, deployment.name)
         parameters = {
             "EnvironmentName": deployment.name,
             "ModelName": self._config.name,
             "EndpointName": f"{deployment.name}-{self._config.deployment.endpoint}".lower(),
-            "ArtifactsBucket": data_platform.artifacts_bucket(self._session, deployment.name),
+            "ArtifactsBucket": bucket,
+            "CodeWriters": ",".join(deployers(self._session, bucket, deployment.deployers)),
             "FunctionKey": function(self._config, self._root).key,
             "Access": api.access,
             "CorsOrigins": ",".join(api.cors),

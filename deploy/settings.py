@@ -15,6 +15,8 @@ from retraining.settings.environment import EnvironmentNameError, checked
 from retraining.settings.model_config import ModelConfig, load_model_config
 
 FOLDER = ROOT / "deploy" / "environments"
+PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=.@/*-]+")
+"""A role or user, or several with ``*``, as S3 knows who asks; a session in a role has the ARN of the role."""
 
 
 class SettingsError(ValueError):
@@ -26,7 +28,8 @@ class Deployment:
     """A deployment.
 
     ``account`` is the only account it may go to, when given; ``environment`` and ``platform`` are parameters of infra/mwaa.yaml and
-    infra/data_platform.yaml; ``tags`` go to all resources of all stacks.
+    infra/data_platform.yaml; ``tags`` go to all resources of all stacks; ``deployers`` are the ARNs, some with ``*``, of who else than the
+    tasks may write what is executed or believed.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Deployment:
     environment: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
+    deployers: tuple[str, ...] = ()
 
     @property
     def environment_name(self) -> str:
@@ -59,7 +63,7 @@ def load(name: str, folder: Path = FOLDER) -> Deployment:
             f"there is no deployment {name!r} in {folder.name}/ (known: {known}); copy prod.yaml to {name}.yaml"
         )
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if unknown := sorted(set(document) - {"account", "region", "environment", "platform", "tags"}):
+    if unknown := sorted(set(document) - {"account", "region", "environment", "platform", "tags", "deployers"}):
         raise SettingsError(f"{path.name}: unknown key(s) {', '.join(unknown)}")
     if not document.get("region"):
         raise SettingsError(f"{path.name}: region is missing, for example us-east-1")
@@ -73,12 +77,25 @@ def load(name: str, folder: Path = FOLDER) -> Deployment:
         environment=_texts(document.get("environment")),
         platform=_texts(document.get("platform")),
         tags=_texts(document.get("tags")),
+        deployers=_deployers(path.name, document.get("deployers")),
     )
 
 
 def models(root: Path = ROOT) -> list[ModelConfig]:
     """Read the configuration of every model in ``dags/models``."""
     return [load_model_config(path) for path in sorted((root / "dags" / "models").glob("*/model.yaml"))]
+
+
+def _deployers(file: str, value: Any) -> tuple[str, ...]:
+    found = value or []
+    if not isinstance(found, list):
+        raise SettingsError(f"{file}: deployers is {value!r}, not a list of ARNs")
+    for arn in found:
+        if not PRINCIPAL.fullmatch(str(arn)):
+            raise SettingsError(
+                f"{file}: deployers names {arn!r}, which is no ARN of a role or user, such as arn:aws:iam::123456789012:role/deploy-*"
+            )
+    return tuple(found)
 
 
 def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""What a role may do: each request that is signed for a role is held against the role's policies, as IAM does it.
+"""What a role may do: each request that is signed for a role is held against the role's policies and the bucket's, as IAM does it.
 
 The policies are those that MiniStack keeps, and MiniStack's own evaluator decides: allow, deny and conditions of inline and attached
-policies. Policies of buckets, queues and keys are not looked at. Who signs with the account's keys may do everything.
+policies and of bucket policies. Policies of queues and keys are not looked at. Who signs with the account's keys may do everything.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Policies:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._evaluator: Any = importlib.import_module("ministack.core.iam_evaluator")
+        self._buckets: Any = importlib.import_module("ministack.services.s3")
 
     def refusal(
         self, role: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -65,17 +66,25 @@ class Policies:
                 secure_transport=True,
                 service_context=dict(call.keys),
             )
-            decision = self._evaluator.evaluate(context, policies).decision
-            if decision != "Allow":
+            result = self._with_bucket_policy(self._evaluator.evaluate(context, policies), context)
+            if result.decision != "Allow":
+                kind = "a resource-based" if result.resource_policy_arn else "an identity-based"
                 why = (
-                    "with an explicit deny in an identity-based policy"
-                    if decision == "Deny"
+                    f"with an explicit deny in {kind} policy"
+                    if result.decision == "Deny"
                     else f"because no identity-based policy allows the {call.action} action"
                 )
                 message = f"User: {role} is not authorized to perform: {call.action} on resource: {call.resource} {why}"
                 _LOG.warning("%s", message)
                 return ServiceError(_code(call.action), message, status=400 if "x-amz-target" in headers else 403)
         return None
+
+    def _with_bucket_policy(self, found: Any, context: Any) -> Any:
+        """Return what IAM decides of a role's policies and those of the bucket that a request is about, if it is about one."""
+        if not context.action.startswith("s3:"):
+            return found
+        document, owner = self._buckets.bucket_policy_for_arn(context.resource_arn) or (None, None)
+        return self._evaluator.combine_resource_policy(found, context, document, owner) if document else found
 
 
 def asked(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Iterator[Call]:

@@ -76,9 +76,9 @@ def test_the_data_bucket_is_versioned_encrypted_closed_and_survives_the_stack():
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert properties["BucketEncryption"]
-    [statement] = RESOURCES["DataBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    tls, *others = RESOURCES["DataBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert {item["Effect"] for item in (tls, *others)} == {"Deny"}
+    assert (tls["Action"], tls["Condition"]) == ("s3:*", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 def test_what_may_be_about_people_expires_after_days_that_a_deployment_chooses():

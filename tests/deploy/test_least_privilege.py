@@ -171,7 +171,7 @@ def recorded(session, recorder):
     documents = access_policies(session, bucket)
     recorder.take()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in role_of_dags(session, "dags", documents).items():
+        for name, value in role_of_dags(session, "retraining-dev-airflow", documents).items():
             patch.setenv(name, value)
         aws_clients.client.cache_clear()
         made = run_of_the_dag(recorder, bucket)

@@ -61,7 +61,9 @@ class Deployments:
 
     def deploy(self, name: str) -> str:
         """Deploy platform and policies of a deployment; return the data bucket."""
-        bucket = data_platform.deploy(self.session, name, MODEL, SHORT, lambda line: None)[1]["DataBucketName"]
+        named = [f"arn:aws:iam::000000000000:role/promoter-*-{name}-*"]
+        made = data_platform.deploy(self.session, name, MODEL, SHORT, lambda line: None, named=named)
+        bucket = made[1]["DataBucketName"]
         project = environment.Project(self.session, settings.Deployment(name, "us-east-1"), lambda line: None)
         config = next(config for config in project.models if config.name == MODEL)
         project.deploy_access(config)

@@ -13,6 +13,7 @@ from local_aws.gateway.policies import asked
 from local_aws.shared.access import Call, calls
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=K/20261126/{}/{}/aws4_request, SignedHeaders=host, Signature=0"
+WITHOUT_TLS = {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
 TRAIN = "import os; open(os.environ['SM_MODEL_DIR'] + '/model.txt', 'w').write('1')\n"
 
 
@@ -144,6 +145,54 @@ def test_denials_and_conditions_count(strict):
     assert "s3:ListBucket" in refusal(s3.list_objects_v2, Bucket=BUCKET, Prefix="shut/")
     s3.put_object(Bucket=BUCKET, Key="open/b", Body=b"")
     assert "with an explicit deny" in refusal(s3.put_object, Bucket=BUCKET, Key="shut/b", Body=b"")
+
+
+@pytest.mark.local_aws
+def test_the_policy_of_a_bucket_counts_beside_those_of_the_role(strict):
+    bucket = "with-a-policy"
+    strict.s3.create_bucket(Bucket=bucket)
+    shut, all_of_it = f"arn:aws:s3:::{bucket}/code/*", f"arn:aws:s3:::{bucket}/*"
+    document = [
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"],
+            "Resource": shut,
+            "Condition": {
+                "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::000000000000:role/deploy*"},
+                "ArnNotEquals": {"aws:PrincipalArn": role(strict, "one-more", allow("s3:*"))},
+            },
+        },
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": all_of_it, **WITHOUT_TLS},
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": role(strict, "guest", allow("sqs:ListQueues"))},
+            "Action": "s3:GetObject",
+            "Resource": shut,
+        },
+    ]
+    strict.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": document}))
+    for name in ("landing", "deployer"):
+        role(strict, name, allow("s3:*"))
+    version = (
+        acting(strict, "deployer", "s3").put_object(Bucket=bucket, Key="code/a", Body=b"1").get("VersionId", "null")
+    )
+    acting(strict, "one-more", "s3").put_object(Bucket=bucket, Key="code/a", Body=b"1")
+    landing = acting(strict, "landing", "s3")
+    landing.put_object(Bucket=bucket, Key="new/a", Body=b"2")
+    said = refusal(landing.put_object, Bucket=bucket, Key="code/a", Body=b"2")
+    assert (
+        f"s3:PutObject on resource: arn:aws:s3:::{bucket}/code/a with an explicit deny in a resource-based policy"
+        in said
+    )
+    assert "resource-based" in refusal(landing.copy_object, Bucket=bucket, Key="code/a", CopySource=f"{bucket}/new/a")
+    assert "resource-based" in refusal(landing.create_multipart_upload, Bucket=bucket, Key="code/a")
+    gone = {"Objects": [{"Key": "code/a", "VersionId": version}]}
+    assert "s3:DeleteObjectVersion" in refusal(landing.delete_objects, Bucket=bucket, Delete=gone)
+    assert landing.get_object(Bucket=bucket, Key="code/a")["Body"].read() == b"1"
+    guest = acting(strict, "guest", "s3")
+    assert guest.get_object(Bucket=bucket, Key="code/a")["Body"].read() == b"1"
+    assert "no identity-based policy allows" in refusal(guest.get_object, Bucket=bucket, Key="new/a")
 
 
 def train(account: Account, name: str, arn: str) -> dict:
