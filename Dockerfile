@@ -1,6 +1,7 @@
 # Two images from one file: `airflow` (scheduler, api-server, dag-processor, triggerer, command line) and `local-aws` (the AWS account with its
 # job environments). Versions come from requirements/*.txt alone.
-FROM python:3.12-slim-bookworm AS base
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+FROM ${PYTHON_IMAGE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 COPY requirements/uv.constraints /tmp/
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /tmp/uv.constraints \

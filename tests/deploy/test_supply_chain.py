@@ -11,6 +11,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy import artifacts, audit, jars, sbom
 from local_stack import bootstrap
@@ -277,3 +278,23 @@ def test_the_source_has_to_know_a_famous_jar(monkeypatch, results, found):
     monkeypatch.setattr(jars.urllib.request, "urlopen", lambda request, timeout: contextlib.closing(answer))
     known = jars.vulnerabilities([jars.Jar("org.lz4", "lz4-java", "1.8.0"), jars.Jar("", "silent", "1")])
     assert (known if known is None else {jar.name: ids for jar, ids in known.items()}) == found
+
+
+def test_every_image_that_is_built_from_or_run_can_be_held_fast_by_its_digest():
+    """Tags move: whoever deploys may name NAME@sha256:DIGEST, and every place follows."""
+    defaults = dict(
+        re.findall(
+            r"\$\{(PYTHON_IMAGE|POSTGRES_IMAGE):-([^}]*)\}", (artifacts.ROOT / "docker-compose.yaml").read_text()
+        )
+    )
+    for path in ("Dockerfile", "survey/Dockerfile"):
+        lines = (artifacts.ROOT / path).read_text().splitlines()
+        assert f"ARG PYTHON_IMAGE={defaults['PYTHON_IMAGE']}" in lines
+        stages = {line.split(" AS ")[1] for line in lines if line.startswith("FROM ") and " AS " in line}
+        assert {line.split()[1] for line in lines if line.startswith("FROM ")} - stages == {"${PYTHON_IMAGE}"}
+    compose = yaml.safe_load((artifacts.ROOT / "docker-compose.yaml").read_text())["services"].values()
+    built = [service["build"] for service in compose if "build" in service]
+    assert built and all("PYTHON_IMAGE" in build["args"] for build in built)
+    assert {service["image"] for service in compose if "build" not in service} == {
+        f"${{POSTGRES_IMAGE:-{defaults['POSTGRES_IMAGE']}}}"
+    }
