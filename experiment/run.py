@@ -75,6 +75,11 @@ class Experiment:
         self.changes = [_change(values, override, options) for override in self.overrides]
         declared = self.config.training.candidates
         self.candidates = [item for item in declared if candidate in (None, item.name)]
+        if own := [item.name for item in self.candidates if item.container]:
+            raise OverrideError(
+                f"candidate {own[0]!r} has a container, and an experiment asks no container: leave it out with --candidate, or let a dry "
+                "run of the DAG judge it"
+            )
         if not self.candidates:
             names = ", ".join(item.name for item in declared)
             raise OverrideError(f"there is no candidate {candidate!r}; model.yaml has {names}")
@@ -126,6 +131,11 @@ class Experiment:
         log = DatasetLog(s3, platform.bucket, f"{config.name}/").read()
         state, data = data_at(log, version, config.name, platform.bucket, config.training.format)
         champion = standing(client("sagemaker", access), config.name, config.endpoint).champion
+        if champion and champion.own:
+            raise OverrideError(
+                "the champion serves from a container of its own, and an experiment asks no container: let a dry run of the DAG judge the "
+                "change"
+            )
         code = code_files(self.folder.path, config)
         plan = make_plan(config, state, code_digest(code), self.candidates, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"

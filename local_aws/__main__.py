@@ -70,6 +70,12 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         help="folder of the virtual environments that run the jobs (default: all run in the one that runs this)",
     )
     parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FILE",
+        help="TOML: commands that stand for container images of one's own, by repository name",
+    )
+    parser.add_argument(
         "--java-home", default=os.environ.get("JAVA_HOME"), help="Java 17 for Spark (default: JAVA_HOME)"
     )
     parser.add_argument("--region", default="us-east-1", help="region of the account (default: %(default)s)")
@@ -102,6 +108,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         data_dir=options.data_dir.resolve(),
         environments=(options.environments or options.data_dir / "environments").resolve(),
         own_environment=options.environments is None,
+        images=options.images.resolve() if options.images else None,
         java_home=options.java_home,
         region=options.region,
         keep_job_folders=options.keep_job_folders,

@@ -12,6 +12,8 @@ from retraining.settings.environment import DEFAULT, VARIABLE
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = Path(os.environ.get("RETRAINING_LOCAL_DIR") or ROOT / ".local").resolve()
 VENVS = LOCAL / "venvs"
+IMAGES = ROOT / "local_images.toml"
+"""Commands that stand for container images of one's own on this machine; a checkout may have none."""
 DEPLOYMENT = os.environ.get(VARIABLE) or DEFAULT  # calls.deployment_name checks it before anything is written
 STATE = LOCAL if DEPLOYMENT == DEFAULT else LOCAL / "deployments" / DEPLOYMENT
 RUN = STATE / "run"

@@ -152,6 +152,7 @@ def start_local_aws(say: Say, java: str | None = None, enforce: bool | None = No
     command: list[str | Path] = [layout.python("local_aws"), "-m", "local_aws", "--port", str(layout.AWS_PORT)]
     command += ["--data-dir", layout.AWS_DATA, "--environments", layout.VENVS]
     command += ["--credentials", write_credentials(layout.RUN / "aws_credentials", enforcing.role_arn())]
+    command += ["--images", layout.IMAGES]
     command += ["--enforce-policies"] if enforce else []
     command += ["--spares"] if os.environ.get(SPARES) != "0" else []
     processes.start("local_aws", command, {**environment, "JAVA_HOME": java or find_java()})

@@ -85,11 +85,16 @@ class Bill:
                 "Search", training.instance_type, training.instance_count, "training", trials, f"{trials} trials, "
             )
         ]
+        own = any(candidate.container for candidate in training.candidates)
+        asked = self._job(
+            "Answers of containers", evaluation.instance_type, 1, "evaluation", 2, "challenger and champion, "
+        )
         items = [
             *self._crawler(),
             self._merge(),
             self._job("Training", training.instance_type, training.instance_count, "training", count, times),
             *(searched if trials else []),
+            *([asked] if own else []),
             self._job("Evaluation", evaluation.instance_type, evaluation.instance_count, "evaluation"),
             self._proof(),
             self._analysis(),

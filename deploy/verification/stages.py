@@ -287,7 +287,8 @@ def _failed_first(bench: Bench, whole: StackRequest) -> tuple[bool, str]:
 def _images(bench: Bench) -> tuple[bool, str]:
     """Look the images of the model up in their registries; some have to be asked for with the rights of this account."""
     config, seen, right = bench.config, [], True
-    for image in sorted({config.training.image, config.evaluation.image, config.deployment.image}):
+    own = {candidate.container for candidate in config.training.candidates if candidate.container}
+    for image in sorted({config.training.image, config.evaluation.image, config.deployment.image, *own}):
         uri = image_uri(image, bench.session.region_name)
         registry, _, name = uri.partition("/")
         repository, _, tag = name.partition(":")

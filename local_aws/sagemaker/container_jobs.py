@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.images import own_command, python_for_image
 from local_aws.sagemaker.jobs import ActiveJob, Document, JobService, StoppedEarly
 from local_aws.sagemaker.spares import SparePython, SparePythons
 from local_aws.shared import running
@@ -73,6 +73,8 @@ class ContainerJobs(JobService):
         """Return a Python that waits for a job of this image."""
         try:
             image, network = self.image(document)
+            if own_command(self.settings, image):
+                return None
             return self.spares.take(python_for_image(self.settings, image), network)
         except (JobError, LookupError):  # the job itself says what is wrong
             return None
@@ -166,6 +168,11 @@ def argv_in_sandbox(command: Sequence[str], python: Path, sandbox: Sandbox) -> l
     if argv and Path(argv[0]).name in ("python", "python3"):
         argv[0] = str(python)
     return argv
+
+
+def own_variables(sandbox: Sandbox) -> dict[str, str]:
+    """Return what a command that stands for an image is told and the image is not: where its /opt/ml is, and to stay on the loopback."""
+    return {"LOCAL_AWS_ML": str(sandbox.seen(sandbox.ml)), "LOCAL_AWS_ADDRESS": "127.0.0.1"}
 
 
 def map_shell_scripts(argv: Sequence[str], sandbox: Sandbox) -> None:

@@ -1,7 +1,18 @@
-"""Which local environment stands for a container image."""
+"""What stands for a container image on this machine: a virtual environment for an image of AWS, a command for an image of one's own.
+
+Commands stand in a file that belongs to this machine, TOML with a table for each repository::
+
+    [oyster-r]                                        # of 123456789012.dkr.ecr.us-east-1.amazonaws.com/oyster-r:1
+    command = ["Rscript", "./images/oyster-r/model.R"]   # ./ is the folder of this file
+
+What the image's entrypoint would be called with, ``train`` or ``serve``, follows as the last argument.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from local_aws.shared.errors import JobError
@@ -25,6 +36,8 @@ CREATED_BY = {
     "tensorflow": "make setup-tensorflow",
     "xgboost": "make setup-xgboost",
 }
+TRAIN, SERVE = "train", "serve"
+"""What SageMaker calls an image with."""
 
 
 def repository(image: str) -> str:
@@ -38,7 +51,8 @@ def python_for_image(settings: Settings, image: str) -> Path:
     if environment is None:
         raise JobError(
             f"the image {image} is not known to local_aws, which runs: {', '.join(sorted(ENVIRONMENTS))}. "
-            "Use one of these or run the job on AWS."
+            "Use one of these or run the job on AWS; for an image of your own that is called with train and serve, name a command in "
+            f"{settings.images or 'a file for --images'}."
         )
     python = settings.python(environment)
     if not python.exists():
@@ -47,3 +61,46 @@ def python_for_image(settings: Settings, image: str) -> Path:
             f"which does not exist below {settings.environments}: {CREATED_BY[environment]} creates it."
         )
     return python
+
+
+def own_command(settings: Settings, image: str) -> list[str] | None:
+    """Return the command that stands for an image of one's own, None of an image without one; the file is read each time.
+
+    Raises:
+        JobError: the file is none, or the command is not on this machine.
+
+    """
+    if settings.images is None or not settings.images.exists():
+        return None
+    try:
+        command = read_commands(settings.images).get(repository(image))
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    if not command:
+        return None
+    program = shutil.which(command[0])
+    if program is None:
+        raise JobError(
+            f"the image {image} runs locally as {command[0]!r}, see {settings.images}, which is not installed on this machine: install it"
+        )
+    return [program, *command[1:]]
+
+
+def read_commands(file: Path) -> Mapping[str, list[str]]:
+    """Return the commands of a file by repository name.
+
+    Raises:
+        ValueError: it is no TOML, or a table has no command; the message names file and table.
+
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    found = {}
+    for name, table in tables.items():
+        command = table.get("command") if isinstance(table, dict) else None
+        if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
+            raise ValueError(f'{file}: [{name}] needs command = ["PROGRAM", "ARGUMENT", ...]')
+        found[name] = [str(file.resolve().parent / part) if part.startswith("./") else part for part in command]
+    return found

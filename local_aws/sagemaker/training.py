@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, give_pip
-from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.container_jobs import ContainerJobs, argv_in_sandbox, give_pip, own_variables
+from local_aws.sagemaker.images import TRAIN, own_command, python_for_image
 from local_aws.sagemaker.jobs import ActiveJob, Document, check_instances
 from local_aws.sagemaker.training_toolkit import (
     GROUP,
@@ -107,13 +107,18 @@ class TrainingJobs(ContainerJobs):
         """Download the channels, run the script on each instance, upload model and output."""
         algorithm = document["AlgorithmSpecification"]
         image, network = self.image(document)
-        python = python_for_image(self.settings, image)
+        own = own_command(self.settings, image)
+        python = None if own else python_for_image(self.settings, image)
         self._step(name, "Downloading", "Downloading input data", TrainingStartTime=time.time())
         decoded = decode_hyperparameters(document.get("HyperParameters", {}))
         commands = []
         for host in hosts:
             channels = self._download(document, host, job)
-            commands.append(self._command(document, host, python, job, decoded, channels))
+            commands.append(
+                self._command(document, host, python, job, decoded, channels)
+                if python
+                else self._own_command(document, host, own or [], job)
+            )
             self._restore_checkpoints(document, host.sandbox)
         job.check()
         self._step(name, "Training", "Training image download completed. Training in progress.")
@@ -134,7 +139,7 @@ class TrainingJobs(ContainerJobs):
         if not ended_early and outcome.exit_code != 0:
             self._upload_output(document, hosts)
             failure = _failure(host.sandbox.output(host.sandbox.ml / "output" / "failure"))
-            if "ContainerEntrypoint" in algorithm:
+            if own or "ContainerEntrypoint" in algorithm:
                 reason = own_failure(outcome.exit_code, failure or tail(host.log, 700))
             else:
                 reason = script_failure(outcome.exit_code, commands[number][0], failure, tail(host.log, 700))
@@ -191,9 +196,7 @@ class TrainingJobs(ContainerJobs):
     ) -> tuple[list[str], dict[str, str]]:
         sandbox = host.sandbox
         ml = sandbox.ml
-        for folder in ("model", "output/data", "output/intermediate", "input/config", "input/data", "checkpoints"):
-            (ml / folder).mkdir(parents=True, exist_ok=True)
-        _write_configuration(document, ml / "input" / "config", host)
+        _make_folders(document, host)
         algorithm = document["AlgorithmSpecification"]
         if "ContainerEntrypoint" in algorithm:
             command = [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
@@ -220,6 +223,20 @@ class TrainingJobs(ContainerJobs):
         env = self.environment(python, sandbox, job, document.get("Environment", {})) | variables
         give_pip(sandbox, env)
         return argv, env
+
+    def _own_command(
+        self, document: Document, host: Host, command: list[str], job: ActiveJob
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return what stands for an image of one's own: called with ``train``, or as the request says, and told as a container is."""
+        _make_folders(document, host)
+        algorithm, sandbox = document["AlgorithmSpecification"], host.sandbox
+        given = [*algorithm.get("ContainerEntrypoint", []), *algorithm.get("ContainerArguments", [])] or [TRAIN]
+        env = self.environment(Path(command[0]), sandbox, job, document.get("Environment", {})) | own_variables(sandbox)
+        env |= {
+            "TRAINING_JOB_NAME": document["TrainingJobName"],
+            "TRAINING_JOB_ARN": document["TrainingJobArn"],
+        }
+        return [*command, *(sandbox.map_text(part) for part in given)], env
 
     def _unpack_code(self, document: Document, decoded: Document, sandbox: Sandbox) -> None:
         source = decoded.get("sagemaker_submit_directory")
@@ -272,6 +289,14 @@ class TrainingJobs(ContainerJobs):
             self.files(document).upload(archive, *parse_s3_uri(target))
         else:
             self.files(document).upload_folder(folder, target)
+
+
+def _make_folders(document: Document, host: Host) -> None:
+    """Make what a training container finds below /opt/ml."""
+    ml = host.sandbox.ml
+    for folder in ("model", "output/data", "output/intermediate", "input/config", "input/data", "checkpoints"):
+        (ml / folder).mkdir(parents=True, exist_ok=True)
+    _write_configuration(document, ml / "input" / "config", host)
 
 
 def _working_folder(sandbox: Sandbox) -> Path:

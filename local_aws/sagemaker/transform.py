@@ -89,12 +89,7 @@ class TransformJobs(ContainerJobs):
     def _transform(self, document: Document, sandbox: Sandbox, server: Server, job: ActiveJob) -> None:
         data, output = document["TransformInput"], document["TransformOutput"]
         source = data["DataSource"]["S3DataSource"]
-        if source["S3DataType"] != "S3Prefix":
-            raise JobError("local_aws transforms S3Prefix inputs only")
-        bucket, prefix = parse_s3_uri(source["S3Uri"])
-        items = self.files(document).keys(bucket, prefix)
-        if not items:
-            raise JobError(f"no S3 objects found under {source['S3Uri']}")
+        bucket, prefix, keys = self._objects(document, source)
         target_bucket, target_prefix = parse_s3_uri(output["S3OutputPath"])
         accept = output.get("Accept") or (data.get("ContentType", "*/*") if "DataProcessing" in document else "*/*")
         headers = {"Content-Type": data.get("ContentType", "text/csv"), "Accept": accept}
@@ -102,22 +97,36 @@ class TransformJobs(ContainerJobs):
         single = document.get("BatchStrategy", "MultiRecord") == "SingleRecord"
         joint = b"\n" if output.get("AssembleWith") == "Line" else b""
         processing = _processing(document)
-        for item in items:
+        for found in keys:
             local = sandbox.root / "input"
-            self.files(document).download(bucket, item["Key"], local)
+            self.files(document).download(bucket, found, local)
             answers = []
             for payload in _payloads(local.read_bytes(), data.get("SplitType", "None"), limit, single):
                 job.check()
-                status, _, answer = server.invoke(self._sent(payload, processing, item["Key"]), headers)
+                status, _, answer = server.invoke(self._sent(payload, processing, found), headers)
                 if status >= 400:
                     text = answer.decode("utf-8", "replace")[:500]
-                    raise JobError(f"s3://{bucket}/{item['Key']}: the model answered {status}: {text}")
+                    raise JobError(f"s3://{bucket}/{found}: the model answered {status}: {text}")
                 if processing:
-                    answer = self._kept(payload, answer, processing, item["Key"])
+                    answer = self._kept(payload, answer, processing, found)
                 answers.append(answer.rstrip(b"\n") + joint if joint else answer)
             local.write_bytes(b"".join(answers))
-            key = "/".join(part for part in (target_prefix.strip("/"), relative_key(item["Key"], prefix)) if part)
+            key = "/".join(part for part in (target_prefix.strip("/"), relative_key(found, prefix)) if part)
             self.files(document).upload(local, target_bucket, f"{key}.out")
+
+    def _objects(self, document: Document, source: Document) -> tuple[str, str, list[str]]:
+        """Return bucket, prefix and keys of the objects to transform: all below a prefix, or those that a manifest lists."""
+        if source["S3DataType"] == "ManifestFile":
+            prefix, names = self.files(document).manifest(source["S3Uri"])
+            bucket, base = parse_s3_uri(prefix)
+            return bucket, base, [base + name for name in names]
+        if source["S3DataType"] != "S3Prefix":
+            raise JobError("local_aws transforms S3Prefix and ManifestFile inputs only")
+        bucket, base = parse_s3_uri(source["S3Uri"])
+        keys = [item["Key"] for item in self.files(document).keys(bucket, base)]
+        if not keys:
+            raise JobError(f"no S3 objects found under {source['S3Uri']}")
+        return bucket, base, keys
 
     def _sent(self, payload: bytes, processing: Processing | None, key: str) -> bytes:
         try:

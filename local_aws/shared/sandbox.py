@@ -202,19 +202,24 @@ class S3Files:
         folder.mkdir(parents=True, exist_ok=True)
         return self.download_all(bucket, chosen(pairs))
 
-    def download_manifest(self, uri: str, folder: Path, chosen: Chosen = list) -> int:
-        """Copy the objects that a ManifestFile lists: ``[{"prefix": "s3://b/p/"}, "a.csv", ...]``."""
+    def manifest(self, uri: str) -> tuple[str, list[str]]:
+        """Return the prefix (S3 URI) of a ManifestFile and the names below it: ``[{"prefix": "s3://b/p/"}, "a.csv", ...]``."""
         bucket, key = parse_s3_uri(uri)
         try:
             entries = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
-            prefix_bucket, prefix = parse_s3_uri(entries[0]["prefix"])
-            names = [str(entry) for entry in entries[1:]]
+            parse_s3_uri(entries[0]["prefix"])
+            return entries[0]["prefix"], [str(entry) for entry in entries[1:]]
         except ClientError as error:
             raise JobError(f"cannot read the manifest {uri}: {_reason(error)}") from error
         except (ValueError, LookupError, TypeError) as error:
             raise JobError(
                 f'the manifest {uri} is not JSON of the form [{{"prefix": "s3://b/p/"}}, "file", ...]'
             ) from error
+
+    def download_manifest(self, uri: str, folder: Path, chosen: Chosen = list) -> int:
+        """Copy the objects that a ManifestFile lists."""
+        whole, names = self.manifest(uri)
+        prefix_bucket, prefix = parse_s3_uri(whole)
         folder.mkdir(parents=True, exist_ok=True)
         pairs = [(prefix + name, safe_join(folder, name)) for name in names]
         return self.download_all(prefix_bucket, chosen(pairs))

@@ -34,6 +34,8 @@ class Settings:
     access_log: Path | None = None
     spares: bool = False
     """Whether processes are kept ready for the next jobs."""
+    images: Path | None = None
+    """File of the commands that stand for images of one's own."""
     isolated: bool = False
     """Whether each job gets a mount namespace, in which /opt/ml is its own."""
 

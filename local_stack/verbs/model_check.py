@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,12 +87,31 @@ def _absent(config: ModelConfig) -> Iterator[str]:
 
     for candidate in config.training.candidates:
         image = config.training.image_of(candidate)
+        if candidate.container:
+            yield from _without_command(candidate.name, image)
+            continue
         environment = images.ENVIRONMENTS.get(images.repository(image))
         if environment and not layout.python(environment).exists():
             yield (
                 f"candidate {candidate.name} trains in {image}, whose environment is not set up on this machine: "
                 f"{images.CREATED_BY[environment]}"
             )
+
+
+def _without_command(candidate: str, image: str) -> Iterator[str]:
+    """Yield a line if nothing on this machine stands for a container of one's own."""
+    from local_aws.sagemaker import images
+
+    name, file = images.repository(image), _shown(layout.IMAGES)
+    try:
+        commands = images.read_commands(layout.IMAGES) if layout.IMAGES.exists() else {}
+    except ValueError as error:
+        yield f"candidate {candidate}: {error}"
+        return
+    if name not in commands:
+        yield f"candidate {candidate} trains in {image}, for which no command stands on this machine: name one for [{name}] in {file}"
+    elif shutil.which(commands[name][0]) is None:
+        yield f"candidate {candidate} is run by {commands[name][0]}, see {file}, which is not installed on this machine"
 
 
 def endpoint_of(name: str) -> str | None:

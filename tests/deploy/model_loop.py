@@ -58,16 +58,24 @@ class ModelLoop:
             }
             for candidate in self.config.training.candidates
         ]
+        known["scored"] = self.asked("champion", body(steps.champion_request))
+        known["asked"] = self.asked("challenger", body(steps.challenger_request))
         known["evaluated"] = self.job("processing", "evaluate", body(steps.evaluation_request))
         known["analysis"] = body(steps.analyze_results)
         known["branch"] = body(steps.check_threshold)
         known["decision"] = pushed["decision"]
-        known["package"] = known["registered"] = body(steps.register_model)
+        known["package"] = body(steps.register_model)
+        known["registered"], known["verified"] = None, None
+        known[{"approved": "registered"}.get(known["branch"], "rejected")] = known["package"]
         if known["branch"] == "approved":
             known["deployed"] = self.job("endpoint", "deploy", body(steps.deploy_request))
             known["verified"] = body(steps.verify_endpoint)
         known["summary"] = body(steps.publish_report)
         return known
+
+    def asked(self, step: str, request: Any) -> dict[str, Any] | None:
+        """Let a model answer in a job of its own, if it has to."""
+        return self.job("scoring", step, request) if request else None
 
     def job(self, kind: str, step: str, request: Any) -> dict[str, Any]:
         """Do what an operator and its trigger do."""

@@ -131,7 +131,7 @@ def test_a_text_of_two_lines_is_one_row_of_a_smoke_request():
     columns = [SimpleNamespace(name="note", type="string"), SimpleNamespace(name="x", type="double")]
     frame = pd.DataFrame({"note": ["two\nlines"], "x": [0.5]})
     job = SimpleNamespace(inputs=columns, classes=())
-    row = evaluation._smoke_row(frame, job, Challenger())
+    row = evaluation._smoke_row(frame, np.array(9.5), job, Challenger())
     assert row == {"body": '"two\nlines",0.5', "prediction": 9.5}
 
 

@@ -16,7 +16,7 @@ from retraining.judging import candidates, model_card
 from retraining.judging.candidates import JudgementError, choose
 from retraining.serving.pinning import SHA256
 from retraining.settings.access import AwsAccess
-from retraining.settings.model_config import Training
+from retraining.settings.training.step import Training
 
 NAMES = ["a", "b", "c"]
 

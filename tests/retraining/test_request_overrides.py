@@ -5,8 +5,9 @@ from pydantic import ValidationError
 
 from retraining.jobs import requests
 from retraining.settings.machines.overrides import PROCESSING, SET, TRAINING, added
-from retraining.settings.model_config import Evaluation, Training
+from retraining.settings.model_config import Evaluation
 from retraining.settings.periodic.monitor import Monitor
+from retraining.settings.training.step import Training
 
 VPC = {"SecurityGroupIds": ["sg-0123456789abcdef0"], "Subnets": ["subnet-0123456789abcdef0"]}
 SPOT = {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxWaitTimeInSeconds": 7200}}

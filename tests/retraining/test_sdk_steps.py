@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from retraining.aws.clients import standard_variables
-from retraining.dag.retraining_dag import SDK_STEPS_VARIABLE, retraining_dag, with_chosen_forms
-from retraining.dag.sdk_operator import PYTHON_VARIABLE, sdk_python
+from retraining.dag.retraining_dag import retraining_dag
+from retraining.dag.sdk_operator import PYTHON_VARIABLE, SDK_STEPS_VARIABLE, sdk_python, with_chosen_forms
 from retraining.sdk import context as sdk_context
 from retraining.sdk.context import SdkContext
 from retraining.settings.access import AwsAccess

@@ -26,7 +26,8 @@ from retraining.judging import paired_losses
 from retraining.judging.candidates import JudgementError, choose
 from retraining.judging.paired_losses import Losses, paired, read_losses
 from retraining.settings.access import AwsAccess
-from retraining.settings.model_config import ConfigError, ModelConfig, Training, load_model_config
+from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
+from retraining.settings.training.step import Training
 
 RANGES = {
     "learning_rate": {"min": 0.01, "max": 1, "scale": "log"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import urllib3
 
-from local_aws.sagemaker.images import python_for_image
+from local_aws.sagemaker.container_jobs import own_variables
+from local_aws.sagemaker.images import SERVE, own_command, python_for_image
 from local_aws.sagemaker.spares import SparePython, SparePythons
 from local_aws.shared.archives import extract_archive
 from local_aws.shared.clients import Clients
@@ -26,8 +28,19 @@ _SECRET_HEADER = "X-Local-Aws-Secret"  # serving.py stands alone, so it has the 
 Document = dict[str, Any]
 
 
+def free_port() -> int:
+    """Return a port of the loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class ModelServer:
-    """A model unpacked into its own folder, served by a process on a free port of the loopback."""
+    """A model unpacked into its own folder, served by a process on a free port of the loopback.
+
+    An image of one's own is called with ``serve`` and told its port in ``SAGEMAKER_BIND_TO_PORT``, as SageMaker tells it to containers that
+    share an instance. Its server knows no secret: whoever is on the machine can ask it.
+    """
 
     multi_model = False
 
@@ -60,8 +73,9 @@ class ModelServer:
 
     def prepare(self) -> None:
         """Download and unpack the model; JobError when that is not possible."""
-        python = python_for_image(self._settings, self._container["Image"])
-        self._spare = self._spares.take(python, network=True) if self._spares else None
+        if not own_command(self._settings, self._container["Image"]):
+            python = python_for_image(self._settings, self._container["Image"])
+            self._spare = self._spares.take(python, network=True) if self._spares else None
         if self._spare:
             self._spare.take_over(self.log)
             self._sandbox = self._spare.sandbox
@@ -82,7 +96,8 @@ class ModelServer:
 
     def start(self) -> None:
         """Start the process; it answers after `wait_healthy`."""
-        python = python_for_image(self._settings, self._container["Image"])
+        own = own_command(self._settings, self._container["Image"])
+        python = Path(own[0]) if own else python_for_image(self._settings, self._container["Image"])
         variables = {
             name: self._sandbox.map_text(value) for name, value in self._container.get("Environment", {}).items()
         }
@@ -94,6 +109,12 @@ class ModelServer:
             env = {name: value for name, value in env.items() if not name.startswith("AWS_")}
         port_file = self._sandbox.root / "port"
         port_file.unlink(missing_ok=True)
+        self._port = 0
+        if own:
+            self._port, self._secret = free_port(), ""
+            env |= own_variables(self._sandbox) | {"SAGEMAKER_BIND_TO_PORT": str(self._port)}
+            self._run([*own, SERVE], env)
+            return
         program = self._container.get("Environment", {}).get("SAGEMAKER_PROGRAM", "inference.py")
         safe_join(self._sandbox.root, program)
         command = [
@@ -105,13 +126,15 @@ class ModelServer:
             program,
         ]
         command += ["--code", str(self._sandbox.seen(self._code())), "--port-file", str(port_file)]
-        self._port = 0
+        self._run(command, env)
+
+    def _run(self, command: list[str], env: dict[str, str]) -> None:
         if self._spare and self._spare.running and not self._process:
             self._spare.assign(command, env)
             self._process = self._spare
         else:
-            ml = self._sandbox.ml
-            view = view_of_job(self._settings, self._sandbox.root, home / "tmp", str(self._sandbox.seen(ml)), ml)
+            ml, scratch = self._sandbox.ml, self._sandbox.root / "home" / "tmp"
+            view = view_of_job(self._settings, self._sandbox.root, scratch, str(self._sandbox.seen(ml)), ml)
             self._process = ManagedProcess(command, env, cwd=ml, stdout=self.log, grace_seconds=2.0, view=view)
         self._process.start()
 

@@ -86,7 +86,8 @@ def view_of_job(
     java = [Path(settings.java_home)] if settings.java_home else []
     interpreters = {Path(sys.executable), *settings.environments.glob("*/bin/python")}
     bases = [Path(sys.base_prefix), Path(sys.prefix), *(path.resolve().parents[1] for path in interpreters)]
-    kept = (root, settings.environments, program, *java, *bases)
+    own = [settings.images.parent] if settings.images else []
+    kept = (root, settings.environments, program, *java, *bases, *own)
     return View(tmp=tmp, cwd=cwd, hidden=settings.data_dir, kept=kept, ml=ml, network=network, hosts=hosts)
 
 

@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    CronTriggerTimetable,
+    Param,
+    chain,
+    cross_downstream,
+)
 from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.dag.operators import (
     ANSWER,
     AwsJobOperator,
-    JobOperator,
     ObservingJobOperator,
     QuestionOperator,
     ReportLink,
 )
-from retraining.dag.sdk_operator import SdkJobOperator
+from retraining.dag.sdk_operator import SDK_STEPS_VARIABLE, in_form, with_chosen_forms
 from retraining.dag.sensors import NewDataSensor
 from retraining.dag.task_results import Result, with_results
 from retraining.dag.tasks.retraining import RetrainingTasks
@@ -34,14 +41,13 @@ from retraining.dag.verify_operator import VerifyOperator
 from retraining.judging.candidates import LONGEST_ANALYSIS
 from retraining.sdk.context import SDK_FILE
 from retraining.settings.environment import queue_name
-from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps, load_model_config
+from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
 from retraining.settings.run_parameters import HYPERPARAMETERS_SCHEMA
 
 SHORT = timedelta(minutes=10)
 CRAWL_LIMIT = timedelta(minutes=10)
 LONGEST_QUESTION = timedelta(minutes=30)
 """How long an endpoint that cannot be asked is asked again."""
-SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
 ANY_BRANCH = "none_failed_min_one_success"
 
 PLAN = Result("claim_new_data")
@@ -167,7 +173,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         list_candidates = PythonOperator(
             task_id="list_candidates", python_callable=with_results(steps.list_candidates, plan=PLAN)
         )
-        training_operator, training_body = _in_form(
+        training_operator, training_body = in_form(
             config.steps.training,
             "training",
             with_results(steps.training_request, plan=PLAN, dataset=DATASET),
@@ -199,7 +205,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             )
         score_champion = ObservingJobOperator(
             task_id="score_champion",
-            kind="processing",
+            kind="scoring",
             step="champion",
             python_callable=with_results(steps.champion_request, plan=PLAN, dataset=DATASET),
             trigger_rule="all_done_min_one_success",  # a failed candidate is named, and vetoes nobody
@@ -207,11 +213,29 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             forgives=AirflowFailException,
             **job,
         )
-        evaluation_operator, evaluation_body = _in_form(
+        scorings: list[Any] = [score_champion]
+        if any(candidate.container for candidate in config.training.candidates):
+            scorings.append(
+                AwsJobOperator(
+                    task_id="score_challenger",
+                    kind="transform",
+                    step="challenger",
+                    python_callable=with_results(steps.challenger_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+                    trigger_rule="all_done_min_one_success",
+                    max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
+                    **job,
+                )
+            )
+        evaluation_operator, evaluation_body = in_form(
             config.steps.evaluation,
             "evaluation",
             with_results(
-                steps.evaluation_request, plan=PLAN, dataset=DATASET, trained=TRAINED, scored=Result("score_champion")
+                steps.evaluation_request,
+                plan=PLAN,
+                dataset=DATASET,
+                trained=TRAINED,
+                scored=Result("score_champion"),
+                asked=Result("score_challenger"),
             ),
             with_results(steps.evaluation_context, plan=PLAN, dataset=DATASET, trained=TRAINED),
         )
@@ -296,11 +320,10 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()
         chain(start, settle_endpoint, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
         chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
+        chain(check_data_quality, list_candidates, trainings)
+        cross_downstream(trainings, scorings)  # a chain would pair them
         chain(
-            check_data_quality,
-            list_candidates,
-            trainings,
-            score_champion,
+            scorings,
             evaluate_model,
             analyze_results,
             check_threshold,
@@ -320,31 +343,6 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag
-
-
-def with_chosen_forms(config: ModelConfig, sdk_steps: str) -> ModelConfig:
-    """Return the configuration with these steps, separated by commas, in the form ``sdk``, whatever model.yaml says.
-
-    Raises:
-        ConfigError: there is no step of such a name.
-
-    """
-    names = [name for part in sdk_steps.split(",") if (name := part.strip())]
-    if unknown := sorted(set(names) - set(Steps.model_fields)):
-        raise ConfigError(
-            f"{SDK_STEPS_VARIABLE} names {', '.join(unknown)}; it may name {', '.join(Steps.model_fields)}"
-        )
-    chosen = {name: "sdk" for name in names}
-    return config.model_copy(update={"steps": config.steps.model_copy(update=chosen)}) if chosen else config
-
-
-def _in_form(
-    form: Form, function: str, request: Callable[..., Any], context: Callable[..., Any]
-) -> tuple[type[JobOperator], dict[str, Any]]:
-    """Return the operator of a step's form, and the arguments that say what it submits."""
-    if form == "sdk":
-        return SdkJobOperator, {"function": function, "python_callable": context}
-    return AwsJobOperator, {"python_callable": request}
 
 
 def _params(config: ModelConfig) -> dict[str, Any]:

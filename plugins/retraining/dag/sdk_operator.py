@@ -17,13 +17,15 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.aws.clients import standard_variables
 from retraining.dag.asking import asker_of
-from retraining.dag.operators import JobOperator
+from retraining.dag.operators import AwsJobOperator, JobOperator
 from retraining.jobs.job import JobBusyError, Submitted
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.sdk.context import SdkContext
+from retraining.settings.model_config import ConfigError, Form, ModelConfig, Steps
 
 PLUGINS = Path(__file__).resolve().parents[2]
 PYTHON_VARIABLE = "RETRAINING_SDK_PYTHON"
+SDK_STEPS_VARIABLE = "RETRAINING_SDK_STEPS"
 
 
 def sdk_python() -> str:
@@ -129,3 +131,28 @@ class SdkJobOperator(JobOperator, ExternalPythonOperator):
         if "refused" in answer and note.exists():  # such as for a second job: the first one is not wanted alone
             JOB_KINDS[self.kind].stop(self.access, json.loads(note.read_text())["handle"])
         return answer
+
+
+def with_chosen_forms(config: ModelConfig, sdk_steps: str) -> ModelConfig:
+    """Return the configuration with these steps, separated by commas, in the form ``sdk``, whatever model.yaml says.
+
+    Raises:
+        ConfigError: there is no step of such a name.
+
+    """
+    names = [name for part in sdk_steps.split(",") if (name := part.strip())]
+    if unknown := sorted(set(names) - set(Steps.model_fields)):
+        raise ConfigError(
+            f"{SDK_STEPS_VARIABLE} names {', '.join(unknown)}; it may name {', '.join(Steps.model_fields)}"
+        )
+    chosen = {name: "sdk" for name in names}
+    return config.model_copy(update={"steps": config.steps.model_copy(update=chosen)}) if chosen else config
+
+
+def in_form(
+    form: Form, function: str, request: Callable[..., Any], context: Callable[..., Any]
+) -> tuple[type[JobOperator], dict[str, Any]]:
+    """Return the operator of a step's form, and the arguments that say what it submits."""
+    if form == "sdk":
+        return SdkJobOperator, {"function": function, "python_callable": context}
+    return AwsJobOperator, {"python_callable": request}

@@ -9,14 +9,13 @@ a cross-check of the analysis; ``champion_failed``: why the champion could not b
 stand for; ``not_explained``: why there are no explanations), ``smoke.json`` (requests and the challenger's answers, to verify an endpoint
 with) and what ``explaining.overview`` writes about the challenger.
 
-A champion that serves in another image answers in a job of its own before, in that image (``score_champion``); then the input ``champion``
-holds its answers instead of its artifact.
+A champion that serves in another image answers in a job of its own before, in that image (``score_champion``), and a container of one's own
+in a transform job; then the input ``champion`` or ``challenger`` holds answers instead of an artifact.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ import pandas as pd
 
 from retraining.inside import losses
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
+from retraining.inside.elsewhere.written import ANSWERS, TransformedAnswers, WrittenAnswers, is_transformed, rows_digest
 from retraining.inside.explaining.overview import SampledRows, write_overview
 from retraining.inside.frames import iterate_frames, request_lines
 from retraining.inside.groups import group_names
@@ -36,19 +36,17 @@ from retraining.inside.job_file import Job
 
 COLUMNS = ("row", "truth", "challenger", "champion", "group", "loss_challenger", "loss_champion", "file")
 PROBABILITIES = ("probability_challenger", "probability_champion")
-ANSWERS = "champion_answers.jsonl"
 CHUNK_CELLS = 200_000
 ROLES = ("challenger", "champion")
+Asked = ArtifactProcess | WrittenAnswers | TransformedAnswers
 
 
 def run(job: Job, inputs: Path, output: Path) -> int:
     """Evaluate what lies in ``inputs``: folders ``test``, ``challenger`` and, unless it is a first model, ``champion``."""
     output.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        challenger = stack.enter_context(
-            ArtifactProcess(inputs / "challenger", "challenger", job.artifacts.get("challenger"))
-        )
-        champion = _champion(stack, inputs / "champion", job.artifacts.get("champion"))
+        challenger = _model(stack, inputs / "challenger", "challenger", job)
+        champion = _champion(stack, inputs / "champion", job)
         summary = evaluate(job, inputs / "test", challenger, champion, output)
     _write_json(output / "summary.json", summary)
     print(json.dumps(summary))
@@ -65,55 +63,17 @@ def score_champion(job: Job, inputs: Path, output: Path) -> int:
                     rows = _records(frame, job)
                     champion.ask(rows=rows)
                     answers = champion.answers(_asked_for(job), len(rows))
-                    file.write(json.dumps({"rows": _digest(rows), "answers": answers}) + "\n")
+                    file.write(json.dumps({"rows": rows_digest(rows), "answers": answers}) + "\n")
         except ArtifactError as error:
             print(f"the champion cannot be scored: {error}")
             file.write(json.dumps({"failed": str(error)}) + "\n")
     return 0
 
 
-class WrittenAnswers:
-    """What a champion answered in a job of its own, given to whoever asks the same rows in the same order."""
-
-    role = "champion"
-
-    def __init__(self, path: Path) -> None:
-        self._lines = _lines(path)
-        self._asked = ""
-
-    def ask(self, *, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Say which rows the next answers are for."""
-        self._asked = _digest(rows)
-
-    def answers(self, name: str, rows: int) -> list[Any]:
-        """Return the answers to the rows that were asked.
-
-        Raises:
-            ArtifactError: the champion did not answer, or answered other rows.
-
-        """
-        line = json.loads(next(self._lines, "{}"))
-        if "failed" in line:
-            raise ArtifactError(line["failed"])
-        if line.get("rows") != self._asked:
-            raise ArtifactError("the champion was scored on other rows than the challenger")
-        return list(line["answers"])
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines one by one: a champion answers as many rows as the data set tests."""
-    with path.open(encoding="utf-8") as file:
-        yield from file
-
-
-def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-
-
 class Champion:
     """A champion that may turn out not to answer: then the evaluation goes on without it, and says why."""
 
-    def __init__(self, process: ArtifactProcess | WrittenAnswers | None, failed: str | None) -> None:
+    def __init__(self, process: Asked | None, failed: str | None) -> None:
         self.process = process
         self.failed = failed
 
@@ -123,20 +83,28 @@ class Champion:
         print(f"the champion cannot be scored: {error}")
 
 
-def _champion(stack: ExitStack, folder: Path, sha256: str | None) -> Champion:
+def _model(stack: ExitStack, folder: Path, role: str, job: Job) -> ArtifactProcess | TransformedAnswers:
+    if is_transformed(folder):
+        return TransformedAnswers(folder, role, job.classes)
+    return stack.enter_context(ArtifactProcess(folder, role, job.artifacts.get(role)))
+
+
+def _champion(stack: ExitStack, folder: Path, job: Job) -> Champion:
     if not folder.is_dir():
         return Champion(None, None)
     if (folder / ANSWERS).is_file():
         return Champion(WrittenAnswers(folder / ANSWERS), None)
     champion = Champion(None, None)
     try:
-        champion.process = stack.enter_context(ArtifactProcess(folder, "champion", sha256))
+        champion.process = _model(stack, folder, "champion", job)
     except ArtifactError as error:
         champion.give_up(error)
     return champion
 
 
-def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champion, output: Path) -> dict[str, Any]:
+def evaluate(
+    job: Job, test: Path, challenger: ArtifactProcess | TransformedAnswers, champion: Champion, output: Path
+) -> dict[str, Any]:
     """Score the rows with both models, write ``rows.csv`` and ``smoke.json``, and return the summary.
 
     Raises:
@@ -158,7 +126,7 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
         rows = _records(frame, job)
         sampled.see(rows)
         for model in (challenger, champion.process):
-            _ask(model, rows, champion)
+            _ask(model, name, rows, champion)
         answers["challenger"].append(_answer(challenger, len(frame), job))
         asked.see(frame, answers["challenger"][-1])
         if champion.process is not None:
@@ -166,6 +134,8 @@ def evaluate(job: Job, test: Path, challenger: ArtifactProcess, champion: Champi
                 answers["champion"].append(_answer(champion.process, len(frame), job))
             except (ArtifactError, ValueError) as error:
                 champion.give_up(error)
+    for model in (challenger, champion.process):
+        _close(model, champion)
     if not truth:
         raise ValueError("the test channel has no rows: nothing can be compared")
     known = np.concatenate(truth)
@@ -207,11 +177,23 @@ def _records(frame: pd.DataFrame, job: Job) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
-def _ask(model: ArtifactProcess | WrittenAnswers | None, rows: Sequence[Mapping[str, Any]], champion: Champion) -> None:
+def _ask(model: Asked | None, name: str, rows: Sequence[Mapping[str, Any]], champion: Champion) -> None:
     if model is None:
         return
     try:
+        if isinstance(model, TransformedAnswers):
+            model.turn_to(name)
         model.ask(rows=rows)
+    except ArtifactError as error:
+        if model is not champion.process:
+            raise
+        champion.give_up(error)
+
+
+def _close(model: Asked | None, champion: Champion) -> None:
+    try:
+        if isinstance(model, TransformedAnswers):
+            model.close()
     except ArtifactError as error:
         if model is not champion.process:
             raise
@@ -222,7 +204,7 @@ def _asked_for(job: Job) -> str:
     return "probabilities" if job.classes else "predictions"
 
 
-def _answer(model: ArtifactProcess | WrittenAnswers, rows: int, job: Job) -> np.ndarray:
+def _answer(model: Asked, rows: int, job: Job) -> np.ndarray:
     """Return the numbers that a model answers; what is none becomes NaN, and is named with its row later."""
     found = model.answers(_asked_for(job), rows)
     if job.classes:
@@ -285,30 +267,39 @@ class SmokeRows:
     """Test rows to verify an endpoint with: the first one, the two that the challenger answers most differently, one with a gap."""
 
     def __init__(self) -> None:
-        self.found: dict[str, pd.DataFrame] = {}
+        self.found: dict[str, tuple[pd.DataFrame, np.ndarray]] = {}
+        """By what each stands for: the row, and what the challenger answered to it."""
         self._extremes: dict[str, float] = {}
 
     def see(self, frame: pd.DataFrame, answers: np.ndarray) -> None:
         """Look at rows and their answers, shape (rows,) or (rows, classes)."""
-        self.found.setdefault("first test row", frame[:1])
+
+        def row(at: int) -> tuple[pd.DataFrame, np.ndarray]:
+            return frame[at : at + 1], answers[at]
+
+        self.found.setdefault("first test row", row(0))
         if len(gaps := np.flatnonzero(frame.isna().any(axis=1))):
-            self.found.setdefault("a row with a missing value", frame[gaps[0] : gaps[0] + 1])
+            self.found.setdefault("a row with a missing value", row(int(gaps[0])))
         values = answers if answers.ndim == 1 else answers[:, -1]
         for sign, name in ((1.0, "largest answer"), (-1.0, "smallest answer")):
             signed = np.where(np.isfinite(values), sign * values, -np.inf)
             at = int(signed.argmax())
             if signed[at] > self._extremes.get(name, -math.inf):
-                self._extremes[name], self.found[name] = float(signed[at]), frame[at : at + 1]
+                self._extremes[name], self.found[name] = float(signed[at]), row(at)
 
 
-def _smoke(asked: SmokeRows, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
+def _smoke(asked: SmokeRows, job: Job, challenger: ArtifactProcess | TransformedAnswers) -> dict[str, Any]:
     """Return requests as a client would send them, and the challenger's answers: a number, of a classification the probabilities."""
-    rows = [{"why": why, **_smoke_row(frame, job, challenger)} for why, frame in asked.found.items()]
+    rows = [{"why": why, **_smoke_row(*found, job, challenger)} for why, found in asked.found.items()]
     return {"content_type": "text/csv", **rows[0], "rows": rows[1:]}
 
 
-def _smoke_row(frame: pd.DataFrame, job: Job, challenger: ArtifactProcess) -> dict[str, Any]:
+def _smoke_row(
+    frame: pd.DataFrame, answered: np.ndarray, job: Job, challenger: ArtifactProcess | TransformedAnswers
+) -> dict[str, Any]:
     [body] = request_lines(frame, job.inputs)
+    if isinstance(challenger, TransformedAnswers):  # its answer came from its server already
+        return {"body": body, "prediction": answered.tolist()}
     challenger.ask(body=body, content_type="text/csv")
     [prediction] = challenger.answers("probabilities" if job.classes else "predictions", 1)
     return {"body": body, "prediction": prediction}

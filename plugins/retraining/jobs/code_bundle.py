@@ -78,7 +78,7 @@ def _check_names(folder: Path, files: Mapping[str, bytes], config: ModelConfig) 
     for key, name in named.items():
         if name is not None and name not in files:
             raise FileNotFoundError(f"model folder {folder.name} has no {name}, which {key} in model.yaml names")
-    own = [candidate.name for candidate in config.training.candidates if candidate.trainer is None]
+    own = [candidate.name for candidate in config.training.candidates if not (candidate.trainer or candidate.container)]
     if own and config.training.script is None and "train.py" not in files:
         raise FileNotFoundError(
             f"model folder {folder.name} has no train.py with fit(frame, target, hyperparameters, seed), which candidate {own[0]!r} needs; "
@@ -116,7 +116,7 @@ def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) 
         "candidate": candidate.name,
         "trainer": candidate.trainer,
         "hyperparameters": complete(candidate.trainer, given) if candidate.trainer else given,
-        "serving": config.deployment.script,
+        "serving": None if candidate.container else config.deployment.script,
         **({"explained_rows": config.monitor.explained_rows} if config.monitor.explained_rows else {}),
     }
 

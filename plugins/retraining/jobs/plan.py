@@ -28,6 +28,8 @@ class Champion(Record):
     """Of the artifact; empty when its package does not say it."""
     image: str = ""
     """URI of the container image that it serves in; empty when that is not known."""
+    own: bool = False
+    """Whether that is a container of one's own, which serves by itself."""
 
     @property
     def dataset_version(self) -> int | None:
@@ -79,6 +81,10 @@ class RunPlan(Record):
     def champion_uri(self, bucket: str) -> str:
         """S3 prefix of what the champion answers where it is scored apart."""
         return f"s3://{bucket}/{self.run_prefix}champion/"
+
+    def challenger_uri(self, bucket: str) -> str:
+        """S3 prefix of what a challenger with a container of its own answers."""
+        return f"s3://{bucket}/{self.run_prefix}challenger/"
 
     def source_uri(self, bucket: str) -> str:
         """S3 URI of the training job's source archive."""

@@ -29,6 +29,7 @@ from retraining.settings.platform import Platform
 from retraining.settings.training.candidate import Candidate
 
 PROCESSING = "/opt/ml/processing"
+PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
 VARIANT = "AllTraffic"
 CAPTURED = "captured/"
 """Below the model's prefix: what endpoints were asked and answered, by endpoint, variant and hour."""
@@ -87,11 +88,13 @@ def training_request(
 
     """
     training = config.training
-    toolkit = {
-        "sagemaker_program": training.script or JOB_PROGRAM,
-        "sagemaker_submit_directory": plan.source_uri(platform.bucket),
-        "sagemaker_region": platform.region,
-    }
+    told: Mapping[str, Any] = candidate.hyperparameters
+    if not candidate.container:
+        told = {
+            "sagemaker_program": training.script or JOB_PROGRAM,
+            "sagemaker_submit_directory": plan.source_uri(platform.bucket),
+            "sagemaker_region": platform.region,
+        }
     job = document_uri(platform.bucket, plan, document or training_document(config, plan, candidate))
     request = {
         "AlgorithmSpecification": {
@@ -99,7 +102,7 @@ def training_request(
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in sorted(training.metrics.items())],
         },
-        "HyperParameters": {name: json.dumps(value) for name, value in toolkit.items()},
+        "HyperParameters": {name: _told(value, plain=bool(candidate.container)) for name, value in told.items()},
         "InputDataConfig": [
             *(
                 {
@@ -123,6 +126,11 @@ def training_request(
     return added(request, training.overrides)
 
 
+def _told(value: Any, plain: bool) -> str:
+    """Return a hyperparameter as a text: JSON for SageMaker's toolkit, of a ``plain`` one a text as it is."""
+    return value if plain and isinstance(value, str) else json.dumps(value)
+
+
 def evaluation_request(
     config: ModelConfig,
     platform: Platform,
@@ -139,8 +147,8 @@ def evaluation_request(
         platform: bucket and role.
         plan: code and output place.
         test_manifest: S3 URI of the manifest of the test split.
-        challenger: S3 URI of the challenger's model.tar.gz.
-        champion: S3 URI of the champion's model.tar.gz, or the prefix of its answers where it was scored apart; None for a first model.
+        challenger: S3 URI of the challenger's model.tar.gz, or the prefix of the answers of its container.
+        champion: the same of the champion, whose answers are also there when it was scored apart; None for a first model.
         digests: SHA-256 of both, by role.
 
     """
@@ -191,14 +199,40 @@ def champion_request(
     return library_job(platform, champion.image, config.evaluation, inputs, output, manifests=("test",))
 
 
+def transform_request(config: ModelConfig, model: str, rows: str, output: str) -> dict[str, Any]:
+    """CreateTransformJob that asks a container of one's own for its answers to the test rows, without their target.
+
+    Args:
+        config: the model's configuration.
+        model: name of the SageMaker model.
+        rows: S3 URI of the manifest of the test split, CSV with the target first.
+        output: S3 prefix of the answers, a file for each object of the manifest.
+
+    """
+    machines = config.evaluation
+    return {
+        "ModelName": model,
+        "BatchStrategy": "MultiRecord",
+        "MaxPayloadInMB": 6,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": rows}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        "DataProcessing": {"InputFilter": "$[1:]"},
+        "TransformOutput": {"S3OutputPath": output_uri(output), "Accept": "application/json"},
+        "TransformResources": {"InstanceType": machines.instance_type, "InstanceCount": 1},
+    }
+
+
 def scored_apart(config: ModelConfig, platform: Platform, champion: Champion | None) -> bool:
-    """Whether the champion serves in another image than the challenger would, so that a job in that image scores it.
+    """Whether the champion serves in another image than the library's models would, or by itself, so that a job in that image scores it.
 
     Not where the evaluation is the model folder's own: that scores both as it likes.
     """
     if champion is None or not champion.image or config.steps.evaluation == "sdk" or config.evaluation.script:
         return False
-    return champion.image != image_uri(config.deployment.image, platform.region)
+    return champion.own or champion.image != image_uri(config.deployment.image, platform.region)
 
 
 def library_job(
@@ -274,17 +308,26 @@ def processing_input(name: str, uri: str, data_type: str) -> dict[str, Any]:
     }
 
 
-def serving_container(config: ModelConfig, platform: Platform, model_data: str) -> dict[str, Any]:
-    """Return a model's container: SageMaker's scikit-learn image running the inference code that lies inside the artifact."""
+def serving_container(
+    config: ModelConfig, platform: Platform, model_data: str, candidate: str | None = None
+) -> dict[str, Any]:
+    """Return a model's container: ``deployment.image`` running the inference code inside the artifact, or the candidate's own."""
+    if candidate and (own := config.training.container_of(candidate)):
+        return {"Image": own, "ModelDataUrl": model_data}
     return {
         "Image": image_uri(config.deployment.image, platform.region),
         "ModelDataUrl": model_data,
         "Environment": {
-            "SAGEMAKER_PROGRAM": "inference.py",
+            PROGRAM_VARIABLE: "inference.py",
             "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
             "SAGEMAKER_REGION": platform.region,
         },
     }
+
+
+def serves_by_itself(container: Mapping[str, Any]) -> bool:
+    """Tell whether a model's container brings its own server: it is not told which program of the artifact serves."""
+    return PROGRAM_VARIABLE not in container.get("Environment", {})
 
 
 def endpoint_config_request(config: ModelConfig, platform: Platform, model: str) -> dict[str, Any]:

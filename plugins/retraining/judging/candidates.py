@@ -14,7 +14,7 @@ from typing import Any
 from retraining.aws.clients import client
 from retraining.judging.paired_losses import Losses, paired
 from retraining.settings.access import AwsAccess
-from retraining.settings.model_config import Training
+from retraining.settings.training.step import Training
 
 LONGEST_ANALYSIS = 930
 """Seconds; a Lambda function may run for 900, and its answer has to be waited for."""

@@ -43,6 +43,8 @@ class Scorer(Strict):
     image: str
     sha256: str = ""
     """Of the artifact."""
+    own: bool = False
+    """Whether it is a container of one's own, without the library's code."""
 
 
 class BatchFile(Strict):
@@ -79,6 +81,7 @@ def scorer(sagemaker: Any, model: str, endpoint: str | None) -> Scorer | None:
             model_data=package.model_data,
             image=package.container["Image"],
             sha256=package.metadata.get(SHA256, ""),
+            own=now.champion.own,
         )
     served = champion.served(sagemaker, endpoint) if endpoint else None
     assert served is not None, "a champion is a package or what an endpoint serves"
@@ -87,6 +90,7 @@ def scorer(sagemaker: Any, model: str, endpoint: str | None) -> Scorer | None:
         package_arn="",
         model_data=served.model_data,
         image=served.container["Image"],
+        own=now.champion.own,
     )
 
 

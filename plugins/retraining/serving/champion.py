@@ -14,6 +14,7 @@ from typing import Any
 
 from retraining.aws.errors import is_not_found
 from retraining.jobs.plan import Champion
+from retraining.jobs.requests import serves_by_itself
 from retraining.serving import registry
 from retraining.serving.pinning import SHA256
 from retraining.serving.registry import APPROVED, REJECTED, Package
@@ -169,7 +170,8 @@ def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str |
     sentence = f"endpoint {endpoint} serves {serves}, but {registered}: the new model is compared with what serves"
     if package:
         return Standing(_champion(package, now), sentence, package)
-    return Standing(Champion(package_arn="", model_data=now.model_data, image=now.image), sentence)
+    own = serves_by_itself(now.container)
+    return Standing(Champion(package_arn="", model_data=now.model_data, image=now.image, own=own), sentence)
 
 
 def _champion(package: Package, now: Served | None = None) -> Champion:
@@ -180,4 +182,5 @@ def _champion(package: Package, now: Served | None = None) -> Champion:
         run_key=package.metadata.get("run_key", ""),
         artifact_sha256=package.metadata.get(SHA256, ""),
         image=now.image if now else str(package.container.get("Image", "")),
+        own=serves_by_itself(now.container if now else package.container),
     )

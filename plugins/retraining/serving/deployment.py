@@ -12,16 +12,19 @@ from retraining.aws.errors import is_not_found
 from retraining.aws.naming import DIGEST_LENGTH, digest, job_name
 from retraining.settings.environment import in_environment
 
+SCORED = "model-scored"
+"""Second part of the names of models that only a transform job asks, in the role of evaluations."""
+
 
 def ensure_model(
-    sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str, isolated: bool = False
+    sagemaker: Any, model: str, container: Mapping[str, Any], role_arn: str, isolated: bool = False, step: str = "model"
 ) -> str:
     """Create the SageMaker model of a container, ``isolated`` from the network or not, unless it exists; return its name.
 
-    The name carries the digest of both.
+    The name carries the digest of both. ``step`` is its second part: ``SCORED`` is in another role than what serves.
     """
     network = {"EnableNetworkIsolation": True} if isolated else {}
-    name = job_name(model, "model", digest({**container, **network}))
+    name = job_name(model, step, digest({**container, **network}))
     _create_once(
         sagemaker.create_model,
         ModelName=name,
@@ -61,8 +64,8 @@ def current_config(sagemaker: Any, endpoint: str) -> str | None:
 def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str]:
     """Delete the endpoint configs of a model beyond the newest ``keep`` superseded ones, and the models that no remaining config names.
 
-    AWS lets a config or model be deleted under a live endpoint, which then cannot scale or be repaired. So nothing that any endpoint of
-    the account names is deleted, whoever made that endpoint.
+    Of the models that were only scored the newest ``keep`` + 1 stay, too. AWS lets a config or model be deleted under a live endpoint,
+    which then cannot scale or be repaired. So nothing that any endpoint of the account names is deleted, whoever made that endpoint.
 
     Args:
         sagemaker: boto3 client.
@@ -74,13 +77,16 @@ def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str
         The names of what was deleted.
 
     """
+    asked = _names(sagemaker, "list_models", "Models", "ModelName", f"{in_environment(model)}-{SCORED}")[keep + 1 :]
+    for name in asked:
+        _delete(sagemaker.delete_model, ModelName=name)
     configs = _names(
         sagemaker, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", f"{in_environment(model)}-config"
     )
     superseded = [name for name in configs if name != in_use][keep:]
     models = _names(sagemaker, "list_models", "Models", "ModelName", f"{in_environment(model)}-model")
     if not superseded and len(models) <= keep + 1:
-        return []
+        return asked
     used = _configs_in_use(sagemaker)
     deleted = [name for name in superseded if name not in used]
     for name in deleted:
@@ -90,7 +96,7 @@ def prune(sagemaker: Any, model: str, keep: int, in_use: str | None) -> list[str
     orphans = [name for name in models[keep + 1 :] if name not in needed]
     for name in orphans:
         _delete(sagemaker.delete_model, ModelName=name)
-    return deleted + orphans
+    return asked + deleted + orphans
 
 
 def models_in_use(sagemaker: Any, model: str) -> set[str]:

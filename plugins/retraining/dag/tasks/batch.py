@@ -50,6 +50,11 @@ class BatchTasks(TaskBodies):
                 f"{len(files)} file(s) wait below s3://{bucket}/{self._prefix}{batch.IN}, but {config.name} has no approved model "
                 f"to score them with: let {config.name.replace('-', '_')}_retraining make one"
             )
+        if scorer.own:
+            raise AirflowFailException(
+                f"model {scorer.version} of {config.name} serves from a container of its own, which has no code that reads files: "
+                f"{len(files)} file(s) wait. Ask its endpoint, or take them out of s3://{bucket}/{self._prefix}{batch.IN}"
+            )
         known = batch.standings((item["Key"] for item in self._listing(batch.OUT)), self._prefix)
         again = bool(params.get("again"))
         chosen, left = batch.due(files, known, scorer.version, config.batch.volume_gb, again)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.documents import put_bytes_once, put_json
+from retraining.aws.documents import get_json, put_bytes_once, put_json
+from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
 from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import requests as job_requests
 from retraining.jobs.code_bundle import (
@@ -29,8 +31,14 @@ from retraining.judging.paired_losses import read_losses
 from retraining.sdk import context as sdk_context
 from retraining.sdk.context import SdkContext
 from retraining.serving import registry
+from retraining.serving.deployment import SCORED, ensure_model
 from retraining.serving.pinning import SHA256
+from retraining.settings.contract_keys import Contract
+from retraining.settings.model_config import ModelConfig
 from retraining.settings.training.candidate import Candidate
+
+CHAMPION_ANSWERS = "champion_answers.jsonl"
+"""What an evaluation reads of a champion that was scored apart, as ``inside.elsewhere.written`` has it."""
 
 log = logging.getLogger(__name__)
 
@@ -110,15 +118,71 @@ class ModelTasks(TaskBodies):
         )
 
     def champion_request(self, plan: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Score the champion in the image that it serves in, if the challenger would serve in another one."""
+        """Score the champion where it serves: in its own container, or in its image if the challenger would serve in another one.
+
+        Raises:
+            AirflowFailException: it serves in its own container, which cannot be asked for the rows as they are now.
+
+        """
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         champion = run.champion
         if champion is None or not job_requests.scored_apart(config, self.platform, champion):
             return None
         digests = {"champion": self._pinned_champion(champion)}
+        if champion.own:
+            if unfit := self._unfit(config, run, champion):
+                raise AirflowFailException(unfit)
+            container = {"Image": champion.image, "ModelDataUrl": champion.model_data}
+            return self._transform(config, container, dataset, run.champion_uri(self.platform.bucket))
         self._tell_job(run, champion_document(config, run, digests))
         rows = dataset["manifests"]["test"]
         return job_requests.champion_request(config, self.platform, run, rows, champion, digests)
+
+    def challenger_request(
+        self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        """Ask the best candidate for its answers to the test rows, if it has a container of its own."""
+        run, config = RunPlan.model_validate(plan), self.planned(plan)
+        best = self.choice(plan, trained).best
+        if not config.training.container_of(judgement.candidate_of(best)):
+            return None
+        self._pinned_choice(best)
+        return self._transform(config, self._serving(plan, best), dataset, run.challenger_uri(self.platform.bucket))
+
+    def _transform(
+        self, config: ModelConfig, container: Mapping[str, Any], dataset: Mapping[str, Any], output: str
+    ) -> dict[str, Any]:
+        """Return the request of the job that asks a container for the test rows, in the role of evaluations."""
+        role, isolated = self.platform.evaluate_role_arn, config.evaluation.network_isolation
+        model = ensure_model(self._sagemaker, config.name, container, role, isolated, SCORED)
+        return job_requests.transform_request(config, model, dataset["manifests"]["test"], output)
+
+    def _serving(self, plan: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the container that serves the chosen candidate."""
+        name = judgement.candidate_of(best)
+        return job_requests.serving_container(self.planned(plan), self.platform, str(best["model_data"]), name)
+
+    def _unfit(self, config: ModelConfig, run: RunPlan, champion: Champion) -> str:
+        """Return why a champion with a container of its own cannot be asked for the test rows; empty when it can.
+
+        It takes values by their place. Rows of other columns than those it was trained with would be answered, and wrongly.
+        """
+        if config.training.format != CSV_WITHOUT_HEADER:
+            return (
+                f"the champion takes lines of CSV without a header, and training.format is {config.training.format} now"
+            )
+        try:
+            made = get_json(self._s3, f"s3://{self.platform.bucket}/{run.prefix}runs/{champion.run_key}/plan.json")
+            then = Contract.model_validate(made["config"]["contract"]).training_columns
+        except (LookupError, ValueError):
+            return "the champion takes values by their place, and nothing says which columns it was trained with"
+        now = config.contract.training_columns
+        if then != now:
+            return f"the champion takes values by their place: it was trained with {', '.join(then)}; there are {', '.join(now)} now"
+        return ""
+
+    def _no_answers(self, run: RunPlan) -> str:
+        return f"{run.champion_uri(self.platform.bucket)}{CHAMPION_ANSWERS}"
 
     def evaluation_request(
         self,
@@ -126,17 +190,24 @@ class ModelTasks(TaskBodies):
         dataset: Mapping[str, Any],
         trained: Sequence[Mapping[str, Any] | None],
         scored: Mapping[str, Any] | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Score the best candidate and the champion on the same test rows, or take the answers of a champion that was scored apart."""
+        """Score the best candidate and the champion on the same test rows, or take the answers of those that were scored apart."""
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         models, digests = self._judged_models(plan, trained)
-        if scored and "warning" in scored:
+        challenger, champion = models
+        if scored and "warning" in scored and not (run.champion and run.champion.own):
             log.warning("the champion is scored in the image of the evaluation: in its own %s", scored["warning"])
-        elif scored:
-            models = (models[0], run.champion_uri(self.platform.bucket))
+        elif scored and run.champion:
+            champion = run.champion_uri(self.platform.bucket)
+            if "warning" in scored:  # its container did not answer, and the evaluation goes on without it
+                words = json.dumps({"failed": scored["warning"]}).encode()
+                put_bytes_once(self._s3, self._no_answers(run), words, "application/json")
+        if asked:
+            challenger = run.challenger_uri(self.platform.bucket)
         self._tell_job(run, evaluation_document(config, run, digests))
         rows = dataset["manifests"]["test"]
-        return job_requests.evaluation_request(config, self.platform, run, rows, *models, digests)
+        return job_requests.evaluation_request(config, self.platform, run, rows, challenger, champion, digests)
 
     def evaluation_context(
         self, plan: Mapping[str, Any], dataset: Mapping[str, Any], trained: Sequence[Mapping[str, Any] | None]
@@ -260,7 +331,7 @@ class ModelTasks(TaskBodies):
             registered = registry.register(
                 self._sagemaker,
                 self.config.name,
-                job_requests.serving_container(self.planned(plan), self.platform, challenger["model_data"]),
+                self._serving(plan, challenger),
                 status,
                 f"s3://{self.platform.bucket}/{run.run_prefix}analysis.json",
                 decision["reason"],

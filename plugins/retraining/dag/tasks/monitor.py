@@ -54,6 +54,11 @@ class MonitorTasks(TaskBodies):
         if changed is None or scorer is None:
             raise AirflowSkipException(f"endpoint {config.endpoint} serves nothing that could be watched")
         self._close_superseded(scorer.version, dag_run)
+        if scorer.own:
+            raise AirflowSkipException(
+                f"model {scorer.version} of {config.name} serves from a container of its own, which left no profile of its training rows "
+                "to compare requests with"
+            )
         state = self._begun(scorer.version, changed)
         at = datetime.now(UTC)
         captures, left = monitoring.new_captures(self._captures(state), state)

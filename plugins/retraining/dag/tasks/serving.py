@@ -42,8 +42,8 @@ class ServingTasks(SmokeTasks, ModelTasks):
         """
         run, sagemaker = RunPlan.model_validate(plan), self._sagemaker
         self.hold_endpoint(dag_run, f"deploying the model of run {run.run_key}")
-        artifact, _ = self._comparable(plan, trained)
-        container = job_requests.serving_container(self.planned(plan), self.platform, artifact)
+        best, _ = self._comparable(plan, trained)
+        container = self._serving(plan, best)
         role, isolated = self.platform.serve_role_arn, self.planned(plan).deployment.isolated
         model = deployment.ensure_model(sagemaker, self.config.name, container, role, isolated)
         request = job_requests.endpoint_config_request(self.planned(plan), self.platform, model)
@@ -62,8 +62,8 @@ class ServingTasks(SmokeTasks, ModelTasks):
         """
         run, config = RunPlan.model_validate(plan), self.planned(plan)
         self.hold_endpoint(dag_run, f"trying the model of run {run.run_key}")
-        artifact, sha256 = self._comparable(plan, trained)
-        container = job_requests.serving_container(config, self.platform, artifact)
+        best, sha256 = self._comparable(plan, trained)
+        container = self._serving(plan, best)
         return self.smoke_job_request(config, container, self._smoke(run), self._smoke_output(run), sha256)
 
     def verify_smoke(
@@ -101,8 +101,8 @@ class ServingTasks(SmokeTasks, ModelTasks):
             "pruned": self._prune(None),
         }
 
-    def _comparable(self, plan: Mapping[str, Any], trained: Sequence[Any]) -> tuple[str, str]:
-        """Return the artifact of the run and its digest: it, the champion and the mode of deployment are still those that were judged.
+    def _comparable(self, plan: Mapping[str, Any], trained: Sequence[Any]) -> tuple[Mapping[str, Any], str]:
+        """Return the result of the training that goes on, and its artifact's digest: champion and mode are still those that were judged.
 
         Raises:
             AirflowFailException: they are not.
@@ -123,7 +123,7 @@ class ServingTasks(SmokeTasks, ModelTasks):
                 f"the champion is {_name(now)} now, but this run compared its model with {_name(judged)}: nothing was deployed. "
                 "Start a new run to compare with it"
             )
-        return artifact, self._pinned_choice(best)
+        return best, self._pinned_choice(best)
 
     def _smoke(self, run: RunPlan) -> Mapping[str, Any]:
         return get_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}evaluation/smoke.json")

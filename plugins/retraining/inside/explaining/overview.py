@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
+from retraining.inside.elsewhere.written import TransformedAnswers
 from retraining.inside.explaining.background import BACKGROUND_ROWS
 from retraining.inside.explaining.shapley import asked_rows
 from retraining.inside.job_file import Job
@@ -56,7 +57,9 @@ class SampledRows:
         return [row for _, _, row in sorted(self._kept, key=lambda entry: -entry[0])]
 
 
-def write_overview(model: ArtifactProcess, rows: Sequence[Row], job: Job, output: Path) -> str | None:
+def write_overview(
+    model: ArtifactProcess | TransformedAnswers, rows: Sequence[Row], job: Job, output: Path
+) -> str | None:
     """Explain rows and write what they say together.
 
     Args:
@@ -89,7 +92,9 @@ def write_overview(model: ArtifactProcess, rows: Sequence[Row], job: Job, output
     return None
 
 
-def explained(model: ArtifactProcess, rows: Sequence[Row], columns: int, seconds: float) -> list[dict[str, Any]]:
+def explained(
+    model: ArtifactProcess | TransformedAnswers, rows: Sequence[Row], columns: int, seconds: float
+) -> list[dict[str, Any]]:
     """Return the model's explanations of rows, one answer for each, as many as the seconds last, but one at least.
 
     Raises:

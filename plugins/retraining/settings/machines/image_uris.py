@@ -89,5 +89,22 @@ def _nearest(groups: list[dict[str, Any]], tag: str) -> str:
     return ", ".join(known for known in _tags(group) if known == longest or known.startswith(f"{longest}-"))
 
 
+def own_image(image: str) -> str:
+    """Return an image if it is the full URI of one in a registry of ECR.
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    if ".dkr.ecr" not in image:
+        raise ValueError(
+            f"container {image!r} is not in a registry of ECR, from which alone SageMaker takes images: give its full URI, such as "
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG"
+        )
+    return image
+
+
 Image = Annotated[str, AfterValidator(known_image)]
 """``REPOSITORY:TAG`` of the table, or a full URI."""
+OwnImage = Annotated[str, AfterValidator(own_image)]
+"""Full URI of an image in a registry of one's own."""

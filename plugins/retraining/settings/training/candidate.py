@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from retraining.settings.machines.deployment import Name
-from retraining.settings.machines.image_uris import Image
+from retraining.settings.machines.image_uris import Image, OwnImage
 from retraining.settings.run_parameters import check_hyperparameters
 from retraining.settings.strict import Strict
 from retraining.settings.trainers import Trainer, complete
@@ -21,6 +21,8 @@ class Candidate(Strict):
     """One of the trainers in the box, which need no code; null for the model folder's train.py."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     image: Image | None = None
+    container: OwnImage | None = None
+    """An image of one's own registry that trains and serves by itself, in any language; null for the library's code."""
 
     @field_validator("hyperparameters")
     @classmethod
@@ -32,4 +34,12 @@ class Candidate(Strict):
     def _known_to_its_trainer(self) -> Candidate:
         if self.trainer:
             complete(self.trainer, self.hyperparameters)
+        return self
+
+    @model_validator(mode="after")
+    def _one_code(self) -> Candidate:
+        if self.container and (given := [key for key in ("trainer", "image") if getattr(self, key)]):
+            raise ValueError(
+                f"candidate {self.name!r} has a container, which trains and serves by itself: leave {given[0]} out"
+            )
         return self
