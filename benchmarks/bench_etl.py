@@ -84,12 +84,13 @@ def manifest(root: Path, batch: str, key: str, history: Sequence[str], store: Pa
 
 def make_history(store: str, rows: str) -> None:
     """Write the hashes of a history in equal batches."""
-    from glue_scripts.merge.inputs import ABOUT_FILE, SMALL_TASK
+    from glue_scripts.merge.by_spark.lines import ABOUT_FILE
+    from glue_scripts.merge.by_spark.outputs import write_dataset
+    from glue_scripts.merge.by_spark.parsing import parse
+    from glue_scripts.merge.by_spark.publisher import Publisher
+    from glue_scripts.merge.by_spark.session import local_table, start_spark
+    from glue_scripts.merge.inputs import SMALL_TASK
     from glue_scripts.merge.manifest import Manifest
-    from glue_scripts.merge.outputs import write_dataset
-    from glue_scripts.merge.parsing import parse
-    from glue_scripts.merge.publisher import Publisher
-    from glue_scripts.merge.session import local_table, start_spark
 
     spark = start_spark()
     per_batch = int(rows) // BATCHES
@@ -109,7 +110,7 @@ def make_history(store: str, rows: str) -> None:
 
 def make_files(folder: str, sizes: str) -> None:
     """Write survey files of the sizes, all rows new."""
-    from glue_scripts.merge.session import start_spark
+    from glue_scripts.merge.by_spark.session import start_spark
 
     spark = start_spark()
     for size in map(int, sizes.split(",")):
@@ -122,9 +123,9 @@ def make_files(folder: str, sizes: str) -> None:
 
 def this_merge(source: str, target: str) -> None:
     """Merge the file into an empty log, twice."""
+    from glue_scripts.merge.by_spark.session import start_spark
     from glue_scripts.merge.job import merge
     from glue_scripts.merge.manifest import Manifest
-    from glue_scripts.merge.session import start_spark
     from glue_scripts.merge.storage import Storage
 
     spark = start_spark()
@@ -133,7 +134,7 @@ def this_merge(source: str, target: str) -> None:
         store = Path(target)
         shutil.rmtree(store, ignore_errors=True)
         root, key = Path(source).parent, Path(source).name
-        merge(spark, Manifest.of(manifest(root, "measured", key, [], store)), Storage())
+        merge(Manifest.of(manifest(root, "measured", key, [], store)), Storage(), lambda: spark)
 
     print(json.dumps(twice(once)))
 

@@ -32,10 +32,10 @@ KNOWN_BAD = "requests==2.19.0\n"  # vulnerable for years (CVE-2018-18074): a sou
 ACCEPTED = {
     **{
         (
-            f"glue_scripts/merge/{module}.py",
+            f"glue_scripts/merge/by_spark/{module}.py",
             "B608",
         ): "SQL text holds names of the contract (lower-case letters, digits, underscores) and hexadecimal digits of other text"
-        for module in ("cells", "duplicates", "inputs", "outputs", "parsing", "session", "tally")
+        for module in ("cells", "counting", "duplicates", "lines", "merge", "outputs", "parsing", "session")
     },
     **{
         (

@@ -22,7 +22,7 @@ WAY = (
     ("The run is planned from content alone", "jobs.plan.make_plan"),
     ("The plan, the code and the manifest are written", "dag.tasks.data.DataTasks.claim_new_data"),
     ("The Glue crawler is asked what is there", "dag.tasks.data.DataTasks.crawl_request"),
-    ("The Spark merge is requested", "jobs.requests.glue_job_request"),
+    ("The merge is requested", "jobs.requests.glue_job_request"),
     ("Its verdict is judged and the version committed", "dag.tasks.commit.CommitTasks.check_data_quality"),
     ("One conditional write is the commit", "dataset.log.DatasetLog.commit"),
     ("Each candidate's training job is requested", "jobs.requests.training_request"),

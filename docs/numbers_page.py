@@ -81,7 +81,7 @@ MERGE = {
     "target_mean_by_split": "mean of the target in each split; a first sign of drift",
     "outputs": "training objects by split",
     "bytes_written": "bytes of all objects written",
-    "spark_version": "of Spark",
+    "spark_version": "of Spark; null when the rows were few and merged without it",
     "seconds": "per phase, and of the whole merge",
 }
 SUMMARY = {

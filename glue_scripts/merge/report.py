@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.tally import Tally
+from glue_scripts.merge.tally import Outcomes, Tally
 from retraining.contract.plain_text import message
-from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES
+from retraining.contract.splitting.by_time import Boundaries
 from retraining.contract.verdict import IGNORED, MERGED, REFUSED, repeats_remark
+
+SESSION = "session"  # the phase in which Spark starts
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge came to.
+
+    Attributes:
+        found: counts of rows.
+        outcomes: of the files.
+        outputs: training CSV files by split.
+        bytes_written: of everything but the report.
+        boundaries: of a split by time.
+
+    """
+
+    found: Tally
+    outcomes: Outcomes
+    outputs: dict[str, list[str]]
+    bytes_written: int
+    boundaries: Boundaries | None = None
 
 
 class Clock:
@@ -31,14 +53,13 @@ class Clock:
 
     @property
     def total(self) -> float:
-        """Seconds since the clock was made."""
-        return round(time.perf_counter() - self._started, 3)
+        """Seconds of the merge, without those that Spark took to start."""
+        return round(time.perf_counter() - self._started - self.seconds.get(SESSION, 0.0), 3)
 
 
-def report_of(
-    manifest: Manifest, found: Tally, refused: Mapping[int, FileRefused], ignored: Mapping[int, str]
-) -> dict[str, Any]:
+def report_of(manifest: Manifest, merged: Merged) -> dict[str, Any]:
     """Build the report of the rows; docs/data-contract.md describes it."""
+    found, refused, ignored = merged.found, merged.outcomes.refused, merged.outcomes.ignored
     files = []
     reasons: Counter[str] = Counter()
     for number, file in enumerate(manifest.files):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from glue_scripts.merge.manifest import ManifestError, SourceFile
 
+FILES_AT_ONCE = 16
+WHOLE = 1 << 20  # an object of so many bytes is read at once
+BUFFER = 64 << 10  # the least that is read of a larger one
 _GONE = ("PreconditionFailed", "412", "NoSuchKey", "404", "InvalidRange")
 
 
@@ -37,16 +42,58 @@ class Storage:
             return Path(key).read_bytes()
         return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
-    def write(self, uri: str, body: bytes) -> None:
+    def write(self, uri: str, body: bytes, kind: str = "application/json") -> None:
         """Replace the object."""
         bucket, key = locate(uri)
         if bucket is not None:
-            self.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+            self.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind)
             return
         Path(key).parent.mkdir(parents=True, exist_ok=True)
         partial = Path(f"{key}.{uuid.uuid4().hex}")
         partial.write_bytes(body)
         partial.replace(key)
+
+    def listed(self, folder: str) -> dict[str, int]:
+        """Return the objects below a folder, a URI that ends in a slash: relative name to bytes."""
+        bucket, key = locate(folder)
+        if bucket is None:
+            paths = (path for path in Path(key).rglob("*") if path.is_file())
+            return {path.relative_to(key).as_posix(): path.stat().st_size for path in paths}
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+        return {item["Key"].removeprefix(key): item["Size"] for page in pages for item in page.get("Contents", ())}
+
+    def delete(self, uri: str) -> None:
+        """Remove the object."""
+        bucket, key = locate(uri)
+        if bucket is None:
+            Path(key).unlink()
+        else:
+            self.s3.delete_object(Bucket=bucket, Key=key)
+
+    def replace_folder(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Make the files, by relative name, all that there is below a folder. One that has the right bytes already is not touched."""
+        present = self.listed(f"{folder}/")
+
+        def put(name: str) -> None:
+            body = files[name]
+            if present.get(name) != len(body) or self.read(f"{folder}/{name}") != body:
+                self.write(f"{folder}/{name}", body, "binary/octet-stream")
+
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            list(pool.map(put, files))
+            list(pool.map(lambda name: self.delete(f"{folder}/{name}"), present.keys() - files.keys()))
+
+    @contextmanager
+    def opened(self, uri: str, size: int) -> Iterator[BinaryIO]:
+        """Open an object of so many bytes to read some parts of it."""
+        bucket, key = locate(uri)
+        if bucket is None:
+            with Path(key).open("rb") as stream:
+                yield stream
+        elif size <= WHOLE:
+            yield io.BytesIO(self.read(uri))
+        else:
+            yield io.BufferedReader(_Ranges(self.s3, bucket, key, size), BUFFER)
 
     @contextmanager
     def stream(self, file: SourceFile) -> Iterator[BinaryIO]:
@@ -125,6 +172,37 @@ class Storage:
             shutil.copyfile(path, key)
         else:
             self.s3.upload_file(str(path), bucket, key)
+
+
+class _Ranges(io.RawIOBase):
+    """An object of S3 that is read where it is asked for."""
+
+    def __init__(self, client: Any, bucket: str, key: str, size: int) -> None:
+        self._client, self._bucket, self._key, self._size = client, bucket, key, size
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        last = min(self._size, self._place + len(buffer)) - 1
+        if last < self._place:
+            return 0
+        found = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._place}-{last}")
+        body = found["Body"].read()
+        buffer[: len(body)] = body
+        self._place += len(body)
+        return len(body)
 
 
 def changed(file: SourceFile) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-
-from glue_scripts.merge.manifest import SourceFile
-from glue_scripts.merge.parsing import BAD, HEADER, ROW
+from glue_scripts.merge.inputs import Inspected
+from glue_scripts.merge.manifest import Manifest, SourceFile
 from retraining.contract.reader import other_header
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES, SYNTHETIC, Contract
@@ -41,12 +38,12 @@ class Tally:
         self.sources[SYNTHETIC if group.synthetic else SOURCES[0]] += sign * group.n
         self.targets[group.split] += sign * group.target
 
-    def split_anew(self, rows: DataFrame, contract: Contract) -> None:
+    def split_anew(self, groups: Iterable[Any]) -> None:
         """Count the accepted rows per split once more, after they were put into other ones."""
         self.splits, self.targets = Counter(), defaultdict(float)
-        for group in rows.groupBy("split").agg(F.expr("count(1) AS n"), target_sum(contract)).collect():
-            self.splits[group.split] = group.n
-            self.targets[group.split] = group.target
+        for group in groups:
+            self.splits[group.split] += group.n
+            self.targets[group.split] += group.target
 
     @property
     def offsets(self) -> dict[tuple[int, int], int]:
@@ -61,33 +58,6 @@ class Tally:
     def total(self, kind: str) -> int:
         """Rows of one kind over all files."""
         return sum(counts[kind] for counts in self.files.values())
-
-
-def tally(rows: DataFrame, contract: Contract) -> tuple[Tally, list[Any]]:
-    """Count the rows; returns the counts of bad rows, and the groups of good ones: they count once their files are known to be merged.
-
-    The groups are few: reasons hold no values.
-    """
-    groups = rows.groupBy("file", "block", "kind", "reasons", "split", "synthetic").agg(
-        F.expr("count(1) AS n"), F.expr("min(position) AS start"), target_sum(contract)
-    )
-    found = Tally()
-    good = []
-    for group in sorted(groups.collect(), key=lambda group: (group.file, group.block, group.kind)):
-        block = found.blocks.setdefault((group.file, group.block), [group.start, 0])
-        block[0] = min(block[0], group.start)
-        block[1] += group.n
-        if group.kind == HEADER:
-            found.headers[group.file] = min(
-                found.headers.get(group.file, (group.block, group.start)), (group.block, group.start)
-            )
-        elif group.kind == BAD:
-            found.files[group.file]["bad"] += group.n
-            for reason in group.reasons.split("\n"):
-                found.reasons[group.file][reason] += group.n
-        elif group.kind == ROW:
-            good.append(group)
-    return found, good
 
 
 def judge_files(
@@ -138,8 +108,33 @@ def judge_files(
     return refused, gone
 
 
-def target_sum(contract: Contract) -> Column:
-    """Sum the target over a group, 0 when it is a text."""
-    if not contract.column(contract.target).numeric:
-        return F.lit(0.0).alias("target")
-    return F.expr(f"sum(CAST(value_{contract.position[contract.target]} AS double)) AS target")
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the files, by number; the files that are neither refused nor ignored are merged.
+
+    Attributes:
+        refused: with the reason, whether before its rows or by them.
+        ignored: with the reason.
+        gone: of those, the ones that a newer upload replaces: nothing of them is kept, not even in quarantine.
+
+    """
+
+    refused: dict[int, FileRefused]
+    ignored: dict[int, str]
+    gone: set[int]
+
+    @property
+    def left_out(self) -> set[int]:
+        """Files whose rows are not merged."""
+        return {*self.refused, *self.ignored}
+
+
+def outcomes_of(
+    found: Tally, good: list[Any], manifest: Manifest, inspected: Inspected, mending: Callable[[int], str]
+) -> Outcomes:
+    """Judge all files by what they are and what their rows are; the good rows of the merged ones are counted as accepted."""
+    files = {number: manifest.files[number] for number in inspected.layouts}
+    by_rows, gone = judge_files(found, good, files, manifest.contract, mending, manifest.replacements)
+    refused = {number: why for number, why in {**inspected.refused, **by_rows}.items() if number not in gone}
+    ignored = {**inspected.ignored, **dict.fromkeys(gone, "a newer upload of this key takes its place")}
+    return Outcomes(refused, ignored, gone)

@@ -14,7 +14,7 @@ from botocore.loaders import Loader
 from pydantic import ValidationError
 
 from deploy import artifacts, data_platform
-from glue_scripts.merge.publisher import Publisher
+from glue_scripts.merge.by_spark.publisher import Publisher
 from retraining.settings.model_config import ModelConfig
 
 TEMPLATES = sorted((artifacts.ROOT / "infra").glob("*.yaml"))

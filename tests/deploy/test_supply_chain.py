@@ -212,7 +212,7 @@ def test_a_vulnerable_lock_fails_the_audit(tools):
 def test_a_finding_in_the_sources_fails_the_audit_unless_it_is_accepted(tools):
     finding = '{"filename": "%s", "test_id": "B608", "line_number": 1, "issue_text": "x"}'
     assert audit.main(tools(finding % "deploy/x.py")) == audit.FOUND
-    assert audit.main(tools(finding % "glue_scripts/merge/parsing.py")) == 0
+    assert audit.main(tools(finding % "glue_scripts/merge/by_spark/parsing.py")) == 0
 
 
 def test_what_the_audit_accepts_exists_and_has_a_reason():

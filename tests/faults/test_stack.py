@@ -7,6 +7,7 @@ from conftest import ROOT, abalone_rows
 from local_airflow import DAG_ID, MODEL, LocalAirflow
 from task_runs import wait_until
 
+from glue_scripts.merge.in_memory.rows import MOST_TEXT
 from local_stack import layout
 from retraining.dataset.log import DatasetLog
 
@@ -38,8 +39,9 @@ _next = iter(range(ORIGINAL_ROWS, 4177, 25))
 
 @pytest.fixture
 def survey():
-    """A name and rows that no earlier test has landed."""
-    return f"new/{uuid.uuid4().hex[:8]}.csv", abalone_rows(next(_next), 25)
+    """A name and rows that no earlier test has landed, and so many blanks that Spark merges them, which lasts."""
+    blank_lines = f"{' ' * 1000}\n" * (MOST_TEXT // 1000)
+    return f"new/{uuid.uuid4().hex[:8]}.csv", abalone_rows(next(_next), 25) + blank_lines
 
 
 def assert_committed(stack, run_id):

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from survey_bucket import Bucket
 
-from glue_scripts.merge.session import start_spark
+from glue_scripts.merge.by_spark.session import start_spark
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,7 @@ def spark() -> Iterator[SparkSession]:
     session.stop()
 
 
-@pytest.fixture
-def bucket(tmp_path: Path, spark: SparkSession) -> Bucket:
-    return Bucket(tmp_path / "bucket", spark)
+@pytest.fixture(params=["in_memory", "by_spark"])
+def bucket(tmp_path: Path, spark: SparkSession, request: pytest.FixtureRequest) -> Bucket:
+    """A bucket whose batches are merged in one of the two ways, which are to make no difference."""
+    return Bucket(tmp_path / "bucket", spark, by_spark=request.param == "by_spark")

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow.parquet as pq
 import yaml
 from pyspark.sql import SparkSession
 
+from glue_scripts.merge.in_memory import rows
 from glue_scripts.merge.job import merge
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.storage import Storage
@@ -27,6 +29,7 @@ class Bucket:
 
     root: Path
     spark: SparkSession
+    by_spark: bool = False
 
     def put(self, key: str, body: str | bytes) -> str:
         path = self.root / key
@@ -78,20 +81,26 @@ class Bucket:
         }
 
     def merge(self, batch: str, files: Sequence[str] = (), **options: Any) -> dict[str, Any]:
-        manifest = Manifest.of(self.manifest(batch, files, **options))
-        report = merge(self.spark, manifest, Storage())
+        report = self.merged(Manifest.of(self.manifest(batch, files, **options)))
         counts = report["rows_accepted"] + report["rows_duplicate"] + report["rows_quarantined"]
         assert report["rows_new"] == counts == sum(file["rows"] for file in report["files"])
         assert json.loads(json.dumps(report)) == report
         return report
 
+    def merged(self, manifest: Manifest) -> dict[str, Any]:
+        """Merge as it is set, whatever the size."""
+        with mock.patch.object(rows, "MOST_TEXT", -1 if self.by_spark else 1 << 40):
+            report = merge(manifest, Storage(), lambda: self.spark)
+        assert (report["spark_version"] is not None) is self.by_spark
+        return report
+
     def data(self, *batches: str) -> dict[str, list[dict[str, Any]]]:
         """Rows per split, in the order of the files."""
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in MODEL["split"]}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in MODEL["split"]}
         for batch in batches:
             for path in sorted((self.root / f"abalone/dataset/data/batch={batch}").rglob("*.parquet")):
-                rows[path.parent.name.removeprefix("split=")] += pq.ParquetFile(path).read().to_pylist()
-        return rows
+                found[path.parent.name.removeprefix("split=")] += pq.ParquetFile(path).read().to_pylist()
+        return found
 
     def quarantine(self, batch: str) -> list[dict[str, Any]]:
         files = sorted((self.root / f"abalone/quarantine/batch={batch}").glob("*.json"))

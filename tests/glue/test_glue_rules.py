@@ -8,7 +8,7 @@ from py4j.protocol import Py4JJavaError
 
 from deploy import artifacts
 from glue_scripts.merge import job
-from glue_scripts.merge.publisher import renamed
+from glue_scripts.merge.by_spark.publisher import renamed
 
 
 def test_the_script_ends_without_an_exit(monkeypatch):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from survey_bucket import MODEL
 
-from glue_scripts.merge.inputs import _PLAIN_KEY
+from glue_scripts.merge.by_spark.lines import _PLAIN_KEY
+from glue_scripts.merge.by_spark.publisher import fixed_name
+from glue_scripts.merge.by_spark.session import literal, local_table
 from glue_scripts.merge.manifest import Manifest, ManifestError
-from glue_scripts.merge.publisher import fixed_name
-from glue_scripts.merge.session import literal, local_table
 
 
 @pytest.mark.parametrize(

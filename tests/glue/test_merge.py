@@ -14,14 +14,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 from reference import row_hash, split
 from survey_bucket import COLUMNS, MODEL, ROOT, Bucket, line_of
 
 from deploy import artifacts
-from glue_scripts.merge import inputs, publisher, session
-from glue_scripts.merge.job import merge
+from glue_scripts.merge import inputs
+from glue_scripts.merge.by_spark import publisher, session
+from glue_scripts.merge.in_memory import rows as in_memory
 from glue_scripts.merge.manifest import Manifest, ManifestError
-from glue_scripts.merge.storage import Storage
 
 pytestmark = [
     pytest.mark.spark,
@@ -30,6 +31,7 @@ pytestmark = [
 HEADER = ",".join(COLUMNS)
 SURVEYS = ROOT / "data/surveys"
 DATASET = "abalone/dataset"
+BY_SPARK = pytest.mark.parametrize("bucket", ["by_spark"], indirect=True)
 
 
 def text(start: int, stop: int) -> str:
@@ -91,6 +93,7 @@ def test_quarantine_names_file_line_column_value_and_reason(bucket: Bucket) -> N
     assert (report["rows_new"], report["rows_accepted"]) == (4, 1)
 
 
+@BY_SPARK
 def test_lines_are_numbered_across_input_splits(bucket: Bucket, monkeypatch) -> None:
     monkeypatch.setattr(inputs, "SMALL_TASK", 70_000)  # several splits per file
     lines = [line_of(number) for number in range(6000)]
@@ -163,6 +166,7 @@ def test_duplicates_are_dropped_and_counted_where_they_lie(bucket: Bucket) -> No
     assert bucket.merge("b4", [third], history=["b1", "b2", "b3"])["rows_accepted"] == 0
 
 
+@BY_SPARK
 def test_large_batches_meet_history_by_join_with_the_same_result(bucket: Bucket, monkeypatch) -> None:
     bucket.merge("b1", [bucket.put("abalone/new/a.csv", text(0, 200))])
     key = bucket.put("abalone/new/b.csv", text(100, 400))
@@ -239,7 +243,7 @@ def test_leftovers_of_a_crash_are_removed(bucket: Bucket) -> None:
     old = time.time() - publisher.STALE_STAGING_SECONDS - 60
     os.utime(dead, (old, old))
     bucket.merge("b1", [key])
-    assert not dead.exists()
+    assert dead.exists() is not bucket.by_spark, "in memory nothing is staged"
     assert alive.exists(), "another attempt may be running"
     shutil.rmtree(alive.parent)
     assert bucket.bytes(DATASET, "abalone/quarantine") == clean
@@ -367,11 +371,16 @@ def test_changed_file_stops_the_job(bucket: Bucket) -> None:
     manifest = Manifest.of(bucket.manifest("b1", [key]))
     bucket.put(key, text(0, 6))
     with pytest.raises(ManifestError, match=r"a\.csv was removed or replaced"):
-        merge(bucket.spark, manifest, Storage())
+        bucket.merged(manifest)
 
 
-def test_script_runs_as_glue_starts_it(bucket: Bucket) -> None:
-    manifest = bucket.manifest("b1", [bucket.put("abalone/new/a.csv", text(0, 20))])
+IN_MEMORY_PHASES = {"inspect", "parse", "deduplicate", "history", "write", "quarantine", "profile", "confirm", "merge"}
+
+
+@pytest.mark.parametrize("rows", [20, in_memory.MOST_ROWS + 1])
+def test_script_runs_as_glue_starts_it(tmp_path: Path, spark: SparkSession, rows: int) -> None:
+    bucket = Bucket(tmp_path, spark)
+    manifest = bucket.manifest("b1", [bucket.put("abalone/new/a.csv", text(0, rows))])
     bucket.put("manifest.json", json.dumps(manifest))
     script, modules = bucket.root / "merge.py", bucket.root / "modules.zip"
     script.write_bytes(artifacts.glue_script().body)
@@ -387,6 +396,9 @@ def test_script_runs_as_glue_starts_it(bucket: Bucket) -> None:
         "true",
     ]
     environment = {**os.environ, "PYTHONPATH": str(modules)}
+    few = rows <= in_memory.MOST_ROWS
+    if few:  # neither Java nor Spark is asked for
+        environment |= {"JAVA_HOME": "/nonexistent", "PYSPARK_SUBMIT_ARGS": "--none"}
     done = subprocess.run(
         [sys.executable, str(script), *arguments],
         env=environment,
@@ -397,18 +409,7 @@ def test_script_runs_as_glue_starts_it(bucket: Bucket) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "rows_accepted 20" in done.stdout
+    assert f"rows_accepted {rows}" in done.stdout
     report = json.loads((bucket.root / "abalone/runs/run-b1/etl_report.json").read_text())
-    assert report["rows_accepted"] == 20
-    assert set(report["seconds"]) == {
-        "session",
-        "deduplicate",
-        "inspect",
-        "parse",
-        "history",
-        "write",
-        "quarantine",
-        "profile",
-        "confirm",
-        "merge",
-    }
+    assert report["rows_accepted"] == rows
+    assert set(report["seconds"]) == IN_MEMORY_PHASES | (set() if few else {"session"})

@@ -61,14 +61,18 @@ GOOD = st.tuples(
 FILES = st.one_of(GOOD, GOOD, st.sampled_from(FOREIGN))
 
 
-@given(st.lists(st.lists(FILES, min_size=1, max_size=12), min_size=1, max_size=2), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("by_spark", [False, True], ids=["in_memory", "by_spark"])
+@given(
+    batches=st.lists(st.lists(FILES, min_size=1, max_size=12), min_size=1, max_size=2),
+    order=st.randoms(use_true_random=False),
+)
 # A merge takes seconds: a failing example is shown as it is, not made smaller.
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_good_rows_are_stored_once_with_each_value_in_its_column(
-    spark: SparkSession, batches: list, order: random.Random
+    spark: SparkSession, by_spark: bool, batches: list, order: random.Random
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bucket = Bucket(Path(folder), spark)
+        bucket = Bucket(Path(folder), spark, by_spark)
         expected: dict[str, tuple[object, ...]] = {}
         done: list[str] = []
         for number, files in enumerate(batches):

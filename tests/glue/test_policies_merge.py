@@ -13,7 +13,7 @@ import pytest
 from agreement import compare
 from survey_bucket import MODEL, Bucket, line_of
 
-from glue_scripts.merge.splitting import by_time
+from glue_scripts.merge.by_spark import by_time
 from retraining.contract.rules import Contract
 from retraining.contract.splitting.by_time import as_document, as_number, boundaries_of_times
 from retraining.contract.splitting.place import place_of

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from survey_bucket import Bucket, line_of
 
-from glue_scripts.merge.job import merge
+from glue_scripts.merge.by_spark import profile as spark_profile
+from glue_scripts.merge.in_memory import merge as in_memory
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.profiling import profile
 from glue_scripts.merge.storage import Storage
 from retraining.contract.profiling.version_profile import OTHER, OUTERMOST, TOP, place_of
 
@@ -125,13 +125,14 @@ def test_no_merge_fails_because_of_its_profile(bucket: Bucket, monkeypatch, caps
     manifest = Manifest.of(bucket.manifest("b1", [bucket.put("abalone/new/a.csv", line_of(1) + "\n")]))
     real = Storage.write
 
-    def full(self: Storage, uri: str, body: bytes) -> None:
+    def full(self: Storage, uri: str, body: bytes, *kind: str) -> None:
         if "/profiles/" in uri:
             raise OSError("no space left")
-        real(self, uri, body)
+        real(self, uri, body, *kind)
 
     monkeypatch.setattr(Storage, "write", full)
-    assert merge(bucket.spark, manifest, Storage())["rows_accepted"] == 1
+    assert bucket.merged(manifest)["rows_accepted"] == 1
     assert "the version gets no profile: OSError: no space left" in capsys.readouterr().out
-    monkeypatch.setattr(profile, "profile_of", lambda *_: 1 / 0)
-    assert merge(bucket.spark, manifest, Storage())["rows_accepted"] == 1
+    for module in (spark_profile, in_memory):
+        monkeypatch.setattr(module, "profile_of", lambda *_: 1 / 0)
+    assert bucket.merged(manifest)["rows_accepted"] == 1

@@ -40,6 +40,11 @@ class Grid(NamedTuple):
         """Return the greatest value of a bin."""
         return max(-LARGEST, min(LARGEST, self.middle + self.scale * math.sinh(place / STEPS)))
 
+    def bin_of(self, value: float) -> int:
+        """Return the number of the bin that a value belongs to: the inverse of ``edge``."""
+        height = STEPS * math.asinh((value - self.middle) / self.scale)
+        return math.ceil(max(-OUTERMOST, min(OUTERMOST, height)))
+
 
 def grid_of(quantiles: Sequence[float]) -> Grid:
     """Return bins for values with these quantiles at 5, 25, 50, 75 and 95 %; the scale is about a standard deviation."""

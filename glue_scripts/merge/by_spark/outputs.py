@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from glue_scripts.merge.duplicates import spread
+from glue_scripts.merge.by_spark.duplicates import spread
+from glue_scripts.merge.by_spark.parsing import BAD
+from glue_scripts.merge.by_spark.publisher import Publisher
+from glue_scripts.merge.by_spark.session import literal, local_table
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.parsing import BAD
-from glue_scripts.merge.publisher import Publisher
-from glue_scripts.merge.session import literal, local_table
 from glue_scripts.merge.tally import Tally
 from retraining.contract.notation.training_format import CSV_WITH_HEADER, PARQUET
 from retraining.contract.refusal import FileRefused

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from glue_scripts.merge import session
+from glue_scripts.merge.by_spark import session
+from glue_scripts.merge.by_spark.counting import target_sum
+from glue_scripts.merge.by_spark.session import literal, local_table
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.session import literal, local_table
-from glue_scripts.merge.tally import Tally, target_sum
+from glue_scripts.merge.tally import Tally
 
 BROADCAST_ROWS = 200_000  # row positions (8 bytes each) that are sent to every worker
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from glue_scripts.merge.session import literal
+from glue_scripts.merge.by_spark.session import literal
 from retraining.contract import values
 from retraining.contract.rules import SLACK, Column, Contract, Rule
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from glue_scripts.merge.cells import bounds, breaks, form_of, judge, number_of, value_of
-from glue_scripts.merge.session import literal
+from glue_scripts.merge.by_spark.cells import bounds, breaks, form_of, judge, number_of, value_of
+from glue_scripts.merge.by_spark.session import literal
 from retraining.contract.headings import known_headings
 from retraining.contract.names import UNREGARDED
 from retraining.contract.notation.lines import FAULTS, LINE_FEED, NO_ROW

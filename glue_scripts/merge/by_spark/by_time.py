@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from glue_scripts.merge.by_spark.counting import split_anew
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.tally import Tally
 from retraining.contract.rules import TRAIN, Column
@@ -54,7 +55,7 @@ def begun(rows: DataFrame, manifest: Manifest, found: Tally) -> tuple[DataFrame,
     finally:
         times.unpersist()
     placed = rows.withColumn("split", F.expr(split_by_time(manifest, boundaries)))
-    found.split_anew(placed, manifest.contract)
+    split_anew(found, placed, manifest.contract)
     return placed, boundaries
 
 

@@ -1,0 +1,91 @@
+"""The merge of rows that are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glue_scripts.merge.in_memory.files import write_dataset, write_quarantine
+from glue_scripts.merge.in_memory.profile import profile_of
+from glue_scripts.merge.in_memory.repeats import drop_known, drop_repeated
+from glue_scripts.merge.in_memory.rows import Row, Rows
+from glue_scripts.merge.inputs import Inspected
+from glue_scripts.merge.manifest import Manifest
+from glue_scripts.merge.profile import write_profile
+from glue_scripts.merge.report import Clock, Merged
+from glue_scripts.merge.storage import Storage
+from glue_scripts.merge.tally import Tally, outcomes_of
+from retraining.contract.rules import TRAIN
+from retraining.contract.splitting.by_time import Boundaries, as_number, boundaries_of_times, place_by_time
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def merge_in_memory(
+    manifest: Manifest,
+    inspected: Inspected,
+    storage: Storage,
+    rows: Rows,
+    mending: Callable[[int], str],
+    clock: Clock,
+    start: Callable[[], SparkSession],
+) -> Merged:
+    """Merge rows that were read.
+
+    Args:
+        manifest: what to merge and where to.
+        inspected: the files.
+        storage: to read and write by.
+        rows: of the files that were let pass.
+        mending: what to do about a file that is over its budget.
+        clock: takes the time of each phase.
+        start: starts Spark, which counts the rows of the history where the version before has no profile.
+
+    """
+    found = rows.found
+    outcomes = outcomes_of(found, rows.good, manifest, inspected, mending)
+    clock.lap("parse")
+    kept = drop_repeated([row for row in rows.good if row.file not in outcomes.left_out], manifest, found)
+    clock.lap("deduplicate")
+    kept = drop_known(kept, manifest, found, storage)
+    clock.lap("history")
+    boundaries = manifest.boundaries
+    if manifest.begins:
+        kept, boundaries = _begun(kept, manifest, found)
+        clock.lap("boundaries")
+    outputs, bytes_written = write_dataset(kept, manifest, storage)
+    clock.lap("write")
+    bad = {number: records for number, records in rows.bad.items() if number not in outcomes.gone}
+    bytes_written += write_quarantine(bad, outcomes.refused, manifest, storage)
+    clock.lap("quarantine")
+
+    def count(batches: Sequence[str], known: Mapping[str, Any] | None) -> dict[str, Any]:
+        if list(batches) == [manifest.batch]:
+            return profile_of(kept, manifest, known)
+        from glue_scripts.merge.by_spark.profile import of_batches
+
+        return of_batches(start(), manifest, batches, known)
+
+    bytes_written += write_profile(manifest, storage, found.total("accepted"), count)
+    clock.lap("profile")
+    return Merged(found, outcomes, outputs, bytes_written, boundaries)
+
+
+def _begun(rows: list[Row], manifest: Manifest, found: Tally) -> tuple[list[Row], Boundaries | None]:
+    """Find the boundaries of the accepted rows of a data set that begins, and split the rows by them; the tally is counted anew.
+
+    The standing boundaries, if the data set began before, are the earliest possible. None when there is no measured row.
+    """
+    assert manifest.time is not None
+    at = manifest.contract.position[manifest.time.name]
+    numbers = [None if row.synthetic else as_number(row.values[at]) for row in rows]  # type: ignore[arg-type]
+    times = [number for number in numbers if number is not None]
+    if not times:
+        return rows, manifest.boundaries
+    boundaries = boundaries_of_times(times, dict(manifest.split), manifest.boundaries)
+    names = [name for name, _ in manifest.split]
+    places = [TRAIN if number is None else place_by_time(number, boundaries) or TRAIN for number in numbers]
+    placed = [row._replace(split=names.index(place)) for row, place in zip(rows, places, strict=True)]
+    found.split_anew(placed)
+    return placed, boundaries

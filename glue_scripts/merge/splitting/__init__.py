@@ -1,1 +1,0 @@
-"""The split of rows where it needs more than the row itself."""
