@@ -131,11 +131,11 @@ survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=c
 	@$(CHECK) call $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" && $(SETUP) && \
 	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(if $(call yes,$(PREDICT)),--predict) $(ARGS)
 
-EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
+EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(foreach range,$(SWEEP),--sweep '$(range)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
 	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose $(if $(filter force,$(PROPOSE)),--force)) $(if $(call yes,$(AWS)),--account environment) \
 	$(if $(call yes,$(YES)),--yes) $(ARGS)
 
-experiment:  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" [MODEL=] DATA_VERSION=4 PROPOSE=1 AWS=1 ARGS=--json
+experiment:  ## a variation against the champion: make experiment SET="algorithm.svr.C=3" [MODEL=] [SWEEP="algorithm.svr.C=1,3,10"] DATA_VERSION=4 PROPOSE=1 AWS=1 ARGS=--json
 	@$(CHECK) call $${MODEL:+--model "$$MODEL"} $${DATA_VERSION:+--data-version "$$DATA_VERSION"} && $(PYTHON) -m local_stack.bootstrap sagemaker && \
 	PYTHONPATH=. $(VENVS)/sagemaker/bin/python -m experiment $(EXPERIMENT)
 

@@ -44,6 +44,7 @@ examples:
   python -m experiment --set algorithm.svr.C=3 --set seed=1
   python -m experiment --set algorithm=linear --data-version 4
   python -m experiment --set algorithm.svr.C=3 --propose
+  python -m experiment --sweep algorithm.svr.C=1,3,10 --sweep algorithm.svr.epsilon=0.1,0.5
 
 The local stack is used unless --account environment says otherwise; then the
 standard AWS variables say which account, and the command asks before it starts
@@ -65,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", dest="settings", help="change a setting; repeatable"
+    )
+    made.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE,VALUE",
+        help="train every combination of values of hyperparameters, and the candidate as it is; repeatable",
     )
     made.add_argument("--data-version", type=int, metavar="N", help="dataset version (default: the newest)")
     made.add_argument("--candidate", metavar="NAME", help="train this candidate only (default: all, the best goes on)")
@@ -96,8 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Carry out one experiment; 0: there is a verdict, 1: a job failed, 2: a call or a machine that is not right, 130: interrupted."""
     made = parser()
     chosen = made.parse_args(arguments)
-    if chosen.propose and not chosen.settings:
-        made.error("--propose writes down what --set changes: give at least one --set")
+    if chosen.propose and not (chosen.settings or chosen.sweep):
+        made.error("--propose writes down what --set or --sweep changes: give at least one of them")
     _quieten()
     progress = Progress()
     if chosen.account == "local":
@@ -135,14 +143,17 @@ def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
     from experiment.run import Experiment
 
     folder = model_folder.read(chosen.model)
-    experiment = Experiment(folder, chosen.settings, chosen.candidate)
-    if chosen.propose:
-        propose(folder.text, experiment.overrides)  # before minutes of training
+    experiment = Experiment(folder, chosen.settings, chosen.candidate, chosen.sweep)
+    if chosen.propose:  # before minutes of training
+        first = experiment.points[0].overrides if experiment.points else ()
+        propose(folder.text, [*experiment.overrides, *first])
     interruption = Interruption()
     with interruption.listening():
         outcome = experiment.run(chosen.data_version, progress, interruption, Consent(chosen.yes))
     convinced = may_be_proposed(outcome.decision, chosen.force)
-    change = _write_proposal(chosen) if chosen.propose and convinced else None
+    settings = [*chosen.settings, *(outcome.sweep["settings"] if outcome.sweep and outcome.sweep["chosen"] else ())]
+    stays = bool(outcome.sweep) and not settings
+    change = _write_proposal(chosen, settings) if chosen.propose and convinced and not stays else None
     if chosen.json:
         print(json.dumps({**outcome.as_dict(), "proposal": change}, indent=1, ensure_ascii=False))
         return 0
@@ -154,6 +165,8 @@ def _experiment(chosen: argparse.Namespace, progress: Progress) -> int:
         print(
             "\nmodel.yaml is unchanged: the gate did not approve this change. PROPOSE=force (--force) writes it all the same"
         )
+    if chosen.propose and convinced and stays:
+        print("\nmodel.yaml is unchanged: the candidate goes on as it is declared")
     if change is not None:
         print(f"\nwritten into {_shown(chosen.model)}:\n{change}" if change else "\nmodel.yaml says this already")
     return 0
@@ -164,12 +177,12 @@ def may_be_proposed(decision: Mapping[str, Any], forced: bool) -> bool:
     return bool(decision["promote"]) or forced
 
 
-def _write_proposal(chosen: argparse.Namespace) -> str:
-    """Write the change into the file as it is by now, and return the diff."""
+def _write_proposal(chosen: argparse.Namespace, settings: list[str]) -> str:
+    """Write what these settings change into the file as it is by now, and return the diff."""
     from experiment.run import Experiment
 
     folder = model_folder.read(chosen.model)
-    text = propose(folder.text, Experiment(folder, chosen.settings, chosen.candidate).overrides)
+    text = propose(folder.text, Experiment(folder, settings, chosen.candidate).overrides)
     if text != folder.text:
         model_folder.write_text(folder.path, text)
     return diff(folder.text, text, _shown(chosen.model))

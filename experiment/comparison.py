@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiment.proposal import on_one_line
+from experiment.sweep import shown
 from retraining.telling.gate_table import conditions, label, measures, number, odds_text
 
 NARROWEST, WIDEST = 60, 100
@@ -43,6 +44,8 @@ class Outcome:
     group: str
     decision: Mapping[str, Any]
     """``promote``, ``decision``, ``reason`` and ``numbers`` of the gate."""
+    sweep: Mapping[str, Any] | None
+    """The leaderboard of a sweep, as ``experiment.sweep.best_of`` returns it; None without one."""
     outputs: str
     """S3 URI below which the experiment's documents are."""
 
@@ -63,6 +66,7 @@ def render(outcome: Outcome, width: int = 80) -> str:
     width = max(NARROWEST, min(width, WIDEST))
     parts = [
         _head(outcome, width),
+        _sweep(outcome, width),
         _measures(outcome),
         _groups(outcome),
         _guards(outcome),
@@ -103,6 +107,17 @@ def _head(outcome: Outcome, width: int) -> str:
     else:
         lines.append("  no champion yet: there is nothing to compare with, the guards alone decide")
     return "\n".join(lines)
+
+
+def _sweep(outcome: Outcome, width: int) -> str:
+    """Return the leaderboard of a sweep, and why its best point goes on or not; empty without one."""
+    board = outcome.sweep
+    if board is None:
+        return ""
+    counts, points = board["counts"], len(board["trials"])
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    why = textwrap.wrap(f"The best of {points} points{failed}: {board['why']}.", width)
+    return "\n".join([aligned(list(shown(board)), left=0), *why])
 
 
 def _change(change: Change) -> str:

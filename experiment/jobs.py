@@ -115,6 +115,23 @@ class JobRunner:
             KeyboardInterrupt: a person stopped the command; so are the jobs that it started.
 
         """
+        results, failures = self._run(steps)
+        if failures:
+            raise JobError("\n".join(failures))
+        return [result for result in results if result]
+
+    def run_some(self, steps: Sequence[Step], at_once: int) -> list[dict[str, Any] | None]:
+        """Run jobs, some at a time; return their results in order, None of one that failed, which is told and stops no other."""
+        found: list[dict[str, Any] | None] = []
+        for start in range(0, len(steps), at_once):
+            results, failures = self._run(steps[start : start + at_once])
+            for failure in failures:
+                self._progress.say(failure)
+            found += results
+        return found
+
+    def _run(self, steps: Sequence[Step]) -> tuple[list[dict[str, Any] | None], list[str]]:
+        """Run jobs side by side; return their results, None of one that failed, and what the failures say."""
         first = len(self._jobs)
         try:
             for step in steps:
@@ -128,14 +145,16 @@ class JobRunner:
             for job in self._unfinished():
                 self._progress.say(f"{job.kind.title(job.submitted.handle)} goes on; the same command finds it again")
             raise
-        failures = [
-            failure_text(job.kind, self._access, job.submitted.handle, status.state, status.reason)
-            for job, status in zip(jobs, statuses, strict=True)
-            if status.outcome != "succeeded"
-        ]
-        if failures:
-            raise JobError("\n".join(failures))
-        return [{**job.kind.result(self._access, job.submitted.handle), "reused": job.reused} for job in jobs]
+        results: list[dict[str, Any] | None] = []
+        failures = []
+        for job, status in zip(jobs, statuses, strict=True):
+            handle = job.submitted.handle
+            if status.outcome == "succeeded":
+                results.append({**job.kind.result(self._access, handle), "reused": job.reused})
+            else:
+                results.append(None)
+                failures.append(failure_text(job.kind, self._access, handle, status.state, status.reason))
+        return results, failures
 
     def _submit(self, step: Step) -> None:
         self._progress.tick(f"{step.title}: the SDK prepares the job")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment import sweep
 from experiment.account import Consent
 from experiment.comparison import Change, Outcome
 from experiment.jobs import Interruption, JobRunner, Step
@@ -27,11 +28,13 @@ from retraining.jobs.code_bundle import (
     evaluation_document,
     training_document,
 )
+from retraining.jobs.job import JobError
 from retraining.judging.candidates import analyze, choose
 from retraining.judging.evaluation_rows import analysis_event
 from retraining.judging.gate import decide
 from retraining.judging.looks import note_look, rows_digest
 from retraining.judging.model_card import with_metric
+from retraining.judging.paired_losses import read_losses
 from retraining.sdk.context import evaluation_context, training_context
 from retraining.serving.champion import standing
 from retraining.settings.access import AwsAccess
@@ -59,13 +62,16 @@ class Experiment:
         folder: the model folder.
         settings: ``PATH=VALUE`` each.
         candidate: train this candidate only; also the one that short forms are about.
+        sweeps: ``PATH=VALUE,VALUE,...`` each, hyperparameters of one candidate: every combination trains, and the candidate as it is.
 
     Raises:
         OverrideError: a setting is wrong, or there is no such candidate.
 
     """
 
-    def __init__(self, folder: ModelFolder, settings: Sequence[str], candidate: str | None) -> None:
+    def __init__(
+        self, folder: ModelFolder, settings: Sequence[str], candidate: str | None, sweeps: Sequence[str] = ()
+    ) -> None:
         values, options = folder.values, folder.options
         self.folder = folder
         self.overrides = find(values, settings, candidate, options)
@@ -73,6 +79,10 @@ class Experiment:
         if options:
             check_hyperparameters(with_overrides(values, self.overrides), options)
         self.changes = [_change(values, override, options) for override in self.overrides]
+        self.points = sweep.points(values, settings, sweeps, candidate, options) if sweeps else []
+        if self.points:
+            sweep.check(self.config)
+            candidate = self.points[0].candidate.name
         declared = self.config.training.candidates
         self.candidates = [item for item in declared if candidate in (None, item.name)]
         if own := [item.name for item in self.candidates if item.container]:
@@ -104,17 +114,56 @@ class Experiment:
         found = self._look_around(version, progress, consent)
         owner, seconds = job_owner(self.config.name), found.platform.poll_seconds
         runner = JobRunner(self.folder.path, found.access, owner, seconds, progress, interruption)
+        board: Mapping[str, Any] | None = None
+        results: Sequence[Mapping[str, Any]]
+        if self.points:
+            results, best, board = self._swept(found, runner)
+        else:
+            results, best = self._trained(found, runner)
+        [evaluated] = runner.run([self._evaluation(found, best["model_data"])])
+        outcome = self._judge(found, results, best, evaluated, progress, board)
+        progress.clear()
+        return outcome
+
+    def _trained(self, found: Surroundings, runner: JobRunner) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
+        """Train the candidates; return the results, and the one that goes on."""
         trained = runner.run([self._training(found, item) for item in self.candidates])
         names = [item.name for item in self.candidates]
         metric = self.config.training.selection_metric
         if len(names) > 1:
             trained = [with_metric(found.access, job, metric) for job in trained]
         results = [{**job, "candidate": name} for name, job in zip(names, trained, strict=True)]
-        best = choose(names, results, self.config.training).best
-        [evaluated] = runner.run([self._evaluation(found, best["model_data"])])
-        outcome = self._judge(found, trained, best, evaluated, progress)
-        progress.clear()
-        return outcome
+        return results, choose(names, results, self.config.training).best
+
+    def _swept(
+        self, found: Surroundings, runner: JobRunner
+    ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any], dict[str, Any]]:
+        """Train the candidate and the points of the sweep; return the results that count, the one that goes on, and the leaderboard.
+
+        Raises:
+            JobError: the candidate as it is declared failed.
+            JudgementError: no point reports the selection metric.
+
+        """
+        [declared], training = self.candidates, self.config.training
+        others = [point for point in self.points if point.candidate != declared]
+        steps = [self._training(found, declared)]
+        for point in others:
+            words = ", ".join(f"{name} {value}" for name, value in point.values.items())
+            steps.append(self._training(found, point.candidate, f" with {words}"))
+        jobs = runner.run_some(steps, training.parallel or sweep.AT_ONCE)
+        known = [job and with_metric(found.access, job, training.selection_metric) for job in jobs]
+        if known[0] is None:
+            raise JobError(
+                f"candidate {declared.name} failed as it is declared: there is nothing to compare the sweep with"
+            )
+        base = {**known[0], "candidate": declared.name}
+        swept = [
+            (point, known[0] if point.candidate == declared else known[1 + others.index(point)])
+            for point in self.points
+        ]
+        best, board = sweep.best_of(swept, base, self.config, lambda artifact: read_losses(found.access, artifact))
+        return [base] if best is base else [base, best], best, board
 
     def _look_around(self, version: int | None, progress: Progress, consent: Consent) -> Surroundings:
         """Read what production has, fix what the experiment works on, and write down the lists of its data."""
@@ -137,7 +186,8 @@ class Experiment:
                 "change"
             )
         code = code_files(self.folder.path, config)
-        plan = make_plan(config, state, code_digest(code), self.candidates, champion)
+        trained = [*self.candidates, *(point.candidate for point in self.points)]
+        plan = make_plan(config, state, code_digest(code), trained, champion)
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")
         consent.to(_account(platform))
@@ -148,10 +198,10 @@ class Experiment:
             put_json_once(s3, uri, data.manifests[split])
         return Surroundings(access, platform, state, data, plan, manifests)
 
-    def _training(self, found: Surroundings, candidate: Candidate) -> Step:
+    def _training(self, found: Surroundings, candidate: Candidate, words: str = "") -> Step:
         self._tell_job(found, training_document(self.config, found.plan, candidate))
         context = training_context(self.config, found.platform, found.plan, candidate, found.manifests)
-        return Step(f"training of {candidate.name}", "training", experiment_context(context))
+        return Step(f"training of {candidate.name}{words}", "training", experiment_context(context))
 
     def _tell_job(self, found: Surroundings, document: Mapping[str, Any]) -> None:
         """Put job.json where the job's context says it is."""
@@ -175,6 +225,7 @@ class Experiment:
         best: Mapping[str, Any],
         evaluated: Mapping[str, Any],
         progress: Progress,
+        board: Mapping[str, Any] | None,
     ) -> Outcome:
         """Analyse and decide as the DAG does, and write the outcome down beside the evaluation."""
         plan, s3 = found.plan, client("s3", found.access)
@@ -189,8 +240,9 @@ class Experiment:
             key=plan.run_key,
             dataset_version=plan.version,
             rows_by_split=dict(found.data.rows_by_split),
-            changes=self.changes,
-            training=[_trained(item, job, best) for item, job in zip(self.candidates, trained, strict=True)],
+            changes=[*self.changes, *self._swept_changes(board)],
+            training=[_trained(job, best) for job in trained],
+            sweep=board,
             evaluation=_job(evaluated),
             champion=plan.champion.package_arn if plan.champion else None,
             analysis=analysis,
@@ -200,6 +252,13 @@ class Experiment:
         )
         put_json(s3, f"{root}experiment.json", outcome.as_dict())
         return outcome
+
+    def _swept_changes(self, board: Mapping[str, Any] | None) -> list[Change]:
+        """Return what the best point of a sweep changes, if it goes on."""
+        if not board or not board["chosen"]:
+            return []
+        best = next(point for point in self.points if list(point.settings) == board["settings"])
+        return [_change(self.folder.values, override, self.folder.options) for override in best.overrides]
 
 
 def _change(values: dict[str, Any], override: Override, options: Options | None) -> Change:
@@ -213,13 +272,13 @@ def _account(platform: Platform) -> str:
     return f"account {platform.account} {where}"
 
 
-def _trained(candidate: Candidate, job: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
+def _trained(job: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "candidate": candidate.name,
+        "candidate": job["candidate"],
         **_job(job),
         "metrics": job["metrics"],
         "model_data": job["model_data"],
-        "chosen": best["candidate"] == candidate.name,
+        "chosen": best["candidate"] == job["candidate"],
     }
 
 

@@ -25,6 +25,7 @@ ANALYSIS = {
 
 def outcome(analysis=ANALYSIS, **changes):
     made = Outcome(
+        sweep=None,
         model="abalone",
         key="v4-0123456789ab",
         dataset_version=4,

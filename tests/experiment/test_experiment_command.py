@@ -71,7 +71,7 @@ def jobs(production):
         (["--set", "algorithm.svr.c=3"], "has no such hyperparameter; near: svr_C"),
         (["--set", "gate.required_odds=-2"], "gate.required_odds: Input should be greater than or equal to 0"),
         (["--model", "nowhere"], "a model folder needs a model.yaml"),
-        (["--propose"], "--propose writes down what --set changes"),
+        (["--propose"], "--propose writes down what --set or --sweep changes"),
     ],
 )
 def test_what_is_missing_or_wrong_is_told_in_one_line(production, arguments, words):

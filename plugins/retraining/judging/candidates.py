@@ -99,7 +99,7 @@ def choose(
     best = min(declared or values, key=lambda name: sign * values[name])
     if tuned is None or tuned not in values:
         return Choice(finished[best], left_out, values)
-    search = _compared(searches[tuned], finished[tuned], finished[best] if declared else None, losses)
+    search = compared(searches[tuned], finished[tuned], finished[best] if declared else None, losses)
     return Choice(finished[tuned if search["chosen"] else best], left_out, values, search)
 
 
@@ -108,13 +108,24 @@ def _best_trial(search: Mapping[str, Any]) -> dict[str, Any]:
     return {**search["best"], "candidate": candidate_of(search)}
 
 
-def _compared(
+def compared(
     search: Mapping[str, Any],
     trial: Mapping[str, Any],
     declared: Mapping[str, Any] | None,
     losses: Callable[[str], Losses] | None,
 ) -> dict[str, Any]:
-    """Return the leaderboard of a search, and whether its best trial goes on in place of the best declared candidate."""
+    """Return the leaderboard of a search, and whether its best trial goes on in place of the best declared candidate.
+
+    Args:
+        search: ``name``, ``trials`` and ``counts``.
+        trial: result of the best trial.
+        declared: result of the best declared candidate; None when none trained.
+        losses: returns the losses that the training of an artifact left, and raises ValueError when it left none.
+
+    Returns:
+        What the report shows: ``trials``, ``counts``, ``against``, ``difference`` with ``standard_error`` on ``rows``, ``chosen``, ``why``.
+
+    """
     board = {
         "job": search["name"],
         "best": trial["name"],
