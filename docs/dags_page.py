@@ -11,6 +11,8 @@ from typing import Any
 
 SHIPPED = "abalone_*.py"  # DAG files of other models are their authors', not the page's
 ROOT = Path(__file__).resolve().parent.parent
+# Of an Airflow that nobody configured; gone with the process.
+HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 HEAD = """# DAGs: tasks and parameters
 
 Generated from the abalone model's files in `dags/` by `make docs`; do not edit. The ids begin with the name of the model folder.
@@ -25,7 +27,7 @@ def page() -> str:
 
 
 def _dags() -> list[Any]:
-    os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
+    os.environ.setdefault("AIRFLOW_HOME", HOME.name)
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     return [runpy.run_path(str(path))["dag"] for path in sorted((ROOT / "dags").glob(SHIPPED))]
 

@@ -13,10 +13,11 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell may be led to an account, to a deployment, or to the ports and the Airflow of a local stack.
-LED = ("AIRFLOW__", "AIRFLOW_PORT", "AWS_", "LOCAL_AWS_", "RETRAINING_ENFORCE_", "RETRAINING_SPARE_")
+LED = ("AIRFLOW__", "AIRFLOW_PORT", "AWS_", "LOCAL_AWS_", "RETRAINING_ENFORCE_", "RETRAINING_SPARES")
 for name in [name for name in os.environ if name.startswith(LED)]:
     del os.environ[name]
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")  # of Airflow; gone with the process
+os.environ["AIRFLOW_HOME"] = HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
