@@ -192,6 +192,9 @@ docs: setup-dev  ## write the reference pages that come from code
 report-picture: setup-dev  ## draw the picture of the README from a report: make report-picture [REPORT=.local/report.html]
 	$(DEV)/python docs/report_picture.py $(or $(REPORT),$(LOCAL)/report.html) docs/images/report.svg
 
+page-pictures: setup-dev  ## draw each view of the page of the running stack, light and dark, wide and on a phone: make page-pictures [MODEL=abalone]
+	PYTHONPATH=plugins $(DEV)/python docs/page_pictures.py build/page $(MODEL)
+
 image-uris:  ## write the table of SageMaker's own images from what the SageMaker SDK says
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table

@@ -135,6 +135,53 @@ def test_axe_finds_nothing_on_the_verdict_of_a_file(page: Any, address: str) -> 
     assert chromium.in_both_colours(page) == []
 
 
+NUMBERS = {
+    "labelled": True,
+    "rows": [
+        {
+            "line": 2 + at,
+            "prediction": 9.5 + at,
+            "probabilities": None,
+            "actual": 9 + 2 * at,
+            "error": 0.5 - at,
+            "loss": (0.5 - at) ** 2,
+        }
+        for at in range(4)
+    ],
+    "scores": {"rmse": 1.5, "mae": 1.2, "bias": -1.0, "r2": None},
+}
+CLASSES = {
+    "labelled": True,
+    "rows": [
+        {
+            "line": 2,
+            "prediction": HOSTILE,
+            "probabilities": {HOSTILE: 0.9, "no": 0.1},
+            "actual": "no",
+            "right": False,
+            "loss": 2.3,
+        }
+    ],
+    "scores": {"log_loss": 2.3, "accuracy": 0.0},
+}
+
+
+@pytest.mark.parametrize("found", [NUMBERS, CLASSES], ids=["numbers", "classes"])
+def test_axe_finds_nothing_on_a_file_beside_the_models_answers(page: Any, address: str, found: dict) -> None:
+    told = {**found, "file": f"{HOSTILE}.csv", "more": True, "rejected": 1, "reasons": {HOSTILE: 1}, "refused": None}
+    told["first"] = [{"line": 9, "column": "sex", "value": HOSTILE, "reason": "sex: not one of M, F, I"}]
+    page.route("**/comparisons?*", lambda route: route.fulfill(status=200, json=told))
+    shown(page, address, "try")
+    page.locator("#own").set_input_files({"name": "own.csv", "mimeType": "text/csv", "buffer": b"x"})
+    page.get_by_text("The model's error on these").wait_for()
+    assert page.get_by_role("img", name="predicted over actual rings").count() == (1 if found is NUMBERS else 0)
+    assert chromium.in_both_colours(page) == []
+    assert chromium.width_on_a_phone(page) <= 360
+    with page.expect_download() as download:
+        page.get_by_text("answers as CSV").click()
+    assert len(download.value.path().read_text().splitlines()) == 1 + len(found["rows"])
+
+
 def test_a_rule_that_is_broken_would_be_found(page: Any, address: str) -> None:
     shown(page, address, "try")
     page.evaluate("document.querySelectorAll('main label').forEach((label) => label.remove())")

@@ -19,6 +19,7 @@ ROUTES = {
     ("GET", "/models/{model}/drift/{version}/column"): ("/models/abalone/drift/v1/column?name=sex", SEE, {}, 200),
     ("GET", "/models/{model}/files"): ("/models/abalone/files?key=x", SEE, {}, 200),
     ("POST", "/models/{model}/predictions"): ("/models/abalone/predictions", SEE, {"json": ROWS}, 422),
+    ("POST", "/models/{model}/comparisons"): ("/models/abalone/comparisons?name=a.csv", SEE, {"content": b"x"}, 200),
     ("POST", "/models/{model}/checks"): ("/models/abalone/checks?name=a.csv", ACT, {"content": b"x"}, 200),
     ("POST", "/models/{model}/files"): ("/models/abalone/files?name=a.csv", ACT, {"content": b"x"}, 200),
     ("POST", "/models/{model}/releases"): (

@@ -9,7 +9,7 @@ from page_site import BUCKET, PLATFORM, Site
 
 from retraining.contract.rules import Contract
 from retraining.contract.verdict import judge_file
-from retraining.page import file_check, sending
+from retraining.page.files import check, sending
 from retraining.settings.model_config import load_model_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def test_the_page_says_of_a_file_what_the_merge_would(site: Site, path: Path) ->
     verdict = send(site, CHECKS, path.name, path.read_bytes()).json()
     contract = Contract.of(CONFIG.contract.model_dump())
     size, split = path.stat().st_size, CONFIG.split.model_dump()
-    expected = judge_file(lambda: path.open("rb"), path.name, size, contract, split, first_lines=file_check.LINES)
+    expected = judge_file(lambda: path.open("rb"), path.name, size, contract, split, first_lines=check.LINES)
     assert {**expected.as_json(), "file": path.name} == {name: verdict[name] for name in expected.as_json()}
 
 
@@ -109,7 +109,7 @@ def test_json_lines_are_judged_by_name(site: Site) -> None:
 def test_a_file_that_only_the_merge_can_read_is_not_called_bad(site: Site, monkeypatch) -> None:
     monkeypatch.setattr(sending, "find_spec", lambda name: None)
     answer = send(site, CHECKS, "rows.parquet", b"PAR1")
-    assert answer.status_code == 413 and "the merge can: aws s3 cp" in answer.json()["detail"]
+    assert answer.status_code == 413 and "a job can: aws s3 cp" in answer.json()["detail"]
 
 
 def test_a_file_that_is_too_large_is_refused_and_says_where_it_goes(site: Site, monkeypatch) -> None:
@@ -125,7 +125,7 @@ def test_a_file_that_is_too_large_is_refused_and_says_where_it_goes(site: Site, 
 
 
 def test_an_archive_that_unpacks_without_end_is_ended(site: Site, monkeypatch) -> None:
-    monkeypatch.setattr(file_check, "SECONDS", 1)
+    monkeypatch.setattr(check, "SECONDS", 1)
     row = b"M,0.5,0.4,0.1,0.6,0.2,0.1,0.15,9\n"
     verdict = send(site, CHECKS, "bomb.csv.gz", gzip.compress(row * 3_000_000))
     assert verdict.status_code == 413 and "aws s3 cp" in verdict.json()["detail"]
@@ -143,4 +143,4 @@ def test_verdicts_of_made_up_files_equal_those_of_the_reader(tmp_path: Path) -> 
     path.write_text(text)
     split = CONFIG.split.model_dump()
     expected = judge_file(lambda: path.open("rb"), "made.csv", path.stat().st_size, contract, split, first_lines=200)
-    assert file_check.check(path, "made.csv", CONFIG.contract.model_dump(), split) == expected.as_json()
+    assert check.verdict(path, "made.csv", CONFIG.contract.model_dump(), split) == expected.as_json()

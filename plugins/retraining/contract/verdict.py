@@ -122,7 +122,7 @@ def judge_file(
                 bad += 1
                 verdict.reasons.update(line.reasons)
                 if len(verdict.first) < first_lines:
-                    verdict.first.append(_described(line, contract))
+                    verdict.first.append(described(line, contract))
                 continue
             if not contract.keep_duplicates and len(seen) < _REMEMBERED:
                 key_of_row = int(str(line.row_hash)[: KEY_DIGITS + 1], 16)
@@ -222,7 +222,8 @@ def _share_within(column: Column, values: list[float], factor: float) -> float:
     return sum(column.broken_bound(value / factor) is None for value in values) / len(values)
 
 
-def _described(line: Line, contract: Contract) -> dict[str, Any]:
+def described(line: Line, contract: Contract) -> dict[str, Any]:
+    """Return number, first broken column or rule, its value and the reason of a rejected line."""
     value = line.value_of(contract)
     return {
         "line": line.number,

@@ -20,10 +20,12 @@ from starlette.concurrency import run_in_threadpool
 
 from retraining.aws.platform_parameter import PlatformError
 from retraining.contract.plain_text import plain
-from retraining.page import data_view, drift_view, history_view, now_view, quarantine, sending, trying
-from retraining.page.file_check import UncheckedError
+from retraining.page import data_view, drift_view, history_view, now_view, quarantine, trying
+from retraining.page.files import comparing, sending
+from retraining.page.files.check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard
 from retraining.page.rights import Acting, Seeing
+from retraining.serving import batch
 from retraining.settings.strict import Strict
 
 ASSETS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -145,12 +147,12 @@ def routes() -> FastAPI:
 
     @app.post("/models/{model}/checks")
     async def check(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
-        async with sending.received(request, visitor.model, name) as file:
+        async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
             return await run_in_threadpool(sending.judged, visitor.model, file, name)
 
     @app.post("/models/{model}/files")
     async def send(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
-        async with sending.received(request, visitor.model, name) as file:
+        async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
             return await run_in_threadpool(sending.send, visitor.model, file, name, visitor.name)
 
     @app.get("/models/{model}/files")
@@ -163,6 +165,11 @@ def routes() -> FastAPI:
         return {
             "predictions": await run_in_threadpool(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)
         }
+
+    @app.post("/models/{model}/comparisons")
+    async def compare(visitor: Seeing, request: Request, name: FileName) -> dict[str, Any]:
+        async with sending.received(request, visitor.model, name, batch.IN) as file:
+            return await run_in_threadpool(comparing.compare, visitor.model, file, name)
 
     return app
 

@@ -13,6 +13,8 @@ from retraining.page.known_models import KnownModel
 from retraining.serving import inference_ids
 
 ROWS = 100
+CELLS = 20_000
+"""Values in one request about the rows of a file: below what an endpoint takes, and answered within its time."""
 
 
 class InvalidRowsError(ValueError):
@@ -52,16 +54,47 @@ def predict(model: KnownModel, rows: Sequence[Mapping[str, Any]], *, explain: bo
     typed = [{name: _cell(row.get(name)) for name in features} for row in rows]
     body = {"instances": typed, **({"explain": True} if explain else {})}
     answer = _asked(model, json.dumps(body, allow_nan=False).encode())
-    why = _explanations(answer)
-    shares, classes = answer.get("probabilities"), answer.get("classes")
+    why, shares = _explanations(answer), _probabilities(answer)
     return [
         {
             "prediction": prediction,
             "words": _words(model, prediction),
-            "probabilities": dict(zip(classes, shares[at], strict=False)) if shares and classes else None,
+            "probabilities": shares[at],
             "explanation": why[at],
         }
         for at, prediction in enumerate(answer["predictions"])
+    ]
+
+
+def answers(model: KnownModel, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``prediction`` and ``probabilities`` by class, None of a regression, for rows that keep the contract.
+
+    Raises:
+        NoAnswerError: nothing serves, the endpoint fails, or does not answer each row.
+
+    """
+    found: list[dict[str, Any]] = []
+    size = max(1, CELLS // max(1, len(model.contract.feature_columns)))
+    for start in range(0, len(rows), size):
+        piece = rows[start : start + size]
+        answer = _asked(model, json.dumps({"instances": piece}, allow_nan=False).encode())
+        predictions, shares = answer["predictions"], _probabilities(answer)
+        if len(predictions) != len(piece):
+            raise NoAnswerError(
+                f"endpoint {model.config.endpoint} gives {len(predictions)} answers for {len(piece)} rows"
+            )
+        found += [{"prediction": one, "probabilities": share} for one, share in zip(predictions, shares, strict=True)]
+    return found
+
+
+def _probabilities(answer: Mapping[str, Any]) -> list[dict[str, float] | None]:
+    """Return the probabilities of each row by class, None where the serving code, which may be a model folder's own, gives none."""
+    shares, classes, rows = answer.get("probabilities"), answer.get("classes"), len(answer["predictions"])
+    if not isinstance(shares, list) or not isinstance(classes, list) or len(shares) != rows:
+        return [None] * rows
+    return [
+        dict(zip(classes, row, strict=True)) if isinstance(row, list) and len(row) == len(classes) else None
+        for row in shares
     ]
 
 

@@ -80,7 +80,8 @@ async function begin() {
     location.hash = hashOf(picker.value, place().view);
   });
   const wanted = new URLSearchParams(location.search).get("dag");
-  const own = models.find((item) => wanted && wanted.replaceAll("_", "-").startsWith(`${item.name}-`));
+  const fitting = models.filter((item) => wanted && wanted.replaceAll("_", "-").startsWith(`${item.name}-`));
+  const own = fitting.sort((one, other) => other.name.length - one.name.length)[0]; // a name may begin with another one
   if (own && !location.hash) history.replaceState(null, "", hashOf(own.name, "now"));
   addEventListener("hashchange", () => {
     main.focus({ preventScroll: true });

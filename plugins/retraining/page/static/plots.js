@@ -171,3 +171,23 @@ export function shares(ranges) {
   });
   return el("figure", {}, picture);
 }
+
+// rows: predicted over actual; on the line a model is right.
+export function agreement(rows, target) {
+  const size = Math.max(300, Math.min(460, document.documentElement.clientWidth - 80)), values = rows.flatMap((row) => [row.actual, row.prediction]);
+  let low = Math.min(...values), high = Math.max(...values);
+  const pad = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
+  [low, high] = [low - pad, high + pad];
+  const x = (value) => LEFT + ((value - low) / (high - low)) * (size - LEFT - RIGHT);
+  const y = (value) => size - 40 - ((value - low) / (high - low)) * (size - 40 - TOP);
+  const grid = ticks(low, high).map((tick) => [
+    svg("line", { class: "axis", x1: x(low), x2: x(high), y1: y(tick), y2: y(tick) }),
+    svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, String(tick)),
+    svg("text", { x: x(tick), y: size - 22, "text-anchor": "middle" }, String(tick)),
+  ]);
+  const points = rows.map((row) => svg("circle", { class: "challenger-fill", opacity: 0.5, cx: x(row.actual), cy: y(row.prediction), r: 3.5 }, svg("title", {}, `line ${row.line}: actual ${row.actual}, predicted ${row.prediction}`)));
+  const label = `predicted over actual ${target} of ${rows.length} rows`;
+  const words = [svg("text", { x: x(high), y: size - 6, "text-anchor": "end" }, `actual ${target}`), svg("text", { x: LEFT, y: 10 }, `predicted ${target}`)];
+  const right = svg("line", { class: "zero", x1: x(low), y1: y(low), x2: x(high), y2: y(high) });
+  return el("figure", { class: "square" }, svg("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": label }, grid, right, points, words));
+}

@@ -1,5 +1,6 @@
 // Try it: a form made from the contract, and what the serving model says.
 
+import { comparison } from "./compare.js";
 import { el, notice, number, put, section, table } from "./dom.js";
 import { pushes } from "./plots.js";
 import * as server from "./server.js";
@@ -40,6 +41,7 @@ export async function show(place, context) {
       form,
     ),
     answer,
+    comparison(now, context),
   );
 }
 

@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from retraining.contract.plain_text import plain
 from retraining.contract.verdict import MERGED
-from retraining.page.file_check import UncheckedError, check
+from retraining.page.files import check
+from retraining.page.files.check import UncheckedError
 from retraining.page.known_models import KnownModel
 
 LARGEST = 10 << 20
@@ -43,8 +44,14 @@ class Received:
 
 
 @asynccontextmanager
-async def received(request: Request, model: KnownModel, name: str) -> AsyncIterator[Received]:
+async def received(request: Request, model: KnownModel, name: str, folder: str) -> AsyncIterator[Received]:
     """Receive the body of a request into a file that is gone afterwards.
+
+    Args:
+        request: its body is the file.
+        model: whom the file is for.
+        name: what its sender calls it.
+        folder: of the model, where a file goes that is too large for this page.
 
     Raises:
         TooLargeError: it is larger than this page takes, found out before it is read where its length is said.
@@ -52,7 +59,7 @@ async def received(request: Request, model: KnownModel, name: str) -> AsyncItera
     """
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > LARGEST:
-        raise TooLargeError(_too_large(model, name))
+        raise TooLargeError(_too_large(model, name, folder))
     with TemporaryDirectory(prefix="retraining-page-") as folder:
         path, size, digest = Path(folder) / "file", 0, hashlib.sha256()
         with path.open("wb") as file:
@@ -60,7 +67,7 @@ async def received(request: Request, model: KnownModel, name: str) -> AsyncItera
                 async for block in request.stream():
                     size += len(block)
                     if size > LARGEST:
-                        raise TooLargeError(_too_large(model, name))
+                        raise TooLargeError(_too_large(model, name, folder))
                     digest.update(block)
                     file.write(block)
             except ClientDisconnect as error:
@@ -76,13 +83,21 @@ def judged(model: KnownModel, file: Received, name: str) -> dict[str, Any]:
 
     """
     config = model.config
-    if name.lower().endswith(".parquet") and find_spec("pyarrow") is None:
-        where = f"s3://{model.bucket}/{model.prefix}{config.landing.new}"
-        raise UncheckedError(f"the web server cannot read Parquet, the merge can: aws s3 cp FILE {where}")
-    verdict = check(
-        file.path, key_of(model, name, file.digest), config.contract.model_dump(), config.split.model_dump()
-    )
+    refuse_unreadable(model, name, config.landing.new)
+    key, split = key_of(model, name, file.digest), config.split.model_dump()
+    verdict = check.verdict(file.path, key, config.contract.model_dump(), split)
     return {**verdict, "file": name, "size": file.size, "largest": LARGEST}
+
+
+def refuse_unreadable(model: KnownModel, name: str, folder: str) -> None:
+    """Refuse a file that needs a library which the web server does not have; a job has it, which reads what lies in ``folder``.
+
+    Raises:
+        UncheckedError: it is one.
+
+    """
+    if name.lower().endswith(".parquet") and find_spec("pyarrow") is None:
+        raise UncheckedError(f"the web server cannot read Parquet, a job can: {_copying(model, folder)}")
 
 
 def send(model: KnownModel, file: Received, name: str, who: str) -> dict[str, Any]:
@@ -122,6 +137,10 @@ def key_of(model: KnownModel, name: str, digest: str) -> str:
     return f"{model.prefix}{model.config.landing.new}{stem}-{digest[:12]}{ending.lower() or '.csv'}"
 
 
-def _too_large(model: KnownModel, name: str) -> str:
-    where = f"s3://{model.bucket}/{model.prefix}{model.config.landing.new}"
-    return f"{plain(name, 80)} is larger than {LARGEST >> 20} MB, which is what this page takes: aws s3 cp FILE {where}"
+def _too_large(model: KnownModel, name: str, folder: str) -> str:
+    copy = _copying(model, folder)
+    return f"{plain(name, 80)} is larger than {LARGEST >> 20} MB, which is what this page takes: {copy}"
+
+
+def _copying(model: KnownModel, folder: str) -> str:
+    return f"aws s3 cp FILE s3://{model.bucket}/{model.prefix}{folder}"
