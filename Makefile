@@ -256,6 +256,9 @@ bench-survey: setup-dev  ## what 1,000 rows of each method in the training data 
 bench-monitor: setup-dev  ## false alarms and delays of the drift monitor in simulated years, beside rules that judge each batch alone
 	$(DEV)/python benchmarks/bench_monitor.py $(ARGS)
 
+bench-page: setup-dev  ## how soon the page shows its views with 500 versions, 5,000 files and 100,000 quarantined rows
+	$(DEV)/python benchmarks/bench_page.py $(ARGS)
+
 bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, declarative and with the SageMaker SDK
 	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)
 

@@ -1,5 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from local_account import Account
 from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, Site
+
+from retraining.aws import documents
+from retraining.page import history_view
 
 
 def test_now_says_what_serves_and_who_is_looking(site: Site) -> None:
@@ -16,6 +22,24 @@ def test_history_has_each_judged_run(site: Site) -> None:
     assert (run["run_key"], run["decision"], run["challenger"], run["metric"]) == (RUN, "promoted", 2.1, "RMSE")
     assert site.ask("GET", "/models/abalone/runs/v9-0123456789ab/report").status_code == 404
     assert site.ask("GET", "/models/abalone/runs/..%2Fsummary/report").status_code in (404, 422)
+
+
+@pytest.mark.parametrize(("days", "reads"), [(2, 1), (0, 2)], ids=["settled", "fresh"])
+def test_the_summary_of_a_run_of_long_ago_is_read_once(site: Site, monkeypatch, days: int, reads: int) -> None:
+    made = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    asked = []
+
+    def get_json(s3: object, uri: str) -> dict:
+        asked.append(uri)
+        return {**documents.get_json(s3, uri), "created_at": made}
+
+    monkeypatch.setattr(history_view, "get_json", get_json)
+    monkeypatch.setattr(history_view, "_remembered", {})
+    assert site.get("/models/abalone/history") == site.get("/models/abalone/history")
+    assert len(asked) == reads
+    monkeypatch.setattr(history_view, "BELIEVED_SECONDS", 0)
+    site.get("/models/abalone/history")
+    assert len(asked) == reads + 1
 
 
 def test_data_has_versions_refusals_and_files_that_wait(site: Site, account: Account) -> None:

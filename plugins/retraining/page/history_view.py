@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.documents import get_json
@@ -13,6 +15,12 @@ from retraining.telling.gate_table import label
 RUNS = 200
 """The newest runs that are shown."""
 READERS = 16
+SETTLED = timedelta(days=1)
+"""A summary of this age changes only when somebody clears an old run, so it is believed for a while."""
+BELIEVED_SECONDS = 3600
+MOST_REMEMBERED = 5_000
+_remembered: dict[str, tuple[float, dict[str, Any]]] = {}
+"""Settled summaries by URI, and since when they are believed."""
 RUN_KEY = r"^[vp]\d{1,7}-[0-9a-f]{12}$"
 """``v`` of a retraining, ``p`` of a promotion; the number is that of the dataset version."""
 
@@ -49,10 +57,23 @@ def _run_keys(model: KnownModel) -> Iterator[str]:
 
 
 def _summary(model: KnownModel, run_key: str) -> dict[str, Any] | None:
+    uri = f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json"
+    since, known = _remembered.get(uri, (0.0, {}))
+    if known and time.monotonic() - since < BELIEVED_SECONDS:
+        return known
     try:
-        return dict(get_json(model.s3, f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json"))
+        found = dict(get_json(model.s3, uri))
     except LookupError:
         return None  # it judged no model: it failed before, or is under way
+    if _is_settled(found.get("created_at")):
+        if len(_remembered) >= MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[uri] = (time.monotonic(), found)
+    return found
+
+
+def _is_settled(created_at: str | None) -> bool:
+    return created_at is not None and datetime.now(UTC) - datetime.fromisoformat(created_at) > SETTLED
 
 
 def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:
