@@ -121,6 +121,7 @@ class Project:
             "DataBucketName": data_platform.data_bucket(self.session, self.deployment.name, config.name),
             "EndpointName": (self.endpoint(config) or "").lower(),
             "JobRoleArns": role_arns,
+            "Autoscaling": "yes" if config.deployment.autoscaling else "no",
         }
         name = f"{self.deployment.environment_name}-{config.name}-access"
         return StackRequest(name, ACCESS_TEMPLATE.read_text(encoding="utf-8"), parameters, self.tags)
@@ -166,7 +167,11 @@ class Project:
         for config in self.models:
             check_orphan(self.session, self.deployment.name, config.name)
         if self.with_environment:
-            check_network(self.deployment, sdk_steps=any(config.steps.sdk for config in self.models))
+            check_network(
+                self.deployment,
+                sdk_steps=any(config.steps.sdk for config in self.models),
+                scaled=any(config.deployment.autoscaling for config in self.models),
+            )
         return caller
 
     def check_writes(self) -> None:

@@ -50,11 +50,11 @@ def check_caller(session: Any, deployment: Deployment) -> Caller:
     return caller
 
 
-def check_network(deployment: Deployment, sdk_steps: bool) -> None:
+def check_network(deployment: Deployment, sdk_steps: bool, scaled: bool = False) -> None:
     """Refuse a network in which tasks could not start or a component would not come up.
 
     Raises:
-        PreflightError: workers cannot reach the web server, or the SageMaker SDK has no index to come from.
+        PreflightError: workers cannot reach the web server or Application Auto Scaling, or the SageMaker SDK has no index to come from.
 
     """
     egress = deployment.environment.get("Egress", "endpoints")
@@ -62,6 +62,11 @@ def check_network(deployment: Deployment, sdk_steps: bool) -> None:
         raise PreflightError(
             f"{deployment.name}: WebserverAccess PUBLIC_ONLY with Egress endpoints: tasks of Airflow 3 talk to the web server, which would "
             "be reachable through the internet only, so none would start. Choose PUBLIC_AND_PRIVATE, or Egress: nat"
+        )
+    if egress == "endpoints" and scaled:
+        raise PreflightError(
+            f"{deployment.name}: a model has deployment.autoscaling, which its tasks register at Application Auto Scaling, and "
+            "Egress endpoints has no way there. Choose Egress: nat, or a fixed instance_count"
         )
     if egress == "endpoints" and sdk_steps:
         raise PreflightError(

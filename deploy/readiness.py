@@ -74,7 +74,7 @@ def instances_needed(models: Iterable[ModelConfig]) -> dict[str, int]:
         add(training.instance_type, "training job", training.instance_count * (len(training.candidates) + trials))
         add(evaluation.instance_type, "processing job", evaluation.instance_count)
         if deployment.mode == "instance":
-            add(deployment.instance_type, "endpoint", 2 * deployment.instance_count)
+            add(deployment.instance_type, "endpoint", 2 * deployment.most_instances)
         elif deployment.mode == "none":
             add(config.batch.instance_type, "processing job", config.batch.instance_count)
     return needed

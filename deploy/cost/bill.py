@@ -189,6 +189,8 @@ class Bill:
         many = f"{deployment.instance_count} x " if deployment.instance_count > 1 else ""
         price = self.prices.price("instance", deployment.instance_type)
         what = f"SageMaker endpoint, {many}{deployment.instance_type}"
+        if scaled := deployment.autoscaling:
+            what += f"; {scaled.min} to {scaled.max} of them as requests come"
         return [Item.of(what, HOURS * deployment.instance_count, "hour", price)]
 
     def _provisioned(self, capacity: Serverless) -> list[Item]:

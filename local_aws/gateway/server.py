@@ -29,7 +29,7 @@ from local_aws.gateway.ministack import SERVICES, Backend
 from local_aws.gateway.operation_names import INVOCATIONS
 from local_aws.gateway.policies import Policies, give_functions_their_role
 from local_aws.glue.service import Glue
-from local_aws.sagemaker.hosting import streaming
+from local_aws.sagemaker.hosting import autoscaling, streaming
 from local_aws.sagemaker.service import SageMaker
 from local_aws.shared.clients import FUNCTION_SECRET, INTERNAL_HEADER, Clients
 from local_aws.shared.errors import ServiceError, describe_exception
@@ -48,6 +48,7 @@ _INVOCATION = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|inv
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/")
 #: Services whose requests show no other sign that their errors are XML; None is a request without a signature.
 _XML_SERVICES = (None, "s3", "route53", "cloudfront")
+SCALING, SCALING_TARGET = autoscaling.SERVICE, "AnyScaleFrontendService"
 _OPEN_PATHS = ("/_local_aws/health", "/_ministack/health")
 
 
@@ -137,7 +138,7 @@ class Gateway:
             await _answer(send, 403, {}, {"__type": "AccessDeniedException", "message": message})
             return
         service, region = _signing_service(headers), _signing_region(headers)
-        if service in ("sagemaker", "glue") and region != self._settings.region:
+        if service in ("sagemaker", "glue", SCALING) and region != self._settings.region:
             message = (
                 f"Credential should be scoped to a valid region. local_aws has one for {service}, {self._settings.region}, "
                 f"and this request is for {region}: set AWS_DEFAULT_REGION, or start it with --region {region}."
@@ -158,6 +159,8 @@ class Gateway:
         """Return the service that an ``X-Amz-Target`` names, as request signatures name it."""
         if target.startswith("SageMaker."):
             return "sagemaker"
+        if target.startswith(f"{SCALING_TARGET}."):
+            return SCALING
         return self._backend.service_of_target(target)
 
     def _health(self) -> dict[str, Any]:
@@ -190,6 +193,10 @@ class Gateway:
         if target == "SageMaker":
             body = await read(receive, headers, OTHER_REQUEST_BYTES)
             await self._call(send, "sagemaker", operation, body, self._sagemaker.call)
+            return True
+        if target == SCALING_TARGET:
+            body = await read(receive, headers, OTHER_REQUEST_BYTES)
+            await self._call(send, SCALING, operation, body, self._sagemaker.scaling.call)
             return True
         if target == "AWSGlue" and headers.get(INTERNAL_HEADER) != self._clients.internal_token:
             body = await read(receive, headers, OTHER_REQUEST_BYTES)

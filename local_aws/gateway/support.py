@@ -53,6 +53,10 @@ OWN: dict[str, dict[str, Support]] = {
     ),
     "sagemaker-runtime": _table(real="InvokeEndpoint InvokeEndpointAsync InvokeEndpointWithResponseStream"),
     "sagemaker-metrics": _table(recorded="BatchPutMetrics"),
+    "application-autoscaling": _table(
+        real="RegisterScalableTarget DeregisterScalableTarget DescribeScalableTargets",
+        recorded="PutScalingPolicy DeleteScalingPolicy DescribeScalingPolicies",
+    ),
     "glue": _table(
         real="""
             StartCrawler StopCrawler GetCrawler GetCrawlers GetCrawlerMetrics

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local_aws.sagemaker.experiments.records import Experiments
+from local_aws.sagemaker.hosting.autoscaling import Autoscaling
 from local_aws.sagemaker.hosting.containers import containers_of
 from local_aws.sagemaker.hosting.endpoints import Endpoints
 from local_aws.sagemaker.models import EndpointConfigs, ModelRegistry, Models, Tags
@@ -37,6 +38,7 @@ class SageMaker:
         self.endpoints = Endpoints(
             settings, store, clients, self.spares, self.tags, self.models, self.configs, self.registry
         )
+        self.scaling = Autoscaling(settings, store, self.endpoints, self.configs)
         self.training = TrainingJobs(settings, store, clients, self.spares)
         self.processing = ProcessingJobs(settings, store, clients, self.spares)
         self.transform = TransformJobs(settings, store, clients, self.spares)
@@ -74,12 +76,12 @@ class SageMaker:
                 "ListEndpointConfigs": self.configs.list_resources,
                 "DeleteEndpointConfig": self.configs.delete,
                 "CreateEndpoint": self.endpoints.create,
-                "UpdateEndpoint": self.endpoints.update,
+                "UpdateEndpoint": self.scaling.update,
                 "UpdateEndpointWeightsAndCapacities": self.endpoints.weigh,
                 "Search": self.search.search,
                 "DescribeEndpoint": self.endpoints.describe,
                 "ListEndpoints": self.endpoints.list_endpoints,
-                "DeleteEndpoint": self.endpoints.delete,
+                "DeleteEndpoint": self.scaling.delete,
                 "CreateModelPackageGroup": self.registry.create_group,
                 "DescribeModelPackageGroup": self.registry.describe_group,
                 "ListModelPackageGroups": self.registry.list_groups,

@@ -84,7 +84,7 @@ def calls(service: str, operation: str, params: Mapping[str, Any], region: str) 
         yield from _s3_calls(operation, params)
         return
     resource = _resource(service, operation, params, region)
-    yield Call(action(service, operation), resource)
+    yield Call(action(service, operation), resource, _scaled(params) if service == "application-autoscaling" else ())
     if service == "sagemaker" and params.get("Tags") and operation != "AddTags":
         yield Call("sagemaker:AddTags", resource)
     trials = params.get("TrainingJobDefinition")
@@ -92,6 +92,12 @@ def calls(service: str, operation: str, params: Mapping[str, Any], region: str) 
         for name in ("RoleArn", "ExecutionRoleArn", "Role"):
             if isinstance(holder.get(name), str) and service in _PASSED_TO:
                 yield Call("iam:PassRole", holder[name], (("iam:passedtoservice", _PASSED_TO[service]),))
+
+
+def _scaled(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the condition keys that tell what is scaled."""
+    members = (("ServiceNamespace", "service-namespace"), ("ScalableDimension", "scalable-dimension"))
+    return tuple((f"application-autoscaling:{key}", params[name]) for name, key in members if name in params)
 
 
 def _s3_calls(operation: str, params: Mapping[str, Any]) -> Iterator[Call]:
@@ -127,6 +133,9 @@ def _resource(service: str, operation: str, params: Mapping[str, Any], region: s
     if service in _NAMED:
         name, form = _NAMED[service]
         return f"arn:aws:{service}:{region}:{ACCOUNT}:{form.format(params[name])}" if name in params else "*"
+    if service == "application-autoscaling":
+        targets = f"arn:aws:{service}:{region}:{ACCOUNT}:scalable-target/*"
+        return "*" if operation.startswith("Describe") else targets
     if service == "glue":
         return _glue_resource(operation, params, region)
     if service in ("sagemaker", "sagemaker-runtime"):

@@ -125,8 +125,31 @@ def test_the_budget_tells_before_and_when_it_is_exceeded():
 
 @pytest.mark.parametrize("name", ["DataAccess", "ModelAccess"])
 def test_a_managed_policy_keeps_within_the_limit_of_iam(name):
-    document = cloudformation.resolve(ACCESS["Resources"][name]["Properties"]["PolicyDocument"], NAMES)
+    names = {**NAMES, "IsScaled": "yes"}
+    document = cloudformation.resolve(ACCESS["Resources"][name]["Properties"]["PolicyDocument"], names)
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144
+
+
+def test_only_a_model_that_is_scaled_may_register_it_and_only_at_sagemaker():
+    policy = ACCESS["Resources"]["ModelAccess"]["Properties"]["PolicyDocument"]
+    more = {}
+    for scaled in ("", "yes"):
+        statements = cloudformation.resolve(policy, {**NAMES, "IsScaled": scaled})["Statement"]
+        more[scaled] = {item["Sid"]: item for item in statements}
+    added = {name: more["yes"][name] for name in more["yes"].keys() - more[""].keys()}
+    assert added.keys() == {
+        "RegisterAutoscaling",
+        "ScaleTheEndpoint",
+        "KeepTheAlarmsOfAutoscaling",
+        "MakeTheRoleOfAutoscaling",
+    }
+    for name, key in (
+        ("RegisterAutoscaling", "application-autoscaling:service-namespace"),
+        ("MakeTheRoleOfAutoscaling", "iam:AWSServiceName"),
+    ):
+        assert added[name]["Condition"]["StringEquals"][key].startswith("sagemaker")
+    assert "*" not in [item["Resource"] for item in added.values()]
+    assert not any("application-autoscaling" in str(item["Action"]) for item in more[""].values())
 
 
 def test_a_model_without_an_endpoint_may_make_none():

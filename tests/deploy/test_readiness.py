@@ -86,6 +86,13 @@ def test_a_model_needs_the_machines_of_its_mode():
         assert ["batch.instance_type 'ml.m5.tiny'" in sentence for sentence in wrong] == [True] * (len(machines) - 1)
 
 
+def test_an_endpoint_that_is_scaled_needs_twice_the_most_that_it_may_grow_to():
+    scaled = {"instance_type": "ml.m5.large", "autoscaling": {"min": 1, "max": 4, "invocations_per_instance": 9}}
+    deployment = Deployment(endpoint="e", image=MODEL.deployment.image, **scaled)
+    needed = readiness.instances_needed([MODEL.model_copy(update={"deployment": deployment})])
+    assert needed["ml.m5.large for endpoint usage"] == 8
+
+
 def test_a_quota_that_is_too_small_is_named_with_both_numbers():
     quotas = {"ml.m5.large for training job usage": 20.0, "ml.t2.medium for endpoint usage": 0.0}
     [sentence] = readiness.missing_quotas(readiness.instances_needed([MODEL]), quotas)
@@ -104,7 +111,9 @@ def test_a_network_in_which_no_task_would_start_is_refused():
         preflight.check_network(shut, sdk_steps=False)
     with pytest.raises(preflight.PreflightError, match="no way to one"):
         preflight.check_network(settings.Deployment("prod", "us-east-1"), sdk_steps=True)
-    preflight.check_network(settings.Deployment("prod", "us-east-1", environment={"Egress": "nat"}), sdk_steps=True)
+    with pytest.raises(preflight.PreflightError, match="no way there"):
+        preflight.check_network(settings.Deployment("prod", "us-east-1"), sdk_steps=False, scaled=True)
+    preflight.check_network(settings.Deployment("prod", "us-east-1", environment={"Egress": "nat"}), True, True)
 
 
 def test_what_an_account_does_not_answer_is_said_and_not_guessed(session):

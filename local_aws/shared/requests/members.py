@@ -150,6 +150,16 @@ ACTS |= {f"List{noun}": _STATES for noun in ("TrainingJobs", "ProcessingJobs", "
 ACTS |= {f"List{noun}": _LISTING for noun in ("Models", "EndpointConfigs", "ModelPackageGroups")}
 for _job in ("TrainingJob", "ProcessingJob", "TransformJob", "HyperParameterTuningJob"):
     ACTS |= {f"{verb}{_job}": f"{_job}Name" for verb in ("Describe", "Stop")}
+_SCALED = "ServiceNamespace ResourceId ScalableDimension"
+ACTS |= {
+    "RegisterScalableTarget": f"{_SCALED} MinCapacity MaxCapacity",
+    "DeregisterScalableTarget": _SCALED,
+    "DescribeScalableTargets": "ServiceNamespace ResourceIds ScalableDimension MaxResults NextToken",
+    "PutScalingPolicy": f"""{_SCALED} PolicyName PolicyType
+        TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.PredefinedMetricType""",
+    "DeleteScalingPolicy": f"{_SCALED} PolicyName",
+    "DescribeScalingPolicies": f"{_SCALED} PolicyNames MaxResults NextToken",
+}
 _DOCUMENTS = ("Model", "EndpointConfig", "ModelPackageGroup", "ModelPackage", "Experiment", "Trial", "TrialComponent")
 for _resource in ("Endpoint", *_DOCUMENTS):
     ACTS |= {f"{verb}{_resource}": f"{_resource}Name" for verb in ("Describe", "Delete")}
@@ -222,6 +232,13 @@ KEPT: dict[str, dict[str, str]] = {
     "StopPipelineExecution": {"ClientRequestToken": "a second stop finds it stopped"},
     "UpdateEndpoint": {"DeploymentConfig": AT_ONCE},
     "UpdateEndpointWeightsAndCapacities": {"DesiredWeightsAndCapacities.DesiredInstanceCount": ONE_SERVER},
+    "PutScalingPolicy": dict.fromkeys(
+        (
+            f"TargetTrackingScalingPolicyConfiguration.{member}"
+            for member in ("TargetValue", "ScaleInCooldown", "ScaleOutCooldown", "DisableScaleIn")
+        ),
+        "nothing scales by itself: the policy is kept",
+    ),
     "StartJobRun": {
         "SecurityConfiguration": NO_KMS,
         "NotificationProperty": "nothing is notified of a late run",

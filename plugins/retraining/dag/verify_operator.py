@@ -11,6 +11,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 
 from retraining.dag.pausing import WaitingOperator
 from retraining.dag.triggers import JobTrigger
+from retraining.jobs.endpoint_update import RETAINED
 from retraining.jobs.job import JobBusyError
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.serving.verification import UnansweredError
@@ -77,7 +78,8 @@ class VerifyOperator(WaitingOperator):
             return self.taken_back(way, outcome, context)
         if way.barred:
             return self.taken_back(way, way.failed(way.barred), context)
-        request = {"EndpointName": way.endpoint, "EndpointConfigName": way.previous}
+        kept = RETAINED if way.scaled else {}
+        request = {"EndpointName": way.endpoint, "EndpointConfigName": way.previous, **kept}
         try:
             handle = JOB_KINDS["endpoint"].submit(self.access, self.model, "return", request).handle
         except JobBusyError as error:

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retraining.aws.autoscaling import deregister
 from retraining.aws.clients import client
 from retraining.aws.errors import error_code, is_not_found
 from retraining.jobs.job import Asker, Handle, JobBusyError, JobStatus, Submitted
 from retraining.jobs.log_tail import cloudwatch_tail
 from retraining.settings.access import AwsAccess
 
+RETAINED = {
+    "RetainAllVariantProperties": True,
+    "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
+}
+"""Of an update: weights and numbers of instances stay as they are, not as the config begins."""
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
@@ -45,6 +51,7 @@ class EndpointUpdate:
         sagemaker = client("sagemaker", access)
         name, config = request["EndpointName"], request["EndpointConfigName"]
         handle = {"endpoint": name, "config": config}
+        plain = {key: value for key, value in request.items() if key not in RETAINED}
         try:
             endpoint = sagemaker.describe_endpoint(EndpointName=name)
         except ClientError as error:
@@ -57,15 +64,22 @@ class EndpointUpdate:
             sagemaker.delete_endpoint(EndpointName=name)
             raise JobBusyError(f"endpoint {name} failed to come up before and is being deleted")
         if endpoint is None:
-            sagemaker.create_endpoint(**request, Tags=[{"Key": "retraining:model", "Value": model}])
+            sagemaker.create_endpoint(**plain, Tags=[{"Key": "retraining:model", "Value": model}])
             return Submitted(handle, adopted=False)
         if endpoint["EndpointStatus"] == "InService" and endpoint["EndpointConfigName"] == config:
             return Submitted(handle, adopted=True)
         if (
             endpoint["EndpointStatus"] not in CHANGING
         ):  # what cannot be updated in its state, AWS refuses with its reason
-            kept = _kept_properties(sagemaker, endpoint["EndpointConfigName"], config)
-            sagemaker.update_endpoint(**request, **kept)
+            before, after = (_machines(sagemaker, each) for each in (endpoint["EndpointConfigName"], config))
+            scaled = RETAINED.keys() <= request.keys()
+            for variant in before.keys() & after.keys() if scaled else ():
+                if before[variant]["InstanceType"] != after[variant]["InstanceType"]:
+                    deregister(
+                        client("application-autoscaling", access), name, variant
+                    )  # what registers it again is in the tasks
+            kept = RETAINED if _keeps(before, after, scaled) else {}
+            sagemaker.update_endpoint(**plain, **kept)
             return Submitted(handle, adopted=False)
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName", endpoint["EndpointConfigName"])
         if pending == config and endpoint["EndpointStatus"] != "Deleting":
@@ -120,31 +134,27 @@ class EndpointUpdate:
         return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/endpoints/{handle['endpoint']}"
 
 
-def _kept_properties(sagemaker: Any, old: str, new: str) -> dict[str, Any]:
-    """Return what lets an endpoint keep the instances that its autoscaling gave it, unless the configs ask for another number.
-
-    A serverless endpoint has none to keep: its config alone says what it has.
-    """
-
-    def asked_for(config: str) -> dict[str, Any]:
-        variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-        return {variant["VariantName"]: variant.get("InitialInstanceCount") for variant in variants}
-
+def _machines(sagemaker: Any, config: str) -> dict[str, dict[str, Any]]:
+    """Return the variants with machines of a config by name; none of a config that somebody deleted under its endpoint."""
     from botocore.exceptions import ClientError
 
     try:
-        before = asked_for(old)
-        same = before == asked_for(new) and None not in before.values()
+        variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
     except ClientError as error:
-        if not is_not_found(error):  # somebody deleted the old config under its endpoint
+        if not is_not_found(error):
             raise
-        same = False
-    if not same:
         return {}
-    return {
-        "RetainAllVariantProperties": True,
-        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
-    }
+    return {variant["VariantName"]: variant for variant in variants if "InstanceType" in variant}
+
+
+def _keeps(before: Mapping[str, Any], after: Mapping[str, Any], scaled: bool) -> bool:
+    """Tell whether an update keeps the number of instances that the endpoint has.
+
+    It does where autoscaling is the model's own, and where somebody scales it beside model.yaml, unless the configs ask for another number.
+    A serverless endpoint has none to keep: its config alone says what it has.
+    """
+    numbers = [{name: item["InitialInstanceCount"] for name, item in variants.items()} for variants in (before, after)]
+    return bool(before) and before.keys() == after.keys() and (scaled or numbers[0] == numbers[1])
 
 
 def _is_changed_meanwhile(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from retraining.jobs.code_bundle import (
     evaluation_document,
     training_document,
 )
+from retraining.jobs.endpoint_update import RETAINED
 from retraining.jobs.plan import Champion, RunPlan
 from retraining.settings.environment import alarm_names
 from retraining.settings.machines.deployment import Deployment, Serverless
@@ -362,9 +363,15 @@ def _serverless(capacity: Serverless) -> dict[str, Any]:
     return {"ServerlessConfig": found}
 
 
+def update_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any]:
+    """CreateEndpoint or UpdateEndpoint at once; a model that is scaled keeps its instances, whatever number the config begins with."""
+    kept = RETAINED if config.deployment.autoscaling else {}
+    return {"EndpointName": config.endpoint, "EndpointConfigName": endpoint_config, **kept}
+
+
 def endpoint_request(config: ModelConfig, endpoint_config: str) -> dict[str, Any]:
     """CreateEndpoint or UpdateEndpoint, blue/green with a canary and alarms where model.yaml asks for it."""
-    request: dict[str, Any] = {"EndpointName": config.endpoint, "EndpointConfigName": endpoint_config}
+    request = update_request(config, endpoint_config)
     canary = config.deployment.canary
     if canary:
         request["DeploymentConfig"] = {

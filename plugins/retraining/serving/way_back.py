@@ -22,6 +22,8 @@ class WayBack(Strict):
     verdict: str
     package: Registered
     """The package that failed."""
+    scaled: bool = False
+    """Whether the endpoint keeps its number of instances, because Application Auto Scaling chose it."""
     barred: str = ""
     """Why what served before must not be loaded again; empty when it may."""
     run_key: str = ""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from retraining.aws.autoscaling import register
 from retraining.aws.clients import client
 from retraining.aws.lease import Lease, LeaseHeldError
 from retraining.aws.platform_parameter import read_platform
 from retraining.dag.asking import environment_name, run_is_over
 from retraining.jobs.job import JobBusyError
+from retraining.jobs.requests import VARIANT
 from retraining.serving import pinning, registry, verification
-from retraining.serving.champion import artifact_of, package_of
+from retraining.serving.champion import artifact_of, package_of, status_of
 from retraining.serving.pinning import SHA256, ExchangedError
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
+
+log = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 900
 """How much longer than an update of the endpoint a lease counts: for the verification and the tasks between."""
@@ -98,6 +103,22 @@ class EndpointTasks:
         sagemaker, runtime = client("sagemaker", self.access), client("sagemaker-runtime", self.access)
         tolerance = self.config.deployment.smoke_tolerance
         return verification.verify(sagemaker, runtime, self.endpoint, config, smoke, tolerance)
+
+    def keep_scaled(self) -> None:
+        """Let the endpoint be scaled as model.yaml says, where it is in service; an update may have ended its autoscaling.
+
+        What AWS refuses here costs room or money, not correctness: it is logged, and the next run tries again.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        asked = self.config.deployment.autoscaling
+        if asked is None or status_of(client("sagemaker", self.access), self.endpoint) != "InService":
+            return
+        scaling = client("application-autoscaling", self.access)
+        try:
+            register(scaling, self.endpoint, VARIANT, asked.min, asked.max, asked.invocations_per_instance)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("endpoint %s is not scaled: %s", self.endpoint, error)
 
 
 def _is_over(owner: str) -> bool:

@@ -120,7 +120,7 @@ class RollbackTasks(SmokeTasks):
         )
         request = job_requests.endpoint_config_request(config, self.platform, model)
         name = deployment.ensure_endpoint_config(sagemaker, config.name, request)
-        return {"EndpointName": config.endpoint, "EndpointConfigName": name}
+        return job_requests.update_request(config, name)
 
     def _in_use(self, known: Sequence[Package]) -> Package | None:
         """Return which of the packages, newest first, serves; of a model without an endpoint the newest approved one."""
@@ -187,7 +187,14 @@ class RollbackTasks(SmokeTasks):
         target = decided.target
         package = Registered(arn=target.arn, version=target.version, status=target.status)
         previous, config = decided.previous_config, deployed["config"]
-        way = WayBack(endpoint=self.endpoint, config=config, previous=previous, verdict=verdict, package=package)
+        way = WayBack(
+            endpoint=self.endpoint,
+            config=config,
+            previous=previous,
+            verdict=verdict,
+            package=package,
+            scaled=self.config.deployment.autoscaling is not None,
+        )
         raise GoBackError(way.model_copy(update={"barred": self.barred(previous)}))
 
     def taken_back(self, way: WayBack, outcome: str, context: Any) -> None:
@@ -201,6 +208,7 @@ class RollbackTasks(SmokeTasks):
 
     def release_endpoint(self, dag_run: Any) -> None:
         """Let others change the endpoint; runs at the end of every rollback, also of one that failed."""
+        self.keep_scaled()
         self.lease(dag_run).release()
 
     def record_rollback(self, rollback: Mapping[str, Any], verified: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:

@@ -148,6 +148,7 @@ class ServingTasks(SmokeTasks, ModelTasks):
         self.hold_endpoint(dag_run, f"verifying the model of run {run.run_key}")
         smoke = self._smoke(run)
         answers = self._approved(registered, run.run_key, run.version, deployed["config"], smoke)
+        self.keep_scaled()
         self.lease(dag_run).release()
         return {
             "endpoint": self.endpoint,
@@ -173,6 +174,7 @@ class ServingTasks(SmokeTasks, ModelTasks):
                     previous=attempt.previous_config,
                     verdict=verdict,
                     barred=self.barred(attempt.previous_config),
+                    scaled=self.config.deployment.autoscaling is not None,
                     run_key=run_key,
                     version=version,
                     package=package,
@@ -228,8 +230,9 @@ class ServingTasks(SmokeTasks, ModelTasks):
     def settle_endpoint(self, dag_run: Any) -> str | None:
         """Finish the deployment of a run that could not: verify what serves pending, and approve it or take it back.
 
-        Runs at both ends of every run, also of one that has nothing to do. What another run is just changing is left to it. Without an
-        endpoint nothing is in use before it is verified, and there is nothing to finish.
+        Runs at both ends of every run, also of one that has nothing to do, and then sees that the endpoint is scaled as model.yaml says.
+        What another run is just changing is left to it. Without an endpoint nothing is in use before it is verified: nothing is left to
+        finish.
 
         Raises:
             UnansweredError: the endpoint is changing, or could not be asked.
@@ -239,6 +242,7 @@ class ServingTasks(SmokeTasks, ModelTasks):
         sagemaker, name = self._sagemaker, self.config.name
         status = status_of(sagemaker, self.endpoint) if self.config.endpoint else None
         if status is None or (status == "InService" and not self.pending()):
+            self.keep_scaled()
             self.lease(dag_run).release()
             return None
         try:

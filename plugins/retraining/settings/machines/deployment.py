@@ -26,7 +26,9 @@ Script = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py$")]
 Mode = Literal["instance", "serverless", "none"]
 PIP_AT_START = ("sagemaker-scikit-learn", "sagemaker-xgboost")
 """Images whose containers install the serving code as a package, for which pip asks an index."""
-INSTANCE_KEYS = ("instance_type", "instance_count", "startup_timeout_seconds")
+INSTANCE_KEYS = ("instance_type", "instance_count", "startup_timeout_seconds", "autoscaling")
+BURSTABLE = ("ml.t2.", "ml.t3.")
+"""Instance types that Application Auto Scaling does not scale."""
 NO_USE: dict[str, dict[str, str]] = {
     "instance": {"serverless": "the endpoint of mode instance has machines of its own"},
     "serverless": {
@@ -50,6 +52,21 @@ class Canary(Strict):
     wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
     alarms: tuple[str, ...] | None = None
     """Names of alarms that take the update back; null for those that the platform makes for the endpoint, an empty list for none."""
+
+
+class Autoscaling(Strict):
+    """Instances that Application Auto Scaling adds and takes away as requests come."""
+
+    min: PositiveInt = 1
+    max: PositiveInt
+    invocations_per_instance: Annotated[float, Field(gt=0)]
+    """Requests a minute that one instance is to get; instances follow so that it gets about as many."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Autoscaling:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
 
 
 class Serverless(Strict):
@@ -90,6 +107,8 @@ class Deployment(Strict):
     keep: Annotated[int, Field(ge=1)] = 3
     smoke_tolerance: Annotated[float, Field(gt=0)] = 1e-6
     canary: Canary | None = None
+    autoscaling: Autoscaling | None = None
+    """Number of instances that follows the requests; ``instance_count`` is what a new endpoint begins with."""
     serverless: Serverless = Serverless()
 
     @field_validator("*")
@@ -123,11 +142,24 @@ class Deployment(Strict):
         return isolated
 
     @model_validator(mode="after")
+    def _can_scale(self) -> Deployment:
+        if self.autoscaling is None:
+            return self
+        if self.instance_type.startswith(BURSTABLE):
+            raise ValueError(f"autoscaling: AWS does not scale burstable instances such as {self.instance_type}")
+        least, most = self.autoscaling.min, self.autoscaling.max
+        if not least <= self.instance_count <= most:
+            raise ValueError(
+                f"autoscaling: instance_count is {self.instance_count}, which a new endpoint begins with: choose it from {least} to {most}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_shift(self) -> Deployment:
-        if self.canary and self.instance_count * self.canary.percent < 100:
+        if self.canary and self.fewest_instances * self.canary.percent < 100:
             least = -(-100 // self.canary.percent)
             raise ValueError(
-                f"canary: percent {self.canary.percent} of {self.instance_count} is less than an instance, which AWS refuses: "
+                f"canary: percent {self.canary.percent} of {self.fewest_instances} is less than an instance, which AWS refuses: "
                 f"ask for {least} instances, or a larger share"
             )
         if self.canary and self.max_wait_seconds > LONGEST_SHIFT:
@@ -141,6 +173,16 @@ class Deployment(Strict):
         """Leave out what the mode has no use for, so that what was written can be read again."""
         without = NO_USE.get(self.mode, {})
         return {key: value for key, value in serialize(self).items() if key not in without}
+
+    @property
+    def fewest_instances(self) -> int:
+        """How many instances the endpoint has at least."""
+        return self.autoscaling.min if self.autoscaling else self.instance_count
+
+    @property
+    def most_instances(self) -> int:
+        """How many instances the endpoint has at most, one update aside."""
+        return self.autoscaling.max if self.autoscaling else self.instance_count
 
     @property
     def isolated(self) -> bool:
