@@ -2,6 +2,7 @@
 
 import json
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from local_account import TIMES, Account, variant
@@ -131,12 +132,10 @@ def test_a_role_needs_the_right_for_the_namespace(tmp_path):
         keys = strict.sts.assume_role(RoleArn="arn:aws:iam::000000000000:role/scaler", RoleSessionName="test")[
             "Credentials"
         ]
-        client = strict.client(
-            "application-autoscaling",
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
+        session = boto3.Session(
+            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name="us-east-1"
         )
+        client = session.client("application-autoscaling", endpoint_url=strict.url)
         said = []
         for namespace in ("ecs", "sagemaker"):
             statement = {
