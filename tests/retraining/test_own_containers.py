@@ -13,6 +13,7 @@ from retraining.dag.retraining_dag import retraining_dag
 from retraining.dag.tasks import model as model_tasks
 from retraining.dag.tasks.batch import BatchTasks
 from retraining.dag.tasks.monitor import MonitorTasks
+from retraining.dag.tasks.retraining import _scored_where
 from retraining.inside.elsewhere.written import ANSWERS
 from retraining.jobs import code_bundle
 from retraining.jobs import requests as job_requests
@@ -199,6 +200,18 @@ def test_the_dag_asks_challengers_only_where_there_are_containers(with_r, text, 
     assert dag.get_task("evaluate_model").upstream_task_ids == {"score_champion", "score_challenger"}
     without = written(tmp_path_factory.mktemp("without"), text)
     assert "score_challenger" not in retraining_dag(without.parent).task_ids
+
+
+@pytest.mark.parametrize(
+    ("scored", "words"),
+    [
+        ({"name": "j"}, f"by its own container, {URI}"),
+        ({"warning": "it is ill"}, f"nowhere: its container {URI} did not answer: it is ill"),
+    ],
+)
+def test_the_report_says_that_a_container_was_asked(plan, scored, words):
+    champion = Champion(package_arn="", model_data=ARTIFACT, image=URI, own=True)
+    assert _scored_where(plan.model_copy(update={"champion": champion}), scored) == words
 
 
 def test_library_and_evaluation_mean_the_same_file():

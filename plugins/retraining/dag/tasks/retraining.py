@@ -181,9 +181,12 @@ def _scored_where(run: RunPlan, scored: Mapping[str, Any] | None) -> str:
     """Return where the champion was scored, if not simply beside the challenger."""
     if not scored or run.champion is None:
         return ""
+    if "warning" in scored and run.champion.own:
+        return f"nowhere: its container {run.champion.image} did not answer: {scored['warning']}"
     if "warning" in scored:
         return f"in the challenger's image, as it was not possible in {run.champion.image}: {scored['warning']}"
-    return f"in the image that it serves in, {run.champion.image}"
+    what = "by its own container" if run.champion.own else "in the image that it serves in"
+    return f"{what}, {run.champion.image}"
 
 
 def _jobs(
