@@ -1,22 +1,29 @@
 """A Spark driver that waits for its job: ``python spare_driver.py FOLDER BUCKET``, in the environment of the jobs.
 
-It loads Spark and runs a typical job, so that Java has loaded and compiled what jobs need. Then it stops its Spark session, makes the
-file ``ready`` and waits at the pipe ``job`` for the one job that it will run: a JSON document with ``argv``, ``path`` (what stands in
-PYTHONPATH) and ``env``. The job starts a Spark session of its own, with settings of its own.
+It loads Spark, runs a typical job, so that Java has loaded and compiled what jobs need, and imports what jobs use beside Spark. Then it
+stops its Spark session, makes the file ``ready`` and waits at the pipe ``job`` for the one job that it will run: a JSON document with
+``argv``, ``path`` (what stands in PYTHONPATH) and ``env``. The job starts a Spark session of its own, with settings of its own. One that
+brings a module under a name that is taken gets a new process in the same place.
 
 Until then the process runs only when nobody else wants the processors.
 """
 
+import importlib
 import json
 import os
 import runpy
 import sys
+from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 import typical_job
 from pyspark import SparkContext
 from yielding import be_prompt, wait_for_idle_processors
+
+#: What jobs import beside Spark: a small job takes less time than their import.
+LIBRARIES = ("boto3", "pyarrow.compute", "pyarrow.parquet")
 
 
 def main(work: Path, bucket: str) -> None:
@@ -25,6 +32,8 @@ def main(work: Path, bucket: str) -> None:
     own = os.environ.pop("PYTHONPATH")  # where `yielding` lies
     installed = [path for path in sys.path[1:] if path != own]
     typical_job.main(f"s3://{bucket}/source", f"s3://{bucket}/target")
+    for name in LIBRARIES:
+        importlib.import_module(name)
     (work / "ready").touch()
     job = json.loads((work / "job").read_text())
     be_prompt([os.getpid(), java().proc.pid])
@@ -34,10 +43,21 @@ def main(work: Path, bucket: str) -> None:
     take_settings(work / "spark.properties", job["env"])
     sys.argv = job["argv"][1:]
     # As Python would have it: the folder of the script, then PYTHONPATH, then the environment's own.
-    sys.path[:] = [str(Path(sys.argv[0]).parent), *job["path"], *installed]
+    brought = [str(Path(sys.argv[0]).parent), *job["path"]]
+    sys.path[:] = [*brought, *installed]
     for name in ("typical_job", "spare_driver", "yielding"):
         sys.modules.pop(name, None)
+    if brings_one_of(sys.modules, brought):
+        java().proc.kill()
+        os.execvpe(job["argv"][0], job["argv"], job["env"])
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def brings_one_of(modules: Iterable[str], folders: list[str]) -> bool:
+    """Whether folders or archives hold a module of their own under a name that is taken: a new process would import that one."""
+    names = {name.partition(".")[0] for name in modules} - {"__main__"} | {"sitecustomize", "usercustomize"}
+    found = (PathFinder.find_spec(name, folders) for name in names)
+    return any(spec is not None and spec.origin for spec in found)  # a mere folder would not come first
 
 
 def java() -> Any:

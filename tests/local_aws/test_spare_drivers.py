@@ -171,6 +171,17 @@ time.sleep(300)
     wait_for(lambda: not spare.exists() and not processes_of(spare))
 
 
+def test_a_job_with_a_library_of_its_own_gets_that_one(account: Account) -> None:
+    own = account.put("scripts/own/pyarrow.py", "VALUE = 'its own'\n")
+    script = "import sys\nprint('boto3' in sys.modules)\nimport pyarrow\nprint(getattr(pyarrow, 'VALUE', 'installed'))"
+    define(account, "library", script)
+    for files, said in (({"--extra-py-files": own}, ["False", "its own"]), ({}, ["True", "installed"])):
+        wait_for(lambda: waiting(account), timeout=240)
+        run = account.glue.start_job_run(JobName="library", Arguments=files)["JobRunId"]
+        assert run_end(account, "library", run)["JobRunState"] == "SUCCEEDED", account.log("/aws-glue/jobs/error", run)
+        assert account.log("/aws-glue/jobs/output", run).split("\n")[:2] == said
+
+
 def test_a_driver_that_died_while_it_waited_costs_no_job(account: Account) -> None:
     define(account, "any", "print('done')")
     spare = wait_for(lambda: waiting(account), timeout=240)
