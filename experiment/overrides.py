@@ -228,13 +228,15 @@ def _long_form(values: Mapping[str, Any], parts: list[str], candidate: str | Non
 
 
 def check_hyperparameters(values: Mapping[str, Any], options: Options) -> None:
-    """Check that every candidate's hyperparameters are ones that train.py takes.
+    """Check that the hyperparameters of every candidate of train.py are ones that it takes.
 
     Raises:
         OverrideError: one is not; the message names the near ones.
 
     """
     for item in _candidates(values):
+        if item.get("trainer") or item.get("container"):
+            continue
         given = item.get("hyperparameters") or {}
         where = f"training.candidates.{item['name']}.hyperparameters"
         for name in given:

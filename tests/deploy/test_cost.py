@@ -163,6 +163,15 @@ def test_the_bill_follows_the_model():
     assert month.total == sum(month.cost(item) for item in month.items)
 
 
+def test_a_container_is_asked_in_jobs_of_its_own():
+    own = {"name": "r", "container": "123456789012.dkr.ecr.us-east-1.amazonaws.com/oyster-r:1"}
+    candidates = [item.model_dump() for item in CONFIG.training.candidates] + [own]
+    training = type(CONFIG.training).model_validate(CONFIG.training.model_dump() | {"candidates": candidates})
+    run = bill(CONFIG.model_copy(update={"training": training})).run()
+    assert item(run, "Answers of containers: challenger and champion").quantity == Decimal("0.1333")  # 2 * 4 minutes
+    assert not [line for line in bill(CONFIG).run().items if "containers" in str(line)]
+
+
 def test_a_model_without_an_endpoint_pays_for_a_job_in_place_of_machines():
     files_only = bill(CONFIG.model_copy(update={"deployment": Deployment(mode="none", image=CONFIG.deployment.image)}))
     assert not [line for line in files_only.idle().items if "SageMaker endpoint" in line.what]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from local_account import wait_for
@@ -75,6 +76,16 @@ def test_a_sweep_is_about_one_candidate(two):
         sweep.points(two, [], [one, other])
     with pytest.raises(OverrideError, match="the sweep is about candidate linear, and --candidate says svr-hgb"):
         sweep.points(two, [], [other], "svr-hgb")
+
+
+def test_an_experiment_asks_no_container_and_leaves_its_hyperparameters_alone(folder):
+    uri = "123456789012.dkr.ecr.us-east-1.amazonaws.com/oyster-r:1"
+    line = f"    - {{name: r, container: {uri}, hyperparameters: {{formula: rings ~ length}}}}\n"
+    shipped = "    - {name: svr-hgb, hyper"
+    with_r = replace(folder, text=folder.text.replace(shipped, f"{line}{shipped}", 1))
+    with pytest.raises(OverrideError, match="candidate 'r' has a container, and an experiment asks no container"):
+        Experiment(with_r, [], None)
+    assert [item.name for item in Experiment(with_r, [], "svr-hgb").candidates] == ["svr-hgb"]
 
 
 def test_points_are_ordered_by_what_the_loss_orders(folder):

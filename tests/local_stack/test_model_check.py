@@ -110,3 +110,36 @@ def test_a_candidate_whose_environment_is_not_there_is_told_with_the_verb_that_c
     assert said == []
     assert model_check.report([model_check.read("cars")], said.append) == 0
     assert said[1:] == [f"  {line}"]
+
+
+URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cars-r:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            None,
+            f"candidate r trains in {URI}, for which no command stands on this machine: name one for [cars-r] in local_images.toml",
+        ),
+        ('[other]\ncommand = ["sh"]\n', "name one for [cars-r] in local_images.toml"),
+        (
+            '[cars-r]\ncommand = ["no-such-program"]\n',
+            "r is run by no-such-program, see local_images.toml, which is not installed",
+        ),
+        ("[cars-r]\n", 'local_images.toml: [cars-r] needs command = ["PROGRAM"'),
+        ('[cars-r]\ncommand = ["sh", "./run.sh"]\n', None),
+    ],
+)
+def test_a_container_that_no_command_stands_for_is_told_before_anything_starts(project, monkeypatch, text, words):
+    monkeypatch.setattr(layout, "IMAGES", project / "local_images.toml")
+    change(project, "    - {name: svr-hgb, hyper", f"    - {{name: r, container: {URI}}}\n    - {{name: svr-hgb, hyper")
+    if text is not None:
+        layout.IMAGES.write_text(text)
+    folder = model_check.read("cars")
+    assert folder.sound
+    if words is None:
+        assert folder.absent == ()
+    else:
+        [line] = folder.absent
+        assert words in line
