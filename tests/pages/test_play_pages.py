@@ -62,7 +62,7 @@ def test_the_recipes_have_the_effects_that_they_promise(play):
     said = play("docs/how-to.md")
     assert "everything is as the log says" in said
     assert said.count("identical to the original") >= 3
-    assert "no batch is refused" in said
+    assert "no file is refused" in said
     assert "approved: First model" in said  # of the data set with one more column
 
 
