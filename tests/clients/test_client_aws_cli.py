@@ -100,7 +100,7 @@ def platform(aws):
         *("--stack-name", "platform", "--capabilities", "CAPABILITY_IAM", "--parameter-overrides"),
         *("EnvironmentName=dev", "ModelName=abalone", f"DataBucketName={DATA}"),
         *(f"ArtifactsBucket={CODE}", "GlueScriptKey=glue/merge.py", "GlueModulesKey=glue/modules.zip"),
-        "AnalyzeFunctionKey=lambda/analyze.zip",
+        *("AnalyzeFunctionKey=lambda/analyze.zip", "CodeWriters=arn:aws:iam::000000000000:root"),
     )
     return json.loads(
         aws("ssm", "get-parameter", "--name", "/retraining/dev/abalone/platform", "--query", "Parameter.Value")

@@ -77,27 +77,27 @@ def test_a_target_is_kept_within_its_bounds_from_its_registration_on(account, sc
 
 
 def test_what_cannot_be_scaled_is_refused(account, scaling):
-    served(account, "plain")
+    served(account, "unscaled")
     for wanted, words in (
         ({**target("nobody"), "MinCapacity": 1, "MaxCapacity": 2}, "Could not find endpoint"),
-        ({**target("plain", "Other"), "MinCapacity": 1, "MaxCapacity": 2}, 'Variant "Other" not found'),
-        ({**target("plain"), "MinCapacity": 1}, "must both be given"),
-        ({**target("plain"), "ServiceNamespace": "ecs", "MinCapacity": 1, "MaxCapacity": 2}, "namespace sagemaker"),
-        ({**target("plain"), "ResourceId": "endpoint/plain", "MinCapacity": 1, "MaxCapacity": 2}, "Unsupported"),
+        ({**target("unscaled", "Other"), "MinCapacity": 1, "MaxCapacity": 2}, 'Variant "Other" not found'),
+        ({**target("unscaled"), "MinCapacity": 1}, "must both be given"),
+        ({**target("unscaled"), "ServiceNamespace": "ecs", "MinCapacity": 1, "MaxCapacity": 2}, "namespace sagemaker"),
+        ({**target("unscaled"), "ResourceId": "endpoint/unscaled", "MinCapacity": 1, "MaxCapacity": 2}, "Unsupported"),
     ):
         with pytest.raises(ClientError, match=words):
             scaling.register_scalable_target(**wanted)
     with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="No scalable target"):
-        scaling.put_scaling_policy(**tracked("plain"))
+        scaling.put_scaling_policy(**tracked("unscaled"))
     account.sagemaker.create_endpoint_config(
-        EndpointConfigName="burst", ProductionVariants=[variant("plain", InstanceType="ml.t2.medium")]
+        EndpointConfigName="burst", ProductionVariants=[variant("unscaled", InstanceType="ml.t2.medium")]
     )
-    account.sagemaker.update_endpoint(EndpointName="plain", EndpointConfigName="burst")
-    account.endpoint_settled("plain")
+    account.sagemaker.update_endpoint(EndpointName="unscaled", EndpointConfigName="burst")
+    account.endpoint_settled("unscaled")
     with pytest.raises(ClientError, match="burstable"):
-        scaling.register_scalable_target(**target("plain"), MinCapacity=1, MaxCapacity=2)
+        scaling.register_scalable_target(**target("unscaled"), MinCapacity=1, MaxCapacity=2)
     with pytest.raises(ClientError, match="not available in local_aws"):
-        scaling.put_scheduled_action(**target("plain"), ScheduledActionName="night")
+        scaling.put_scheduled_action(**target("unscaled"), ScheduledActionName="night")
 
 
 def test_an_update_to_another_type_of_instance_is_refused_while_a_variant_is_a_target(account, scaling):
