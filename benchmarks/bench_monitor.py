@@ -165,7 +165,7 @@ def alarms_alone(year: Year, days: int) -> dict[str, int]:
         for rule, alarm in zip(
             ALONE, (min(p_values) < 0.05, max(indices) > 0.1, moved >= len(batch.columns) / 2), strict=True
         ):
-            alarms[rule] += alarm
+            alarms[rule] += bool(alarm)
     return alarms
 
 

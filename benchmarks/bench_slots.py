@@ -25,8 +25,17 @@ PARTS = (
 )  # fmt: skip
 FORMS = {"declarative": "", "sdk": "training,evaluation"}
 TARGET_SECONDS = 15.0
-SLEEP = "\n\nif __name__ == '__main__':\n    time.sleep({seconds})\n    sys.exit(main())\n"
-MAIN = '\n\nif __name__ == "__main__":'
+SLEEP = """
+
+_fit = fit
+
+
+def fit(*arguments, **named):
+    import time
+
+    time.sleep({seconds})
+    return _fit(*arguments, **named)
+"""
 WATCH = """
 import json, sys, threading, time
 from collections import defaultdict
@@ -112,12 +121,9 @@ def measure(form: str, sdk_steps: str, seconds: int) -> dict:
 
 
 def sleep_first(script: Path, seconds: int) -> None:
-    """Let a training script sleep before it works."""
-    text = script.read_text()
-    head, found, _ = text.partition(MAIN)
-    if not found:
-        raise SystemExit(f"{script} does not end as this benchmark expects: {MAIN.strip()}")
-    script.write_text(head + SLEEP.format(seconds=seconds))
+    """Let a model folder's training sleep before it works."""
+    with script.open("a") as file:
+        file.write(SLEEP.format(seconds=seconds))
 
 
 if __name__ == "__main__":

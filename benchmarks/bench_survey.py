@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,7 +128,8 @@ def _by_ctgan(
         folder / "train",
     ]
     command += ["--model", folder / "model", "--output", folder / "output"]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (folder / "output" / "survey.csv").open(newline="") as file:
         rows = cells_of(file)
     return tables.typed(rows, contract)
