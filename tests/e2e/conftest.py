@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ RUN_SECONDS = 900.0
 """Limit of one run, and of what follows from it. A machine that does other work takes many times the seconds of an idle one."""
 COMMAND_SECONDS = 3000.0
 """Limit of a command, which may start a stack and play several runs."""
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = RUN_SECONDS) -> Any:
+    """Wait until a condition is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(1)
+    return answer
 
 
 class Stack:
@@ -110,6 +120,13 @@ def session(stack: Stack) -> Iterator[Session]:
         for name, value in aws_environment().items():
             patch.setenv(name, value)
         yield Session(region_name=layout.REGION)
+
+
+@pytest.fixture(scope="session")
+def bucket(session: Session) -> str:
+    """Name the data bucket of the model abalone."""
+    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
+    return str(json.loads(parameter["Parameter"]["Value"])["bucket"])
 
 
 @pytest.fixture(scope="session")

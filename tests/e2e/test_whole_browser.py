@@ -1,13 +1,11 @@
 """A person in a browser plays the loop on a real Airflow: sends data, releases, tries, approves, goes back, reads the quarantine."""
 
 import importlib.util
-import json
 import re
-import time
 
 import chromium
 import pytest
-from conftest import ROOT, RUN_SECONDS
+from conftest import ROOT, RUN_SECONDS, until
 
 from local_stack import layout
 from local_stack.airflow_settings import stack_secrets
@@ -77,32 +75,29 @@ def quiet(api):
     """Wait until no run is under way."""
 
     def wait():
-        deadline = time.monotonic() + RUN_SECONDS
-        while any(run["state"] not in ("success", "failed") for run in api.runs(DAG)):
-            assert time.monotonic() < deadline
-            time.sleep(1)
+        until(lambda: all(run["state"] in ("success", "failed") for run in api.runs(DAG)), "no run is under way")
 
     return wait
-
-
-@pytest.fixture(scope="module")
-def bucket(session):
-    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
-    return json.loads(parameter["Parameter"]["Value"])["bucket"]
 
 
 def chosen(page, name, content):
     page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
 
 
-def serves(page, model):
-    """Wait until the view *Now* says which model serves."""
-    deadline = time.monotonic() + RUN_SECONDS
-    while page.locator(".card .value").first.inner_text() != model:
-        assert time.monotonic() < deadline, page.locator("main").inner_text()
-        page.wait_for_timeout(2000)
+def now_until(page, condition, what):
+    """Look at the view *Now* until it shows something."""
+
+    def shown():
         page.reload()
         page.locator(".card").first.wait_for()
+        return condition()
+
+    until(shown, what)
+
+
+def serves(page, model):
+    """Wait until the view *Now* says which model serves."""
+    now_until(page, lambda: page.locator(".card .value").first.inner_text() == model, f"{model} serves")
 
 
 def test_the_page_lies_in_a_tab_of_the_dag(person, airflow):
@@ -145,12 +140,7 @@ def test_a_refused_file_is_read_row_by_row_and_released(opens, session, bucket, 
     for name, content in (("half.csv", half), ("many.csv", many)):
         s3.put_object(Bucket=bucket, Key=f"abalone/new/{name}", Body=content)
     page = opens("now")
-    deadline = time.monotonic() + RUN_SECONDS
-    while "2 refused" not in page.locator("main").inner_text():
-        assert time.monotonic() < deadline, page.locator("main").inner_text()
-        page.wait_for_timeout(2000)
-        page.reload()
-        page.locator(".card").first.wait_for()
+    now_until(page, lambda: "2 refused" in page.locator("main").inner_text(), "both files are refused")
 
     page = opens("data")
     of = {
@@ -213,14 +203,13 @@ def test_a_person_goes_back_and_approves_what_follows(opens, api, session, quiet
     conf = {"force_retrain": True, "require_approval": True, "hyperparameters": {"seed": 103}}
     run_id = api.trigger(DAG, conf)["dag_run_id"]
     approve = page.get_by_role("button", name="Approve")
-    deadline = time.monotonic() + RUN_SECONDS
-    while not approve.count():
+
+    def asked():
         states = {task["task_id"]: task["state"] for task in api.tasks(DAG, run_id)}
         assert states.get("rejected") != "success" and "failed" not in states.values(), states
-        assert time.monotonic() < deadline, states
-        page.wait_for_timeout(2000)
-        page.reload()
-        page.locator(".card").first.wait_for()
+        return approve.count()
+
+    now_until(page, asked, "the page asks a person")
     approve.click()
     page.get_by_text('Your answer "Approve" is recorded').wait_for()
     quiet()

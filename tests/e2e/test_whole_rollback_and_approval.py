@@ -1,21 +1,12 @@
 """A person's no and a person's yes on a real Airflow, about models that are better than the first one: it serves again after a rollback."""
 
 import json
-import time
 
 import pytest
-from conftest import RUN_SECONDS
+from conftest import until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG = "abalone_retraining"
-
-
-def wait_for(condition, seconds=RUN_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(1)
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +49,14 @@ def asked(api, seed):
         assert states["rejected"] != "success", "the gate kept the champion: there is nothing to ask"
         return states["await_approval"] == "awaiting_input"
 
-    wait_for(waits)
+    until(waits, "the run asks a person")
     return run_id
 
 
 def answer(api, run_id, option):
     path = f"dags/{DAG}/dagRuns/{run_id}/taskInstances/await_approval/-1/hitlDetails"
     api.patch(path, {"chosen_options": [option]})
-    run = wait_for(lambda: (run := api.run(DAG, run_id))["state"] in ("success", "failed") and run)
+    run = until(lambda: (run := api.run(DAG, run_id))["state"] in ("success", "failed") and run, "the run ends")
     return run["state"], {task["task_id"]: task["state"] for task in api.tasks(DAG, run_id)}
 
 
@@ -83,7 +74,7 @@ def newest_package(session):
 def test_a_no_keeps_the_old_model_and_is_told_as_a_no(stack, api, session, told):
     before, package = serving(session), newest_package(session)["ModelPackageArn"]
     run_id = asked(api, seed=101)
-    [message] = wait_for(lambda: told("approval waits"))
+    [message] = until(lambda: told("approval waits"), "a message says that approval waits")
     assert run_id in message or "await_approval" in message
     assert f"run {run_id} waits for a person's yes or no: http://127.0.0.1:" in stack.run("status").stdout
     refused = stack.run("run", "abalone_retraining")
@@ -101,7 +92,7 @@ def test_a_no_keeps_the_old_model_and_is_told_as_a_no(stack, api, session, told)
         newest_package(session)["ModelPackageArn"] != package
     )  # what was declined is registered, so that nobody asks again
     assert newest_package(session)["ModelApprovalStatus"] == "Rejected"
-    assert wait_for(lambda: told("declined by a person"))
+    assert until(lambda: told("declined by a person"), "a message tells the no")
 
 
 def test_a_yes_deploys_the_model(stack, api, session, told):
@@ -112,4 +103,4 @@ def test_a_yes_deploys_the_model(stack, api, session, told):
     assert tasks["verify_endpoint"] == tasks["deploy_model"] == "success"
     assert serving(session) != before
     assert newest_package(session)["ModelApprovalStatus"] == "Approved"
-    assert len(wait_for(lambda: len(told("approval waits")) == 2 and told("approval waits"))) == 2
+    assert until(lambda: len(told("approval waits")) == 2, "the second question is told")

@@ -1,10 +1,9 @@
 """The survey DAG on a real Airflow scheduler: what it lands wakes the retraining DAG, whose contract and gate judge it. Runs last."""
 
 import json
-import time
 
 import pytest
-from conftest import RUN_SECONDS
+from conftest import until
 
 from local_stack.progress import reason_of
 from retraining.aws.naming import digest
@@ -12,12 +11,6 @@ from retraining.aws.naming import digest
 pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG_ID = "abalone_retraining"
 ENDED = ("success", "failed")
-
-
-@pytest.fixture(scope="module")
-def bucket(session):
-    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
-    return json.loads(parameter["Parameter"]["Value"])["bucket"]
 
 
 @pytest.fixture
@@ -58,14 +51,6 @@ def survey(api, run_dag, document):
         return key, run, merged(plan), tasks
 
     return play
-
-
-def until(condition, what, seconds=RUN_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.5)
-    return answer
 
 
 def xcom(api, dag_id, run_id, task_id):

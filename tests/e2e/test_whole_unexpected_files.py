@@ -2,11 +2,10 @@
 
 import io
 import json
-import time
 
 import pytest
 import yaml
-from conftest import RUN_SECONDS
+from conftest import until
 from pyarrow import parquet
 
 from local_stack import layout
@@ -40,20 +39,6 @@ def text_of(header, lines):
 
 GOOD = text_of(HEADER, rows(100, 20))
 WRONG = text_of(f"{HEADER},age", [f"{line},9" for line in rows(200, 20)])
-
-
-def until(condition, what, seconds=RUN_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
-    return answer
-
-
-@pytest.fixture(scope="module")
-def bucket(session):
-    parameter = session.client("ssm").get_parameter(Name="/retraining/dev/abalone/platform")
-    return json.loads(parameter["Parameter"]["Value"])["bucket"]
 
 
 @pytest.fixture
