@@ -29,7 +29,7 @@ from own_account import ROOT, account
 
 FIRST_SECONDS, FURTHER_SECONDS, LARGEST_KB, IMPORT_SECONDS = 1.0, 0.3, 150, 0.02
 FILES_OF_VERSION, ROWS_OF_PART, WRITERS = 10, 10_000, 16
-BUCKET, BATCH, NOW = "page", "f" * 16, "2026-01-02T03:04:05+00:00"
+BATCH, NOW = "f" * 16, "2026-01-02T03:04:05+00:00"
 VIEWS = ("now", "history", "data", "drift", "send", "try")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DAG = {"dag_id": "abalone_retraining", "is_paused": False, "tags": [{"name": "retraining"}, {"name": "abalone"}]}
@@ -47,7 +47,7 @@ def main() -> int:
     if program is None:
         print(f"there is no {' or '.join(BROWSERS)} on this machine", file=sys.stderr)
         return 2
-    sys.path.insert(0, str(ROOT / "plugins"))
+    sys.path[:0] = [str(ROOT / "plugins"), str(ROOT / "tests" / "page")]  # the page is mounted as its tests do
     with tempfile.TemporaryDirectory() as folder, account(Path(folder)) as (url, _):
         os.environ |= {"AWS_ENDPOINT_URL": url, "AIRFLOW_HOME": folder, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         os.environ |= {"AIRFLOW__API_AUTH__JWT_SECRET": "k" * 64, "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags")}
@@ -79,6 +79,8 @@ def p95(seconds: list[float]) -> float:
 
 def fill(url: str, versions: int, rejected: int) -> None:
     """Write a dataset log, and a quarantine with its report."""
+    from page_site import BUCKET, PLATFORM
+
     from retraining.aws.clients import client
     from retraining.dataset.log import DatasetLog
     from retraining.dataset.records import FileRecord, Version
@@ -88,7 +90,7 @@ def fill(url: str, versions: int, rejected: int) -> None:
     s3 = client("s3", access)
     s3.create_bucket(Bucket=BUCKET)
     client("ssm", access).put_parameter(
-        Name="/retraining/dev/abalone/platform", Value=json.dumps(platform()), Type="String"
+        Name="/retraining/dev/abalone/platform", Value=json.dumps(PLATFORM), Type="String"
     )
     log = DatasetLog(s3, BUCKET, "abalone/")
     rows = {"rows_new": 1000, "rows_accepted": 900, "rows_duplicate": 50, "rows_quarantined": 50}
@@ -141,26 +143,6 @@ def fill(url: str, versions: int, rejected: int) -> None:
         put(f"runs/v{number}-0123456789ab/summary.json", json.dumps(summary(number)))
 
 
-def platform() -> dict[str, Any]:
-    """Return a platform parameter whose only resource that exists is the bucket."""
-    arn = "arn:aws:iam::000000000000:role/"
-    roles = {
-        f"{purpose}_role_arn": f"{arn}{purpose}" for purpose in ("train", "evaluate", "serve", "survey", "experiment")
-    }
-    return {
-        "account": "000000000000",
-        "region": "us-east-1",
-        "bucket": BUCKET,
-        "queue_url": "http://127.0.0.1/queue",
-        "glue_database": "retraining_abalone",
-        "glue_crawler": "retraining-dev-abalone-landing",
-        "glue_job": "retraining-dev-abalone-merge",
-        "analyze_function": "retraining-dev-abalone-analyze-results",
-        "topic_arn": "arn:aws:sns:us-east-1:000000000000:retraining-dev-abalone-outcomes",
-        **roles,
-    }
-
-
 def summary(version: int) -> dict[str, Any]:
     """Return what a run leaves that judged a model."""
     return {
@@ -185,28 +167,15 @@ def summary(version: int) -> dict[str, Any]:
 def served() -> Iterator[tuple[str, str]]:
     """Mount the plugin's application on a port of the loopback; yields its address and an administrator's token."""
     import uvicorn
-    from airflow import settings
-    from airflow.api_fastapi.app import init_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from airflow.models import import_all_models
-    from airflow.models.base import Base
-    from fastapi import FastAPI
+    from page_site import mounted
 
-    from retraining_page import RetrainingPage
-
-    import_all_models()
-    Base.metadata.create_all(settings.engine)
-    manager = init_auth_manager()
-    app = FastAPI()
-    for mount in RetrainingPage.fastapi_apps:
-        app.mount(mount["url_prefix"], mount["app"])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    site = mounted()
+    server = uvicorn.Server(uvicorn.Config(site.app, port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    token = manager.generate_jwt(SimpleAuthManagerUser(username="admin", role="ADMIN"))
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", token
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", site.tokens["admin"]
     server.should_exit = True
     thread.join(10)
 
