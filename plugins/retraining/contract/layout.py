@@ -82,6 +82,10 @@ def inspect(open_file: Open, key: str, contract: Contract) -> Layout:
     return Layout(**{**_layout_of(head, len(head) < HEAD_BYTES, contract, notation).__dict__, **facts})
 
 
+UNSCORED_SPLIT = {"train": 100}
+"""A row to be scored goes nowhere; the reader asks."""
+
+
 def inspect_unscored(open_file: Open, key: str, contract: Contract) -> tuple[Contract, Layout]:
     """Say how a file of rows to be scored is laid out, and by which contract its rows are judged.
 

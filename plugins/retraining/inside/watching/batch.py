@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from retraining.contract.layout import Layout, inspect_unscored
+from retraining.contract.layout import UNSCORED_SPLIT, Layout, inspect_unscored
 from retraining.contract.notation.lines import CSV, LINE_FEED
 from retraining.contract.plain_text import plain
 from retraining.contract.reader import Line, read
@@ -41,8 +41,6 @@ EXPLAINED_CELLS = 200
 """The same of rows to be explained, which cost thousands of answers each."""
 LINE, PREDICTION, PROBABILITY, MODEL = "line", "prediction", "probability", "model"
 BASE, EFFECT = "base", "effect"
-SPLIT = {"train": 100}
-"""A row to be scored goes nowhere; the reader asks."""
 
 
 @dataclass
@@ -156,7 +154,7 @@ def score_file(
     """
     judged, layout = inspect_unscored(lambda: path.open("rb"), report.key, contract)
     header = _headings(layout, judged)
-    lines = () if layout.empty else read(lambda: path.open("rb"), report.key, judged, layout, SPLIT)
+    lines = () if layout.empty else read(lambda: path.open("rb"), report.key, judged, layout, UNSCORED_SPLIT)
     names = [column.name for column in judged.columns if column.name != contract.target]
     with ExitStack() as stack:
         scored, rejected = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 
-from retraining.contract.layout import Layout, inspect, inspect_unscored
+from retraining.contract.layout import UNSCORED_SPLIT, Layout, inspect, inspect_unscored
 from retraining.contract.reader import read
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import Contract
@@ -31,8 +31,6 @@ AT_ONCE = 2
 """Files that one API server process reads at a time; the next ones wait."""
 LINES = 200
 """Rejected lines that are described."""
-SPLIT = {"train": 100}
-"""A row to be predicted goes nowhere; the reader asks."""
 _turns = BoundedSemaphore(AT_ONCE)
 
 
@@ -121,7 +119,7 @@ def _rows(job: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
         judged, layout = _layout(opened, job["key"], contract)
         features = [name for name in contract.feature_columns if name in judged.position]
         found["labelled"] = judged is contract
-        lines = () if layout.empty else read(opened, job["key"], judged, layout, SPLIT)
+        lines = () if layout.empty else read(opened, job["key"], judged, layout, UNSCORED_SPLIT)
         for line in lines:
             if line.reasons:
                 found["rejected"] += 1
