@@ -75,9 +75,8 @@ class EndpointUpdate:
             scaled = RETAINED.keys() <= request.keys()
             for variant in before.keys() & after.keys() if scaled else ():
                 if before[variant]["InstanceType"] != after[variant]["InstanceType"]:
-                    deregister(
-                        client("application-autoscaling", access), name, variant
-                    )  # what registers it again is in the tasks
+                    # Refused while the variant is a target; the tasks register it again.
+                    deregister(client("application-autoscaling", access), name, variant)
             kept = RETAINED if _keeps(before, after, scaled) else {}
             sagemaker.update_endpoint(**plain, **kept)
             return Submitted(handle, adopted=False)
