@@ -112,6 +112,17 @@ def test_axe_finds_nothing_on_what_a_version_holds_beside_the_one_before(page: A
     assert chromium.width_on_a_phone(page) <= 360
 
 
+@pytest.mark.parametrize("dag", ["abalone_retraining", "abalone_deep_retraining", "abalone_deep_sea_rollback"])
+def test_the_tab_of_a_dag_shows_the_dags_own_model(page: Any, address: str, dag: str) -> None:
+    models = ("abalone", "abalone-deep", "abalone-deep-sea")
+    dags = [{"dag_id": f"{name.replace('-', '_')}_retraining", "tags": [{"name": name}]} for name in models]
+    page.route("**/api/v2/dags?*", lambda route: route.fulfill(status=200, json={"dags": dags}))
+    page.goto(f"{address}/retraining/?dag={dag}")
+    page.locator("#views a").first.wait_for()
+    own = dag.rpartition("_")[0].replace("_", "-")
+    assert page.locator("#model").input_value() == own
+
+
 def test_rows_that_cannot_be_read_are_told(page: Any, address: str) -> None:
     shown(page, address, "data")
     page.get_by_role("button", name="Show its rows").click()

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from page_site import Site
 
 from retraining.contract.reader import read
+from retraining.inside import losses
 from retraining.page import known_models, trying
 from retraining.page.files import check, comparing, sending
 from retraining.settings.model_config import load_model_config
@@ -132,6 +134,31 @@ def test_classes_are_compared_by_label_and_probability() -> None:
     assert [row["right"] for row in rows] == [True, False]
     assert comparing.scores(rows)["accuracy"] == 0.5
     assert comparing.scores(rows)["log_loss"] == pytest.approx((-math.log(0.75) - math.log(1e-15)) / 2)
+
+
+def test_the_figures_are_those_of_the_evaluation() -> None:
+    """The page may not import numpy, so it counts by itself."""
+    chance = np.random.default_rng(7)
+    truth, said = chance.normal(10, 3, 50), chance.normal(10, 3, 50)
+    rows = [
+        comparing.judged(actual, {"prediction": one, "probabilities": None})
+        for actual, one in zip(truth, said, strict=True)
+    ]
+    expected = losses.metrics("regression", truth, losses.scored("regression", truth, said))
+    assert comparing.scores(rows) == {name: pytest.approx(expected[name]) for name in ("rmse", "mae", "bias", "r2")}
+
+    classes = ("low", "middle", "high")
+    shares = chance.dirichlet([1, 1, 1], 50)
+    shares[0] = (0, 1, 0)
+    at = chance.integers(0, 3, 50)
+    at[0] = 0
+    scored = losses.scored("multiclass", at, shares, classes)
+    rows = [
+        comparing.judged(classes[true], {"prediction": label, "probabilities": dict(zip(classes, row, strict=True))})
+        for true, label, row in zip(at, scored.values, shares, strict=True)
+    ]
+    expected = losses.metrics("multiclass", at, scored)
+    assert comparing.scores(rows) == {name: pytest.approx(expected[name]) for name in ("log_loss", "accuracy")}
 
 
 @pytest.mark.parametrize(

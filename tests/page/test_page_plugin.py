@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_the_page_comes_whole_and_small_from_its_own_folder() -> None:
         addresses = [line for line in text.splitlines() if "://" in line and "www.w3.org" not in line]
         assert all("s3://" in line for line in addresses), f"{path.name} leads elsewhere"
         assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "eval(" not in text
+
+
+def test_the_browser_is_told_of_every_script_of_the_first_view() -> None:
+    static = ROOT / "plugins" / "retraining" / "page" / "static"
+    needed, left = set(), ["page.js", "now.js"]
+    while left:
+        name = left.pop()
+        needed.add(name)
+        left += set(re.findall(r'^import .* from "\./(\w+\.js)"', (static / name).read_text(), re.MULTILINE)) - needed
+    told = re.findall(
+        r'<(?:link rel="modulepreload" href|script type="module" src)="assets/(.*?)"',
+        (static / "index.html").read_text(),
+    )
+    assert sorted(told) == sorted(needed)
 
 
 def test_what_is_shipped_to_mwaa_has_the_page() -> None:
