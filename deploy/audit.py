@@ -53,6 +53,7 @@ ACCEPTED = {
     ("deploy/jars.py", "B310"): "a fixed address",
     ("local_aws/testing.py", "B310"): "a port of the loopback",
     ("local_aws/shared/settings.py", "B104"): "compares with the address, does not bind to it",
+    ("local_aws/sagemaker/images.py", "B108"): "compares paths with the folder that a job has of its own",
     ("local_aws/shared/running/isolation.py", "B108"): "covers the machine's /tmp with a folder of the job's own",
     ("local_aws/shared/running/spare_python.py", "B102"): "the script is the job that it runs",
     ("plugins/retraining/inside/artifact.py", "B202"): "every member is checked in the lines before",

@@ -67,7 +67,7 @@ def own_command(settings: Settings, image: str) -> list[str] | None:
     """Return the command that stands for an image of one's own, None of an image without one; the file is read each time.
 
     Raises:
-        JobError: the file is none, or the command is not on this machine.
+        JobError: the file is none, the command is not on this machine, or a job would not see what it names.
 
     """
     if settings.images is None or not settings.images.exists():
@@ -83,7 +83,20 @@ def own_command(settings: Settings, image: str) -> list[str] | None:
         raise JobError(
             f"the image {image} runs locally as {command[0]!r}, see {settings.images}, which is not installed on this machine: install it"
         )
+    for part in map(Path, command):
+        if part.is_absolute() and part.exists() and _is_hidden(settings, part):
+            raise JobError(
+                f"the image {image} runs locally with {part}, which no job sees: a job has a /tmp of its own. Put it beside "
+                f"{settings.images}, and name it from ./"
+            )
     return [program, *command[1:]]
+
+
+def _is_hidden(settings: Settings, path: Path) -> bool:
+    """Tell whether an isolated job lacks a file of this machine, see ``running.processes.view_of_job``."""
+    kept = [settings.environments, *([settings.images.parent] if settings.images else [])]
+    covered = any(path.is_relative_to(folder) for folder in (Path("/tmp"), settings.data_dir))
+    return settings.isolated and covered and not any(path.is_relative_to(folder) for folder in kept)
 
 
 def read_commands(file: Path) -> Mapping[str, list[str]]:

@@ -38,10 +38,10 @@ def installed_r() -> str | None:
     return None if done.returncode == 0 else f"an R package of the example is missing: {done.stderr}"
 
 
-#: By language: the command that stands for the image, and the candidate's hyperparameters.
+#: By language: the program that stands for the image, its script, and the candidate's hyperparameters.
 LANGUAGES = {
-    "R": (["Rscript", str(EXAMPLES / "container-r" / "model.R")], {"formula": "target ~ bmi + bp + s5"}),
-    "Python": ([sys.executable, str(Path(__file__).with_name("plain_container.py"))], {"column": "bmi"}),
+    "R": ("Rscript", EXAMPLES / "container-r" / "model.R", {"formula": "target ~ bmi + bp + s5"}),
+    "Python": (sys.executable, Path(__file__).with_name("plain_container.py"), {"column": "bmi"}),
 }
 
 
@@ -112,8 +112,10 @@ def story(request, tmp_path_factory):
     if request.param == "R" and (reason := installed_r()):
         pytest.skip(reason)
     place = tmp_path_factory.mktemp("own")
-    command, settings = LANGUAGES[request.param]
-    (place / "images.toml").write_text(f"[diabetes-r]\ncommand = {json.dumps(command)}\n")
+    program, script, settings = LANGUAGES[request.param]
+    shutil.copy(script, place)
+    command = json.dumps([program, f"./{script.name}"])
+    (place / "images.toml").write_text(f"[diabetes-r]\ncommand = {command}\n")
     folder = place / "diabetes"
     shutil.copytree(EXAMPLES / "diabetes", folder)
     config = yaml.safe_load((folder / "model.yaml").read_text())

@@ -63,8 +63,13 @@ else:
 def own(tmp_path_factory):
     place = tmp_path_factory.mktemp("images")
     (place / "program.py").write_text(PROGRAM)
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "program.py"
+    elsewhere.write_text(PROGRAM)
     command = json.dumps([sys.executable, "./program.py", "first"])
-    (place / "images.toml").write_text(f'[mine]\ncommand = {command}\n[not-there]\ncommand = ["no-such-program"]\n')
+    (place / "images.toml").write_text(
+        f'[mine]\ncommand = {command}\n[not-there]\ncommand = ["no-such-program"]\n'
+        + f"[far]\ncommand = {json.dumps([sys.executable, str(elsewhere)])}\n"
+    )
     with Account(place / "data", "--images", str(place / "images.toml")) as account:
         account.s3.create_bucket(Bucket=BUCKET)
         account.put("rows/part=1/a.csv", "9,1,2\n8,3,4\n")
@@ -128,7 +133,14 @@ def test_arguments_of_the_request_take_the_place_of_train(own):
 
 @pytest.mark.parametrize(
     ("image", "words"),
-    [(NOT_THERE, "'no-such-program', see "), (IMAGE.replace("mine", "unnamed"), "name a command in /")],
+    [
+        (NOT_THERE, "'no-such-program', see "),
+        (IMAGE.replace("mine", "unnamed"), "name a command in /"),
+        (
+            IMAGE.replace("mine", "far"),
+            "elsewhere0/program.py, which no job sees: a job has a /tmp of its own. Put it beside /",
+        ),
+    ],
 )
 def test_an_image_that_nothing_stands_for_says_so(own, image, words):
     job = trained(own, f"own-{len(image)}", image)

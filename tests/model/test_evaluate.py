@@ -329,7 +329,7 @@ def test_a_test_channel_that_does_not_fit_is_an_error(tmp_path, text, message):
 @pytest.mark.parametrize("filters", [True, False], ids=["this Python", "Python before 3.11.4"])
 def test_an_archive_may_not_write_outside_its_folder(tmp_path, monkeypatch, filters):
     if not filters:
-        monkeypatch.delattr(tarfile, "data_filter")
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     (tmp_path / "good").mkdir()
     artifact.extract(fake_artifact(tmp_path / "model", answering("[9.5] * rows")) / "model.tar.gz", tmp_path / "good")
     assert (tmp_path / "good" / "code").is_dir()
