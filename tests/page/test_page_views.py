@@ -6,6 +6,7 @@ from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, S
 
 from retraining.aws import documents
 from retraining.page import history_view
+from retraining.page.known_models import known_model
 
 
 def test_now_says_what_serves_and_who_is_looking(site: Site) -> None:
@@ -40,6 +41,23 @@ def test_the_summary_of_a_run_of_long_ago_is_read_once(site: Site, monkeypatch, 
     monkeypatch.setattr(history_view, "BELIEVED_SECONDS", 0)
     site.get("/models/abalone/history")
     assert len(asked) == reads + 1
+
+
+def test_data_says_who_is_looking(site: Site) -> None:
+    assert site.get("/models/abalone/data", "viewer")["person"] == {"name": "viewer", "may_act": False}
+    assert site.get("/models/abalone/data", "user")["person"]["may_act"]
+
+
+def test_the_log_that_requests_before_have_read_is_not_fetched_again(site: Site, account: Account) -> None:
+    site.get("/models/abalone/data")
+    asked: list[str] = []
+    s3 = known_model("abalone").s3
+    s3.meta.events.register("before-call.s3.GetObject", note := lambda params, **_: asked.append(params["url_path"]))
+    try:
+        site.get("/models/abalone/data")
+    finally:
+        s3.meta.events.unregister("before-call.s3.GetObject", note)
+    assert asked == []
 
 
 def test_data_has_versions_refusals_and_files_that_wait(site: Site, account: Account) -> None:

@@ -69,7 +69,7 @@ def test_a_checkpoint_changes_nothing_but_the_number_of_reads(log):
     versions = [make_version(number) for number in range(1, CHECKPOINT_EVERY + 3)]
     for version in versions:
         log.commit(version)
-    assert f"log/checkpoint-{CHECKPOINT_EVERY:06d}.json" in "".join(log._keys("log/"))
+    assert f"log/checkpoint-{CHECKPOINT_EVERY:06d}.json" in log._tags("log/")
     assert log.read().versions == tuple(versions)
 
 
@@ -225,3 +225,56 @@ def test_a_manifest_names_only_what_the_log_knows():
     prefix, *keys = manifest_entries("bucket", "abalone/", state.training_objects("train", "csv_without_header"))
     assert prefix == {"prefix": "s3://bucket/abalone/dataset/training/"}
     assert keys == [f"batch={number:016x}/split=train/part-00000.csv" for number in (1, 2)]
+
+
+@pytest.fixture
+def fetched(account):
+    """Names of the documents of a log that are fetched from now on."""
+    names: list[str] = []
+
+    def note(params, **_):
+        names.append(params["url_path"].partition("/dataset/")[2])
+
+    account.s3.meta.events.register("before-call.s3.GetObject", note)
+    yield names
+    account.s3.meta.events.unregister("before-call.s3.GetObject", note)
+
+
+def test_a_log_that_is_read_again_fetches_what_is_new_and_nothing_else(account, bucket, fetched):
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    writer, reader = DatasetLog(account.s3, bucket, prefix), DatasetLog(account.s3, bucket, prefix)
+    for number in range(1, CHECKPOINT_EVERY + 2):
+        writer.commit(make_version(number))
+    writer.judge(Judgement(batch="b1", created_at="now", files=(BAD,)))
+    first = reader.read()
+    fetched.clear()
+    assert reader.read() == first
+    assert fetched == []
+    writer.commit(make_version(CHECKPOINT_EVERY + 2))
+    writer.release("b1", who="operator", why="a try")
+    fetched.clear()
+    again = reader.read()
+    assert sorted(fetched) == [f"log/{CHECKPOINT_EVERY + 2:06d}.json", "released/000001.json"]
+    assert again == DatasetLog(account.s3, bucket, prefix).read()
+
+
+def test_a_document_that_changed_under_its_name_is_fetched_again(account, bucket):
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    log = DatasetLog(account.s3, bucket, prefix)
+    log.commit(make_version(1))
+    log.read()
+    other = make_version(1).model_copy(update={"batch": "another"}).model_dump_json()
+    account.s3.put_object(Bucket=bucket, Key=f"{prefix}dataset/log/000001.json", Body=other.encode())
+    assert log.read().batches == ("another",)
+    account.s3.delete_object(Bucket=bucket, Key=f"{prefix}dataset/log/000001.json")
+    assert log.read().latest == 0
+
+
+def test_a_log_remembers_one_reading_however_many_there_were(log):
+    for number in range(1, CHECKPOINT_EVERY + 2):
+        log.commit(make_version(number))
+        log.read()
+    assert [name for name, _ in log._parsed] == [
+        f"log/checkpoint-{CHECKPOINT_EVERY:06d}.json",
+        f"log/{CHECKPOINT_EVERY + 1:06d}.json",
+    ]

@@ -8,24 +8,35 @@ Beside the versions stand four kinds of immutable notes: ``dataset/judged/BATCH.
 ``dataset/released/000001.json`` (a person's word that refused files count as new again), ``dataset/erased/000001.json`` (what was removed
 for good because it held forgotten rows) and ``dataset/trained/000007/RUN_KEY.json`` (a run that judged a model trained on version 7).
 
-Every document carries the digest of its own content, so that `verify` finds a byte that changed in it.
+Every document carries the digest of its own content, so that `verify` finds a byte that changed in it. A log that is read again fetches
+only what it has not parsed under the same key and entity tag.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from retraining.aws.documents import utc_now
 from retraining.aws.naming import digest
-from retraining.dataset.records import Erasure, Judgement, Release, ReleasedFile, TrainedNote, Version
+from retraining.dataset.records import (
+    Checkpoint,
+    Erasure,
+    Judgement,
+    Record,
+    Release,
+    ReleasedFile,
+    TrainedNote,
+    Version,
+)
 from retraining.dataset.state import JudgedFile, LogState
 
 CHECKPOINT_EVERY = 25
 READERS = 16  # parallel S3 GETs; a log of a thousand versions is 40 of them after the last checkpoint
 NAMED = 10  # most files that an error lists
+CHECKPOINT = "log/checkpoint-"
 
 
 class VersionConflictError(RuntimeError):
@@ -47,36 +58,30 @@ class DatasetLog:
         self._bucket = bucket
         self._prefix = prefix
         self._root = f"{prefix}dataset/"
+        self._parsed: Mapping[tuple[str, str], Any] = {}
+        """What the last reading consisted of, by name and entity tag; replaced as a whole, so that threads may share a log."""
 
     def read(self) -> LogState:
         """Read the whole log, starting from its newest checkpoint."""
-        numbers, checkpoints = [], []
-        for key in self._keys("log/"):
-            name = key.rsplit("/", 1)[-1].removesuffix(".json")
-            if name.startswith("checkpoint-"):
-                checkpoints.append(int(name.removeprefix("checkpoint-")))
-            else:
-                numbers.append(int(name))
-        versions: list[Version] = []
-        if checkpoints:
-            document = self._get(f"log/checkpoint-{max(checkpoints):06d}.json")
-            versions = [Version.model_validate(item) for item in document["versions"]]
-        versions += self._get_all(
-            [f"log/{number:06d}.json" for number in sorted(numbers) if number > len(versions)], Version
-        )
+        log, trained = self._tags("log/"), self._tags("trained/")
+        checkpoint = max((name for name in log if name.startswith(CHECKPOINT)), default=None)
+        parsed = self._records([checkpoint] if checkpoint else [], log, Checkpoint)
+        versions = [version for one in parsed.values() for version in one.versions]
+        later = [name for name in log if not name.startswith(CHECKPOINT) and _number(name) > len(versions)]
+        parsed |= (tail := self._records(sorted(later, key=_number), log, Version))
+        versions += tail.values()
         for position, version in enumerate(versions, start=1):
             if version.version != position:
                 raise RuntimeError(
                     f"s3://{self._bucket}/{self._root}log/: version {position} is missing, found {version.version}"
                 )
-        trained = {int(key.removeprefix(f"{self._root}trained/").split("/", 1)[0]) for key in self._keys("trained/")}
-        return LogState(
-            tuple(versions),
-            tuple(self._notes("judged/", Judgement)),
-            tuple(self._notes("released/", Release)),
-            frozenset(trained),
-            tuple(self._notes("erased/", Erasure)),
-        )
+        notes = []
+        for folder, kind in (("judged/", Judgement), ("released/", Release), ("erased/", Erasure)):
+            parsed |= (found := self._records(list(tags := self._tags(folder)), tags, kind))
+            notes.append(tuple(found.values()))
+        self._parsed = parsed
+        judgements, releases, erasures = notes
+        return LogState(tuple(versions), judgements, releases, frozenset(map(_number, trained)), erasures)
 
     def commit(self, version: Version) -> None:
         """Commit ``version``, whose number must be the log's latest plus one.
@@ -96,7 +101,7 @@ class DatasetLog:
         if version.version % CHECKPOINT_EVERY == 0:
             state = self.read().at(version.version)
             self._put_new(
-                f"log/checkpoint-{version.version:06d}.json",
+                f"{CHECKPOINT}{version.version:06d}.json",
                 {"versions": [item.model_dump(mode="json") for item in state.versions]},
             )
 
@@ -138,7 +143,7 @@ class DatasetLog:
 
     def erase(self, erasure: Erasure) -> None:
         """Record what is removed for good."""
-        number = len(self._keys("erased/")) + 1
+        number = len(self._tags("erased/")) + 1
         while not self._put_new(f"erased/{number:06d}.json", erasure.model_dump(mode="json")):
             number += 1
 
@@ -148,23 +153,31 @@ class DatasetLog:
 
     def trained_notes(self) -> list[TrainedNote]:
         """Read all notes of judged models."""
-        return self._notes("trained/", TrainedNote)
+        tags = self._tags("trained/")
+        return list(self._records(list(tags), tags, TrainedNote).values())
 
-    def _notes(self, folder: str, kind: type[Any]) -> list[Any]:
-        return self._get_all([key.removeprefix(self._root) for key in self._keys(folder)], kind)
-
-    def _keys(self, folder: str) -> list[str]:
+    def _tags(self, folder: str) -> dict[str, str]:
+        """Return the entity tags of the documents of a folder, by name, in the order of their names."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + folder)
-        return [item["Key"] for page in pages for item in page.get("Contents", []) if item["Key"].endswith(".json")]
+        items = (item for page in pages for item in page.get("Contents", []))
+        return {item["Key"].removeprefix(self._root): item["ETag"] for item in items if item["Key"].endswith(".json")}
 
     def _get(self, name: str) -> Any:
         return json.loads(self._s3.get_object(Bucket=self._bucket, Key=self._root + name)["Body"].read())
 
-    def _get_all(self, names: Sequence[str], kind: type[Any]) -> list[Any]:
-        if not names:
-            return []
-        with ThreadPoolExecutor(max_workers=min(READERS, len(names))) as pool:
-            return [kind.model_validate(document) for document in pool.map(self._get, names)]
+    def _records(self, names: Sequence[str], tags: Mapping[str, str], kind: type[Record]) -> dict[tuple[str, str], Any]:
+        """Return documents as records, in the order of the names, by name and entity tag; what the last reading had is not fetched."""
+        keys = [(name, tags[name]) for name in names]
+        parsed = self._parsed
+        fetched = [key for key in keys if key not in parsed]
+        if fetched:
+            with ThreadPoolExecutor(max_workers=min(READERS, len(fetched))) as pool:
+                documents = pool.map(self._get, [name for name, _ in fetched])
+                parsed = {
+                    **parsed,
+                    **{key: kind.model_validate(one) for key, one in zip(fetched, documents, strict=True)},
+                }
+        return {key: parsed[key] for key in keys}
 
     def _put_new(self, name: str, document: Any) -> bool:
         """Write a record that does not exist yet; return False when it does."""
@@ -180,3 +193,8 @@ class DatasetLog:
                 return False
             raise
         return True
+
+
+def _number(name: str) -> int:
+    """Return the version of a record of ``log/`` or ``trained/``."""
+    return int(name.split("/")[1].removesuffix(".json"))

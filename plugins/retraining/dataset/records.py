@@ -108,6 +108,12 @@ class Version(Document):
     """Whether the data set begins again with this version: the batches before it belong to earlier versions only."""
 
 
+class Checkpoint(Record):
+    """All versions up to one, so that a reader needs no object for each."""
+
+    versions: tuple[Version, ...]
+
+
 class Judgement(Document):
     """A batch of which no file could be merged: it makes no version."""
 

@@ -24,7 +24,7 @@ from retraining.page import data_view, drift_view, history_view, now_view, quara
 from retraining.page.files import comparing, sending
 from retraining.page.files.check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard
-from retraining.page.rights import Acting, Seeing
+from retraining.page.rights import Acting, Seeing, Visitor
 from retraining.serving import batch
 from retraining.settings.strict import Strict
 
@@ -82,8 +82,7 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/now")
     def now(visitor: Seeing) -> dict[str, Any]:
-        person = {"name": visitor.name, "may_act": visitor.may_act}
-        return {**now_view.now(visitor.model), "person": person, "largest_file": sending.LARGEST}
+        return {**now_view.now(visitor.model), "person": _person(visitor), "largest_file": sending.LARGEST}
 
     @app.get("/models/{model}/history")
     def history(visitor: Seeing) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/data")
     def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> dict[str, Any]:
-        return data_view.data(visitor.model, before)
+        return {**data_view.data(visitor.model, before), "person": _person(visitor)}
 
     @app.get("/models/{model}/versions/{number}")
     def version(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
@@ -172,6 +171,10 @@ def routes() -> FastAPI:
             return await run_in_threadpool(comparing.compare, visitor.model, file, name)
 
     return app
+
+
+def _person(visitor: Visitor) -> dict[str, Any]:
+    return {"name": visitor.name, "may_act": visitor.may_act}
 
 
 async def _json(request: Request) -> Any:

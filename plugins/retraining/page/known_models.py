@@ -24,6 +24,8 @@ from retraining.telling.page_settings import left_settings
 
 PLATFORM_SECONDS = 60
 """How long a platform parameter is believed."""
+REMEMBERED_LOGS = 8
+"""Dataset logs that are kept parsed: some 20 MB each with 5,000 files."""
 
 
 class UnknownModelError(LookupError):
@@ -59,8 +61,8 @@ class KnownModel:
 
     @property
     def dataset(self) -> DatasetLog:
-        """Its dataset log."""
-        return DatasetLog(self.s3, self.bucket, self.prefix)
+        """Its dataset log, which remembers what the requests before this one have read."""
+        return _dataset(self.config.aws, self.bucket, self.prefix)
 
     @property
     def s3(self) -> Any:
@@ -128,6 +130,11 @@ def _models_folder() -> Path:
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int) -> ModelConfig:
     return load_model_config(path)
+
+
+@lru_cache(maxsize=REMEMBERED_LOGS)
+def _dataset(access: AwsAccess, bucket: str, prefix: str) -> DatasetLog:
+    return DatasetLog(client("s3", access), bucket, prefix)
 
 
 @lru_cache(maxsize=64)

@@ -5,10 +5,7 @@ import { rowsByVersion, shares } from "./plots.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
-  const [data, now] = await Promise.all([
-    server.get(server.route(context.model, "data")),
-    server.get(server.route(context.model, "now")),
-  ]);
+  const data = await server.get(server.route(context.model, "data"));
   const detail = el("div", { "aria-live": "polite" });
   const reveal = (content) => {
     put(detail, content);
@@ -25,7 +22,7 @@ export async function show(place, context) {
   put(
     place,
     data.waiting.length ? waiting(data) : null,
-    data.refused.length ? refused(data, context, now.person, rejected) : null,
+    data.refused.length ? refused(data, context, rejected) : null,
     detail,
     versions(data, (version) => opened(async () => reveal(await versionOf(context, version.version, rejected))), rejected),
     data.judgements.length ? judgements(data, rejected) : null,
@@ -43,7 +40,7 @@ function waiting(data) {
   );
 }
 
-function refused(data, context, person, rejected) {
+function refused(data, context, rejected) {
   const entry = (file) =>
     el(
       "div",
@@ -53,7 +50,7 @@ function refused(data, context, person, rejected) {
       file.remedy ? el("p", {}, file.remedy) : null,
       el("p", { class: "soft small" }, `${moment(file.created_at)}, ${number(file.quarantined)} of ${number(file.rows)} rows rejected`),
       el("div", { class: "row" }, file.quarantined ? el("button", { type: "button", onclick: () => rejected(file.batch, "file", file.key) }, "Show its rows") : null),
-      person.may_act ? release(file, context) : null,
+      data.person.may_act ? release(file, context) : null,
     );
   return section(
     "Refused files",
