@@ -25,7 +25,7 @@ CARRIED = (
     "settings/present/wording.py",
 )
 """What the function needs of the library: the contract's rules and a model's wording, standard library only."""
-SITE_OF_THE_PAGE = ("dom.js", "page.css", "icon.svg")
+SITE_OF_THE_PAGE = ("dom.js", "explanation.js", "page.css", "icon.svg")
 SITE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

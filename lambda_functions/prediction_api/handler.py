@@ -21,7 +21,7 @@ from typing import Any
 from lambda_functions.prediction_api import endpoint, openapi
 from lambda_functions.prediction_api.model import Model
 from lambda_functions.prediction_api.refusal import RefusalError
-from lambda_functions.prediction_api.rows import MOST_BYTES, read_rows, too_large
+from lambda_functions.prediction_api.rows import MOST_BYTES, read_question, too_large
 
 METHODS = {"/predictions": "POST", "/openapi.json": "GET"}
 HEADERS = {
@@ -73,9 +73,9 @@ class Api:
             domain = context.get("domainName")
             return openapi.document(self.model, f"https://{domain}/" if domain else "/", self.access)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        rows = read_rows(_content(event), headers.get("content-type", ""), self.model)
-        told["rows"] = len(rows)
-        return {"predictions": endpoint.ask(self.runtime, self.endpoint, rows, self.model, request_id)}
+        question = read_question(_content(event), headers.get("content-type", ""), self.model)
+        told |= {"rows": len(question.rows), **({"explain": True} if question.explain else {})}
+        return {"predictions": endpoint.ask(self.runtime, self.endpoint, question, self.model, request_id)}
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:

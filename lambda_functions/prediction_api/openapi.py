@@ -6,7 +6,7 @@ from typing import Any
 
 from lambda_functions.prediction_api.example import example_row
 from lambda_functions.prediction_api.model import Model
-from lambda_functions.prediction_api.rows import MOST_BYTES, expected, most_rows
+from lambda_functions.prediction_api.rows import MOST_BYTES, MOST_EXPLAINED, expected, most_rows
 from retraining.contract.rules import Column
 from retraining.contract.values import LARGEST_INT
 
@@ -27,7 +27,10 @@ ERRORS = {
     "400": "The body is no JSON object with a list of rows",
     "413": f"More than {MOST_BYTES:,} bytes, or more rows than the request may have",
     "415": "Another content type than application/json",
-    "422": "Rows break the data contract: each problem names row, column, value and what is expected",
+    "422": (
+        "Rows break the data contract: each problem names row, column, value and what is expected. "
+        "Or the model that serves does not explain its answers to them"
+    ),
     "502": "The model refuses rows that the contract allows, or fails",
     "503": "No model serves now, or it is busy: try again later",
 }
@@ -168,15 +171,49 @@ def _schemas(model: Model) -> dict[str, Any]:
     }
     return {
         "Row": row,
-        "Request": _object(rows={**_array("Row"), "minItems": 1, "maxItems": most_rows(model)}),
+        "Request": _request(model),
         "Prediction": _prediction(model),
+        "Explanation": _explanation(model),
         "Answer": _object(predictions=_array("Prediction")),
         "Problem": problem,
         "Error": error,
     }
 
 
+def _request(model: Model) -> dict[str, Any]:
+    made = _object(rows={**_array("Row"), "minItems": 1, "maxItems": most_rows(model)})
+    made["properties"]["explain"] = {
+        "type": "boolean",
+        "default": False,
+        "description": f"Say of each answer by how much each column moved it; then at most {MOST_EXPLAINED} rows",
+    }
+    return made
+
+
+def _explanation(model: Model) -> dict[str, Any]:
+    target, names = model.contract.target, model.contract.feature_columns
+    number = {"type": "number"}
+    what = {"type": "string", "enum": list(model.classes or (target,))}
+    made = _object(
+        of={**what, "description": "what is explained: the target, or the probability of a class"},
+        base={**number, "description": "the mean answer to rows of the training"},
+        values={
+            **_object(**dict.fromkeys(names, number)),
+            "description": "how far each column moved the answer from there",
+        },
+    )
+    errors = {**_object(**dict.fromkeys(names, number)), "description": "of values that are estimates"}
+    made["properties"]["standard_errors"] = errors
+    return made
+
+
 def _prediction(model: Model) -> dict[str, Any]:
+    made = _predicted(model)
+    made["properties"]["explanation"] = {"$ref": "#/components/schemas/Explanation"}
+    return made
+
+
+def _predicted(model: Model) -> dict[str, Any]:
     target = model.contract.column(model.contract.target)
     if model.classes:
         share = {"type": "number", "minimum": 0, "maximum": 1}

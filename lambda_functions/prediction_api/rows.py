@@ -1,4 +1,4 @@
-"""The rows of a request: read from its body and held against the contract, before the endpoint is asked.
+"""What a request asks for: its rows, read from the body and held against the contract before the endpoint is asked, and whether to explain.
 
 What is sent on is typed by the contract: a number is a number however it was written, a missing value is null.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from lambda_functions.prediction_api.model import Model
 from lambda_functions.prediction_api.refusal import RefusalError
@@ -20,6 +20,8 @@ MOST_BYTES = 1024 * 1024
 """Of a body: a thousand rows of a wide model, and far below what Lambda and SageMaker take."""
 MOST_ROWS, MOST_CELLS = 1000, 200_000
 """Of a request: judging so many cells takes seconds, and API Gateway waits half a minute."""
+MOST_EXPLAINED = 10
+"""Rows of a request that asks why: a row may take 1.5 s, and the endpoint is given 20 s."""
 MOST_PROBLEMS = 100
 """That an answer lists; rows after them are not looked at."""
 MOST_UNKNOWN = 5
@@ -29,6 +31,7 @@ MOST_ALLOWED = 50
 VALUE_LENGTH = 60
 """Characters of a value that an answer repeats."""
 EXAMPLE = '{"rows": [{"COLUMN": VALUE, ...}, ...]}'
+FIELDS = ("rows", "explain")
 KINDS = {
     "string": "a text",
     "double": "a number",
@@ -39,8 +42,15 @@ KINDS = {
 }
 
 
-def read_rows(body: bytes, content_type: str, model: Model) -> list[dict[str, Any]]:
-    """Return the rows of a request, typed, values by column name.
+class Question(NamedTuple):
+    """What is asked: typed values by column name, and whether to say what moved each answer."""
+
+    rows: list[dict[str, Any]]
+    explain: bool = False
+
+
+def read_question(body: bytes, content_type: str, model: Model) -> Question:
+    """Return what a request asks.
 
     Raises:
         RefusalError: 413 for too much of it, 415 for another content type, 400 for no list of rows, 422 for rows that break the contract.
@@ -50,12 +60,11 @@ def read_rows(body: bytes, content_type: str, model: Model) -> list[dict[str, An
         raise RefusalError(415, "content_type", "Send JSON, with the header Content-Type: application/json.")
     if len(body) > MOST_BYTES:
         raise too_large()
-    rows = _listed(_document(body))
-    if len(rows) > most_rows(model):
+    rows, explain = _asked(_document(body))
+    most, done = (min(MOST_EXPLAINED, most_rows(model)), "explained") if explain else (most_rows(model), "answered")
+    if len(rows) > most:
         raise RefusalError(
-            413,
-            "too_many_rows",
-            f"The request has {len(rows):,} rows, at most {most_rows(model):,} are answered at once.",
+            413, "too_many_rows", f"The request has {len(rows):,} rows, at most {most:,} are {done} at once."
         )
     problems: list[dict[str, Any]] = []
     typed = []
@@ -73,7 +82,7 @@ def read_rows(body: bytes, content_type: str, model: Model) -> list[dict[str, An
             f"{len(rows):,} row(s).",
             problems[:MOST_PROBLEMS],
         )
-    return typed
+    return Question(typed, explain)
 
 
 def most_rows(model: Model) -> int:
@@ -127,18 +136,23 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of JSON")
 
 
-def _listed(document: Any) -> list[dict[str, Any]]:
+def _asked(document: Any) -> tuple[list[dict[str, Any]], bool]:
     if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
         raise RefusalError(400, "no_rows", f"The body is no object with a list of rows: send {EXAMPLE}.")
-    if others := [name for name in document if name != "rows"]:
-        raise RefusalError(400, "unknown_field", f"The body has {plain_names(others)} beside rows: send {EXAMPLE}.")
+    if others := [name for name in document if name not in FIELDS]:
+        raise RefusalError(
+            400, "unknown_field", f"The body has {plain_names(others)} beside {' and '.join(FIELDS)}: send {EXAMPLE}."
+        )
+    explain = document.get("explain", False)
+    if not isinstance(explain, bool):
+        raise RefusalError(400, "not_boolean", f"The field explain is {_shown(explain)!r}: send true or false.")
     rows = document["rows"]
     if not rows:
         raise RefusalError(400, "no_rows", f"The list of rows is empty: send {EXAMPLE}.")
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise RefusalError(400, "no_rows", f"Row {number} is no object of values by column name: send {EXAMPLE}.")
-    return rows
+    return rows, explain
 
 
 def _judged(row: Mapping[str, Any], model: Model) -> tuple[list[dict[str, Any]], dict[str, Any]]:

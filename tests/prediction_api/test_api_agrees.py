@@ -1,21 +1,16 @@
 """One contract, one meaning: the API takes a row when the file reader takes it, and the endpoint then answers it."""
 
-import io
 import json
 
 import jsonschema
-import pandas as pd
-from asked_api import Endpoint, ask
+from asked_api import Endpoint, ServingCode, ask
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import ThreadpoolController
 
 from lambda_functions.prediction_api import openapi
 from lambda_functions.prediction_api.example import example_row
 from lambda_functions.prediction_api.model import Model
 from retraining.contract.rows import row_reasons
-from retraining.inside import serving
-from retraining.inside.job_file import inputs_of
 
 COLUMNS = [
     {"name": "price", "type": "double", "min": -5, "exclusive_min": True, "max": 1e6},
@@ -46,22 +41,6 @@ RULED = Model.of(
         "present": None,
     }
 )
-
-
-class Answers:
-    """The endpoint: the project's serving code around a model that says 1."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = serving.Model(
-            self, inputs_of(model.contract), model.contract, (), None, ThreadpoolController(), None
-        )
-
-    def predict(self, frame: pd.DataFrame) -> list[float]:
-        return [1.0] * len(frame)
-
-    def invoke_endpoint(self, **request):
-        answer, _ = serving.transform_fn(self.model, request["Body"], request["ContentType"], request["Accept"])
-        return {"Body": io.BytesIO(answer.encode())}
 
 
 WORDS = [
@@ -148,7 +127,7 @@ def test_rows_of_texts_are_taken_when_the_file_reader_takes_them_and_then_answer
         sent = {name: as_cell(value) for name, value in row.items() if name in model.contract.feature_columns}
         if model is COMMA:  # numbers of the file are written so
             sent |= {name: sent[name].replace(".", ",") for name in ("price", "count") if isinstance(row[name], float)}
-        answer = ask({"rows": [sent]}, Answers(model), model)
+        answer = ask({"rows": [sent]}, ServingCode(model), model)
         assert answer.status == (200 if judged(model, sent) and encodable(sent) else 422), answer.text
 
 
@@ -168,7 +147,7 @@ JSON_CELLS = st.one_of(
 def test_rows_of_json_are_answered_or_refused_and_what_the_document_describes_is_taken(row):
     schema = openapi.document(RULED)["components"]["schemas"]["Row"]
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-    answer = ask({"rows": [row]}, Answers(RULED), RULED)
+    answer = ask({"rows": [row]}, ServingCode(RULED), RULED)
     assert answer.status in (200, 422), answer.text
     if answer.status == 422 and validator.is_valid(row):
         told = answer.error["problems"]
@@ -181,9 +160,9 @@ LOOSER = ("colour", "place", "picked", "sold", "price", "weight", "count")
 
 def test_the_example_of_each_model_is_answered():
     for model in (PLAIN, COMMA, RULED):
-        assert ask({"rows": [example_row(model)]}, Answers(model), model).status == 200
+        assert ask({"rows": [example_row(model)]}, ServingCode(model), model).status == 200
 
 
 def test_a_wrong_answer_of_the_endpoint_would_be_seen():
     assert ask({"rows": [example_row(PLAIN)]}, Endpoint({"predictions": [1, 2]}), PLAIN).status == 502
-    assert json.loads(ask({"rows": [{}]}, Answers(PLAIN), PLAIN).text)["error"]["code"] == "contract"
+    assert json.loads(ask({"rows": [{}]}, ServingCode(PLAIN), PLAIN).text)["error"]["code"] == "contract"

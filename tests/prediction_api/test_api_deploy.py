@@ -82,7 +82,7 @@ def predicted(session, body):
 
 @pytest.mark.local_aws
 def test_the_function_asks_the_endpoint_of_its_deployment(session, account, deployed):
-    assert deployed == (6, 0)
+    assert deployed == (7, 0)
     status, body = predicted(session, {"rows": [ROW]})
     assert (status, body["error"]["code"]) == (503, "no_model")
     account.model("scale", SCALE)
@@ -186,6 +186,7 @@ def test_the_site_goes_and_the_stack_goes_when_nobody_asks_for_them(session, dep
         "index.html": "text/html; charset=utf-8",
         "form.js": "text/javascript",
         "dom.js": "text/javascript",
+        "explanation.js": "text/javascript",
         "page.css": "text/css",
         "icon.svg": "image/svg+xml",
     }

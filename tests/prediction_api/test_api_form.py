@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import chromium
 import pytest
-from asked_api import ABALONE, ADULT, CONFIG, ROW, SCALE, Endpoint
+from asked_api import ABALONE, ADULT, CONFIG, ROW, SCALE, Endpoint, Weighing
 
 from lambda_functions.prediction_api import endpoint as sagemaker_endpoint
 from lambda_functions.prediction_api.example import example_row
@@ -154,7 +154,7 @@ def test_methods_and_paths_that_are_not_there(quick):
 
 
 def test_the_site_loads_nothing_from_elsewhere_and_runs_nothing_inline(quick):
-    for name in ("", "index.html", "form.js", "dom.js", "page.css", "icon.svg"):
+    for name in ("", "index.html", "form.js", "dom.js", "explanation.js", "page.css", "icon.svg"):
         status, headers, body = quick.ask(f"/{name}")
         assert status == 200 and "script-src 'self'" in headers["content-security-policy"]
         assert not re.search(r"https?://(?!www\.w3\.org/)", body), name
@@ -229,6 +229,45 @@ def test_classes_are_told_with_their_probabilities(page):
         page.get_by_text("income >50K").wait_for()
         assert page.get_by_label("probability of >50K").get_attribute("value") == "0.75"
         assert page.get_by_text("75.0 %").count() == 1
+
+
+@pytest.fixture
+def explaining():
+    with Served(Api(ABALONE, "dev-abalone", Weighing())) as served:
+        yield served
+
+
+def asked_why(page, served):
+    """Fill in the form, and ask why by the keyboard."""
+    page.goto(served.url)
+    page.get_by_role("button", name="Fill in an example").click()
+    page.get_by_role("button", name="Predict rings").click()
+    page.locator(".answer").wait_for()
+    page.get_by_role("button", name="What moved this answer?").press("Enter")
+
+
+@chromium.needed
+def test_a_person_asks_what_moved_the_answer_and_reads_it_in_a_table(explaining, page):
+    asked_why(page, explaining)
+    table = page.get_by_role("table", name="moves of rings")
+    table.wait_for()
+    rows = table.locator("tbody tr").all_inner_texts()
+    assert len(rows) == len(ABALONE.contract.feature_columns) and rows[0].split()[0] == "whole_weight"
+    assert page.get_by_role("img", name="moves of rings by column").count() == 1
+    assert page.evaluate("document.activeElement.querySelector('h2').textContent") == "What moved the answer"
+    assert page.get_by_role("button", name="What moved this answer?").count() == 0
+    assert chromium.in_both_colours(page) == []
+    assert chromium.width_on_a_phone(page) <= 360
+
+
+@chromium.needed
+@pytest.mark.local_aws
+def test_a_model_that_does_not_explain_is_told_beside_its_answer(served, page):
+    asked_why(page, served)
+    page.get_by_text("does not explain its answers to these rows").wait_for()
+    assert page.locator(".answer").count() == 1
+    assert page.get_by_role("button", name="What moved this answer?").is_enabled()
+    assert chromium.in_both_colours(page) == []
 
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202e'

@@ -1,6 +1,7 @@
 // A form made from the OpenAPI document of a model's API. Text of the document and of answers is only ever text.
 
 import { el, notice, number, put, section } from "./dom.js";
+import { why } from "./explanation.js";
 
 const main = document.getElementById("main");
 let key = ""; // as long as the page is open, and nowhere else
@@ -75,8 +76,8 @@ function show(document_) {
         clear(inputs, answer);
         const row = Object.fromEntries([...inputs].map(([name, { input }]) => [name, input.value.trim() === "" ? null : input.value.trim()]));
         try {
-          const { predictions } = await ask("predictions", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ rows: [row] }) });
-          put(answer, told(predictions[0], post.summary, document_.components.schemas.Prediction));
+          const found = await predicted(row);
+          put(answer, told(found, post.summary, document_.components.schemas.Prediction), reasons(row));
           answer.scrollIntoView({ block: "nearest" });
         } catch (error) {
           wrong(error, inputs, answer);
@@ -93,6 +94,33 @@ function show(document_) {
     ),
   );
   put(main, section(post.summary, el("p", {}, description), el("p", { class: "soft small" }, "Fields with a * are needed."), form), answer);
+}
+
+async function predicted(row, explain) {
+  const body = JSON.stringify({ rows: [row], explain });
+  const { predictions } = await ask("predictions", { method: "POST", headers: { "content-type": "application/json" }, body });
+  return predictions[0];
+}
+
+// Asked for by a button, because it takes many times as long as the prediction.
+function reasons(row) {
+  const place = el("div", { "aria-live": "polite" });
+  const button = el("button", { type: "button" }, "What moved this answer?");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    put(place, el("p", { class: "soft" }, "Asking the model…"));
+    try {
+      const moved = why(await predicted(row, true));
+      moved.tabIndex = -1;
+      put(place, moved);
+      button.remove();
+      moved.focus(); // the button that had it is gone
+    } catch (error) {
+      put(place, notice("bad", el("p", {}, error.message)));
+      button.disabled = false;
+    }
+  });
+  return [button, place];
 }
 
 function made(name, column, required) {

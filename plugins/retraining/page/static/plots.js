@@ -105,24 +105,6 @@ export function rowsByVersion(versions) {
   return el("figure", {}, picture);
 }
 
-// Bars to both sides of zero: by how much each column moved an answer.
-export function pushes(moves, what) {
-  const row = 26, left = 150, right = 80, width = Math.max(320, Math.min(760, document.documentElement.clientWidth - 80));
-  const height = row * moves.length + 8, ends = [0, ...moves.map(({ move }) => move)];
-  const low = Math.min(...ends), span = Math.max(...ends) - low || 1;
-  const x = (value) => left + ((value - low) / span) * (width - left - right);
-  const bars = moves.map(({ column, move }, at) => {
-    const y = 4 + row * at, from = Math.min(x(0), x(move));
-    return [
-      svg("text", { x: left - 10, y: y + 15, "text-anchor": "end" }, column.length > 18 ? `${column.slice(0, 17)}…` : column),
-      svg("rect", { class: move < 0 ? "champion-fill" : "challenger-fill", x: from, y, width: Math.max(1, Math.abs(x(move) - x(0))), height: row - 8, rx: 2 }, svg("title", {}, `${column}: ${move}`)),
-      svg("text", { x: Math.max(x(0), x(move)) + 6, y: y + 15 }, number(move, true)),
-    ];
-  });
-  const zero = svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: height });
-  return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `moves of ${what} by column` }, zero, bars));
-}
-
 // looks: the evidence of each, on a scale of tenfold steps; 1 opens an incident.
 export function evidence(looks) {
   const floor = -6, height = 200;

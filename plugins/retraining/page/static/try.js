@@ -1,8 +1,8 @@
 // Try it: a form made from the contract, and what the serving model says.
 
 import { comparison } from "./compare.js";
-import { el, notice, number, put, section, table } from "./dom.js";
-import { pushes } from "./plots.js";
+import { el, notice, number, put, section } from "./dom.js";
+import { why } from "./explanation.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
@@ -122,27 +122,4 @@ async function explain(row, context, place) {
   } catch (error) {
     put(place, el("p", { class: "soft" }, `The model does not say why: ${error.message}`));
   }
-}
-
-function why({ explanation, probabilities, prediction }) {
-  if (!explanation) return el("p", { class: "soft" }, "This model does not say why it answers so: the next one that is trained will.");
-  const { of, base, values, standard_errors: errors } = explanation;
-  const what = probabilities ? `probability of ${of}` : of;
-  const end = probabilities ? probabilities[of] : prediction;
-  const moves = Object.entries(values).map(([column, move]) => ({ column, move, error: errors ? errors[column] : null })).sort((a, b) => Math.abs(b.move) - Math.abs(a.move));
-  return section(
-    "What moved the answer",
-    el("p", {}, `Without knowing the row the model would say ${number(base)} (${what}); the columns move it to ${number(end)}.`),
-    pushes(moves.slice(0, 12), what),
-    table(
-      `moves of ${what}`,
-      [
-        { name: "column", cell: ({ column }) => column },
-        { name: "move", n: true, cell: ({ move }) => number(move, true) },
-        errors ? { name: "standard error", n: true, cell: ({ error }) => number(error) } : null,
-      ].filter(Boolean),
-      moves,
-    ),
-    el("p", { class: "soft small" }, "Shapley values against rows that the model was trained on. They say what the model goes by, not what causes the answer."),
-  );
 }
