@@ -16,7 +16,6 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 
 from retraining.aws.platform_parameter import PlatformError
 from retraining.contract.plain_text import plain
@@ -25,6 +24,7 @@ from retraining.page.files import comparing, sending
 from retraining.page.files.check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard
 from retraining.page.rights import Acting, Seeing, Visitor
+from retraining.page.threads import looking, working
 from retraining.serving import batch
 from retraining.settings.strict import Strict
 
@@ -72,44 +72,52 @@ def routes() -> FastAPI:
     _answer_errors(app)
 
     @app.get("/")
-    def page(user: GetUserDep) -> HTMLResponse:
+    async def page(user: GetUserDep) -> HTMLResponse:
         return HTMLResponse(_asset("index.html"))
 
     @app.get("/assets/{name}")
-    def asset(name: Annotated[str, Path(pattern=r"^[a-z_]+\.(js|css|svg)$")], user: GetUserDep) -> Response:
+    async def asset(name: Annotated[str, Path(pattern=r"^[a-z_]+\.(js|css|svg)$")], user: GetUserDep) -> Response:
         kind = ASSETS[name[name.rindex(".") :]]
         return Response(_asset(name), media_type=kind, headers={"cache-control": "private, max-age=60"})
 
     @app.get("/models/{model}/now")
+    @looking
     def now(visitor: Seeing) -> dict[str, Any]:
         return {**now_view.now(visitor.model), "person": _person(visitor), "largest_file": sending.LARGEST}
 
     @app.get("/models/{model}/history")
+    @looking
     def history(visitor: Seeing) -> dict[str, Any]:
         return history_view.history(visitor.model)
 
     @app.get("/models/{model}/runs/{run_key}/report")
+    @looking
     def report(visitor: Seeing, run_key: Annotated[str, Path(pattern=history_view.RUN_KEY)]) -> HTMLResponse:
         found = history_view.report(visitor.model, run_key)
         return HTMLResponse(found, headers={"content-security-policy": REPORT_POLICY})
 
     @app.get("/models/{model}/data")
+    @looking
     def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> dict[str, Any]:
         return {**data_view.data(visitor.model, before), "person": _person(visitor)}
 
     @app.get("/models/{model}/versions/{number}")
+    @looking
     def version(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
         return data_view.files_of(visitor.model, number)
 
     @app.get("/models/{model}/versions/{number}/profile")
+    @looking
     def profile(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
         return data_view.profile_of(visitor.model, number)
 
     @app.get("/models/{model}/batches/{batch}/reasons")
+    @looking
     def reasons(visitor: Seeing, batch: Annotated[str, Path(pattern=quarantine.BATCH)]) -> dict[str, Any]:
         return quarantine.reasons_of(visitor.model, batch)
 
     @app.get("/models/{model}/batches/{batch}/rejected")
+    @looking
     def rejected(
         visitor: Seeing,
         batch: Annotated[str, Path(pattern=quarantine.BATCH)],
@@ -124,10 +132,12 @@ def routes() -> FastAPI:
         )
 
     @app.get("/models/{model}/drift")
+    @looking
     def drift(visitor: Seeing, version: WatchedVersion = None) -> dict[str, Any]:
         return drift_view.drift(visitor.model, version)
 
     @app.get("/models/{model}/drift/{version}/column")
+    @looking
     def column(
         visitor: Seeing,
         version: Annotated[str, Path(pattern=drift_view.VERSION)],
@@ -136,6 +146,7 @@ def routes() -> FastAPI:
         return drift_view.column(visitor.model, version, name)
 
     @app.post("/models/{model}/releases")
+    @looking
     def release(visitor: Acting, wanted: ReleaseRequest) -> dict[str, Any]:
         dataset, who = visitor.model.dataset, visitor.name
         lifted = dataset.release(wanted.what, who=who, why=wanted.why, accept=wanted.accept)
@@ -147,28 +158,27 @@ def routes() -> FastAPI:
     @app.post("/models/{model}/checks")
     async def check(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
         async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
-            return await run_in_threadpool(sending.judged, visitor.model, file, name)
+            return await working(sending.judged, visitor.model, file, name)
 
     @app.post("/models/{model}/files")
     async def send(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
         async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
-            return await run_in_threadpool(sending.send, visitor.model, file, name, visitor.name)
+            return await working(sending.send, visitor.model, file, name, visitor.name)
 
     @app.get("/models/{model}/files")
+    @looking
     def way(visitor: Seeing, key: FileName) -> dict[str, Any]:
         return data_view.way_of(visitor.model, key)
 
     @app.post("/models/{model}/predictions")
     async def predict(visitor: Seeing, request: Request) -> dict[str, Any]:
         wanted = RowsRequest.model_validate(await _json(request))
-        return {
-            "predictions": await run_in_threadpool(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)
-        }
+        return {"predictions": await working(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)}
 
     @app.post("/models/{model}/comparisons")
     async def compare(visitor: Seeing, request: Request, name: FileName) -> dict[str, Any]:
         async with sending.received(request, visitor.model, name, batch.IN) as file:
-            return await run_in_threadpool(comparing.compare, visitor.model, file, name)
+            return await working(comparing.compare, visitor.model, file, name)
 
     return app
 
@@ -215,26 +225,26 @@ def _answer_errors(app: FastAPI) -> None:
     from pydantic import ValidationError
 
     def as_status(status: int) -> Any:
-        def answer(request: Request, error: Exception) -> JSONResponse:
+        async def answer(request: Request, error: Exception) -> JSONResponse:
             return JSONResponse({"detail": plain(error.args[0] if error.args else error)}, status)
 
         return answer
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         if error.status_code == 401 and request.scope["path"].endswith("/") and request.method == "GET":
             return HTMLResponse(LOGGED_OUT, 401)
         return JSONResponse({"detail": error.detail}, error.status_code)
 
     @app.exception_handler(trying.InvalidRowsError)
-    def broken(request: Request, error: trying.InvalidRowsError) -> JSONResponse:
+    async def broken(request: Request, error: trying.InvalidRowsError) -> JSONResponse:
         return JSONResponse({"detail": plain(error), "reasons": error.reasons}, 422)
 
     @app.exception_handler(ValidationError)
-    def unreadable(request: Request, error: ValidationError) -> JSONResponse:
+    async def unreadable(request: Request, error: ValidationError) -> JSONResponse:
         return JSONResponse({"detail": plain(error.errors(include_input=False)[0]["msg"])}, 422)
 
-    def unreachable(request: Request, error: Exception) -> JSONResponse:
+    async def unreachable(request: Request, error: Exception) -> JSONResponse:
         log.warning("AWS does not answer a request of the page: %s", error)
         return JSONResponse({"detail": f"AWS does not answer: {plain(error, 200)}"}, 503)
 

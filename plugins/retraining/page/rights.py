@@ -14,6 +14,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from fastapi import Depends, HTTPException, Path, Request
 
 from retraining.page.known_models import KnownModel, UnknownModelError, known_model
+from retraining.page.threads import looking
 from retraining.settings.model_config import ConfigError
 
 ModelName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=24)]
@@ -35,6 +36,7 @@ class Visitor:
     """Whether they may start the model's DAG."""
 
 
+@looking
 def visitor(model: ModelName, request: Request, user: GetUserDep) -> Visitor:
     """Let in who may see the model's DAG.
 
@@ -51,7 +53,7 @@ def visitor(model: ModelName, request: Request, user: GetUserDep) -> Visitor:
     return Visitor(found, str(user.get_name()), _may_start(dag_id, request, user))
 
 
-def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visitor:
+async def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visitor:
     """Let in who may start the model's DAG.
 
     Raises:
