@@ -127,9 +127,9 @@ promote:  ## the model that serves in one deployment goes into another, by the g
 
 SURVEY := $(VENVS)/airflow/bin/python -m survey
 
-survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 PREDICT=1 ARGS="--drift rings+3"
+survey:  ## make new measurements: make survey [MODEL=abalone] ROWS=100 METHOD=copula|ctgan|replay UPLOAD=1 PREDICT=1 LABELS=1 ARGS="--drift rings+3"
 	@$(CHECK) call $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" && $(SETUP) && \
-	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(if $(call yes,$(PREDICT)),--predict) $(ARGS)
+	PYTHONPATH=. $(SURVEY) $${MODEL:+--model "$$MODEL"} --rows "$${ROWS:-100}" --method "$${METHOD:-copula}" $(if $(call yes,$(UPLOAD)),--upload) $(if $(call yes,$(PREDICT)),--predict) $(if $(call yes,$(LABELS)),--labels) $(ARGS)
 
 EXPERIMENT := $(foreach change,$(SET),--set '$(change)') $(foreach range,$(SWEEP),--sweep '$(range)') $(if $(DATA_VERSION),--data-version '$(DATA_VERSION)') \
 	$(if $(MODEL),--model 'dags/models/$(MODEL)') $(if $(call yes,$(PROPOSE)),--propose $(if $(filter force,$(PROPOSE)),--force)) $(if $(call yes,$(AWS)),--account environment) \

@@ -19,7 +19,8 @@ from local_stack.airflow_settings import use_local_account
 from local_stack.preflight import PreflightError
 from local_stack.verbs.calls import OneLineParser, known_model
 from retraining.aws.clients import client
-from retraining.aws.documents import put_bytes_under_free_name
+from retraining.aws.documents import put_bytes_once, put_bytes_under_free_name
+from retraining.serving.monitoring import LABELS
 from retraining.settings.model_config import ModelConfig, load_model_config
 from retraining.survey import job as survey_job
 from retraining.survey.job import SurveyOptions
@@ -93,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
         "--predict", action="store_true", help="ask the model's endpoint about each row, as those do who use it"
     )
     made.add_argument(
+        "--labels",
+        action="store_true",
+        help="with --predict: send what is true of the rows, too, for the monitor to see what the model loses",
+    )
+    made.add_argument(
         "--account",
         choices=("local", "environment"),
         default="local",
@@ -134,6 +140,11 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
         raise ValueError(
             f"model {config.name} has no endpoint to ask: leave --predict out, or upload to {config.name}/batch/in/"
         )
+    if chosen.labels and not (chosen.predict and config.deployment.captured_percent and config.monitor.label_days):
+        raise ValueError(
+            "labels belong to answers that the monitor keeps: --labels needs --predict, deployment.data_capture_percent above 0 and "
+            "monitor.label_days above 0"
+        )
     if chosen.upload or chosen.predict:
         current_data.reach(config)  # before minutes of fitting
     original = layout.ROOT / "data" / f"{config.name}.csv"
@@ -167,10 +178,15 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
         with (output / "survey.csv").open(encoding="utf-8", newline="") as file:
             columns = [column.name for column in config.contract.columns]
             multiline = config.contract.csv.multiline
-            bodies = predictions.requests_of(file, columns, config.contract.target, multiline)
-            endpoint = config.endpoint
-            answered, refused = predictions.ask(client("sagemaker-runtime", config.aws), endpoint, bodies)
+            questions = list(predictions.questions_of(file, columns, config.contract.target, multiline))
+        endpoint, ids = config.endpoint, [f"{output.name}-{number}" for number in range(1, len(questions) + 1)]
+        answered, refused = predictions.ask(client("sagemaker-runtime", config.aws), endpoint, questions, ids)
         _say(f"endpoint {endpoint} answered {answered:,} requests and refused {refused:,}")
+        if chosen.labels and data.platform:
+            labels = predictions.labels_of(questions, ids, config.contract.target)
+            uri = f"s3://{data.platform.bucket}/{config.name}/{LABELS}{output.name}.csv"
+            put_bytes_once(client("s3", config.aws), uri, labels.encode(), "text/csv")
+            _say(f"uploaded {len(questions):,} labels: {uri}")
     if not chosen.upload:
         return 0
     if not report["rows"] or data.platform is None:

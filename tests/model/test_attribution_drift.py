@@ -13,6 +13,7 @@ from retraining.inside import program
 from retraining.inside.explaining.shapley import explain
 from retraining.inside.watching.effects import EFFECT, REFERENCE_TIMES, Sample, effect_sizes, reference_effects
 from retraining.inside.watching.profile import profile, reference_profile
+from retraining.judging import drift_incident
 from retraining.judging.drift import Detectors, counted
 from retraining.serving import monitoring
 from retraining.settings.periodic.monitor import Monitor
@@ -85,7 +86,7 @@ def test_inputs_that_change_together_are_found_by_what_the_model_goes_by(referen
 
 def test_an_incident_says_the_size_in_the_unit_of_the_target(reference, pools):
     _, detectors = watched(reference, pools[0.9], 0, LOOKS)
-    document = monitoring.incident(1, "v1", "now", detectors.findings(), reference, {"y": "rings", "a": "mm"})
+    document = drift_incident.incident(1, "v1", "now", detectors.findings(), reference, {"y": "rings", "a": "mm"})
     sentences = {change["column"]: change["sentence"] for change in document["changes"]}
     assert "effect of a is larger: a middle value of about" in sentences[f"{EFFECT}a"]
     assert " rings in " in sentences[f"{EFFECT}a"]

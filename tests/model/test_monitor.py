@@ -1,5 +1,7 @@
 """The watch over a model by the task bodies of its DAG against a real local_aws: a real endpoint, its captures, real jobs."""
 
+import json
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -9,8 +11,9 @@ from local_account import REPOSITORY, Account, wait_for
 from served_model import BUCKET, read, register, run_job, running, serve, tasks, told
 
 from retraining.dag.tasks.monitor import MonitorTasks
+from retraining.judging import drift_incident
 from retraining.judging.drift import Finding
-from retraining.serving import monitoring
+from retraining.serving import monitoring, watch_records
 from retraining.settings.model_config import load_model_config
 
 DRIFTED = "shell_weight"
@@ -102,6 +105,82 @@ def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
     assert steps._incidents()[0]["closed_at"]
 
 
+def labels(account: Account, name: str, text: str) -> None:
+    account.s3.put_object(Bucket=BUCKET, Key=f"abalone/monitor/labels/{name}", Body=text.encode())
+
+
+@pytest.mark.local_aws
+def test_labels_find_the_answers_of_their_rows_and_a_bias_opens_an_incident(
+    account, steps, linear_artifact, abalone, tmp_path
+):
+    labels(account, "before.csv", "inference_id,rings\nearly,7\n")
+    time.sleep(1.1)  # S3 tells when an object was written in whole seconds
+    serve(account, register(account, linear_artifact, tmp_path, "c"), "m3")
+    run = SimpleNamespace(dag_id="abalone_monitor", run_id="l0", clear_number=0)
+    with pytest.raises(AirflowSkipException, match="no request was captured"):
+        steps.find_requests(run)
+    account.s3.put_object(Bucket=BUCKET, Key="oyster/monitor/labels/a.csv", Body=b"inference_id,rings\na:1,7\n")
+    parts = abalone[["shucked_weight", "viscera_weight", "shell_weight"]].sum(axis=1)
+    good = abalone[(parts <= 1.05 * abalone["whole_weight"]) & (abalone["height"] > 0)]
+    rows = good.sample(400, random_state=8)
+    ask(account, rows[:300], InferenceId="a")
+    ask(account, rows[300:301], InferenceId="one")
+    ask(account, rows[301:400])
+    quiet = look(steps, "l1")
+    assert (quiet["rows"], quiet["labelled"], quiet["open"]) == (400, 0, False)
+
+    # The rows live longer than the model says; half of the labels come in each of the forms, some of them by their inputs.
+    lived = rows["rings"] + 2
+    time.sleep(1.1)
+    labels(
+        account, "2026/a.csv", "inference_id,rings\n" + "".join(f"a:{at + 1},{lived.iloc[at]}\n" for at in range(200))
+    )
+    events = [
+        {
+            "groundTruthData": {"data": str(lived.iloc[at]), "encoding": "CSV"},
+            "eventMetadata": {"eventId": name},
+            "eventVersion": "0",
+        }
+        for at, name in [*((at, f"a:{at + 1}") for at in range(199, 300)), (300, "one:1")]
+    ]
+    labels(account, "2026/03/01/07/b.jsonl", "\n".join(map(json.dumps, events)))
+    labels(account, "c.csv", rows[301:].assign(rings=lived[301:]).to_csv(index=False))
+    labels(account, "waiting.csv", "inference_id,rings\nnobody,7\n")
+    labels(account, "odd.csv", "a letter, not a table")
+    by_inputs = len(rows[301:])
+    only = look(steps, "l2")
+    assert (only["rows"], only["labelled"]) == (0, 301 + by_inputs)
+    assert (only["open"], only["wakes"]) == (True, None)
+    assert "(error) is smaller" in only["changes"]
+    found = watched_look(account, steps)
+    said = found["labels"]
+    assert (said["matched"], said["waiting"], said["repeated"], said["contradicting"]) == (301 + by_inputs, 1, 1, 0)
+    assert [entry["key"] for entry in said["refused"]] == ["abalone/monitor/labels/odd.csv"]
+    [message] = told(steps)
+    assert "answers otherwise than on its validation rows, labels say: (error) is smaller" in message
+    assert "upload the labelled rows, all inputs and the target, below new/" in message
+    assert "bias -2" in message and "400 labelled rows" in message
+    page = read(account, f"s3://{BUCKET}/abalone/monitor/page.html")
+    assert "RMSE" in page and "400 labelled rows" in page and "(error) is smaller" in page
+
+    with pytest.raises(AirflowSkipException, match="no request was captured"):
+        steps.find_requests(run)
+    labels(account, "2026/a-again.csv", f"inference_id,rings\na:1,{lived.iloc[0]}\na:2,99\n")
+    again = look(steps, "l3")
+    assert (again["labelled"], again["open"]) == (0, True)
+    said = watched_look(account, steps)["labels"]
+    assert (said["repeated"], said["contradicting"], said["waiting"]) == (1, 1, 1)
+    ask(account, rows[:1], InferenceId="nobody")
+    assert look(steps, "l4")["labelled"] == 1, "a label that waited finds the answer that came later"
+
+
+def watched_look(account: Account, steps: MonitorTasks) -> dict:
+    """Return look.json of the newest look."""
+    version = watch_records.watched(account.s3, BUCKET, "abalone")[0]
+    state = watch_records.state(account.s3, BUCKET, "abalone", version)
+    return watch_records.newest_look(account.s3, BUCKET, "abalone", state)
+
+
 def test_an_incident_with_data_wakes_the_retraining_under_a_name_of_its_own():
     folder = REPOSITORY / "dags/models/abalone"
     steps = MonitorTasks(load_model_config(folder / "model.yaml"), folder)
@@ -161,25 +240,27 @@ def test_a_model_serves_on_while_its_endpoint_changes_and_begins_anew_after_anot
 def test_an_incident_wakes_the_retraining_only_for_unjudged_data_and_not_again_within_the_cooldown():
     now = datetime(2026, 3, 10, tzinfo=UTC)
     earlier = [{"woke_at": (now - timedelta(days=3)).isoformat()}]
-    assert not monitoring.wakes_retraining(False, [], now, 7)
-    assert monitoring.wakes_retraining(True, [], now, 7)
-    assert not monitoring.wakes_retraining(True, earlier, now, 7)
-    assert monitoring.wakes_retraining(True, earlier, now, 3)
+    assert not drift_incident.wakes_retraining(False, [], now, 7)
+    assert drift_incident.wakes_retraining(True, [], now, 7)
+    assert not drift_incident.wakes_retraining(True, earlier, now, 7)
+    assert drift_incident.wakes_retraining(True, earlier, now, 3)
 
 
 def test_a_change_is_told_in_the_unit_of_its_column():
     column = {"n": 100, "missing": 0, "edges": [1.0, 2.0, 3.0, 4.0], "counts": [20] * 5, "sum": 250.0}
     finding = Finding("weight", "level", "", 1, "monday", 1234, 0.2, 0.9, 80)
-    said = monitoring.sentence(finding, column, "g")
+    said = drift_incident.sentence(finding, column, "g")
     assert (
         said
         == "weight is larger: a middle value of about 3.5 g in 1,234 rows since monday, 2.5 among the training rows, +40.0%"
     )
     rest = {**column, "of": "weight", "weights": {}}
-    said = monitoring.sentence(Finding("weight given the others", "level", "", 1, "monday", 5, 0.2, 0.9, 80), rest, "g")
+    said = drift_incident.sentence(
+        Finding("weight given the others", "level", "", 1, "monday", 5, 0.2, 0.9, 80), rest, "g"
+    )
     assert said == "weight given the others is larger, by about 1 g in 5 rows since monday"
     text = {"n": 200, "missing": 20, "counts": {"M": 100, "F": 80}}
     share = Finding("sex", "share", "M", -1, "monday", 50, -0.25, 0.9, 80)
-    assert monitoring.sentence(share, text, "") == (
+    assert drift_incident.sentence(share, text, "") == (
         "sex = M is less often: 25.0% in 50 rows since monday, 50.0% of the training rows"
     )

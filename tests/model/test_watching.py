@@ -14,6 +14,7 @@ from retraining.inside.job_file import inputs_of
 from retraining.inside.watching import captured as watched
 from retraining.inside.watching.captured import Tally, frames
 from retraining.inside.watching.profile import GIVEN, OTHER, PREDICTION, merged, profile, reference_profile
+from retraining.inside.watching.scores import ERROR, LOSS
 from retraining.judging.drift import counted
 from retraining.serving import inference_ids, monitoring
 
@@ -169,11 +170,12 @@ def test_a_look_writes_the_models_own_profile_beside_that_of_the_requests(linear
     write_job(inputs / "job", monitoring.job_document(CONFIG, ["a"]))
     assert program.main(tmp_path, ["--inputs", str(inputs), "--output", str(tmp_path / "output")], {}) == 0
     look = json.loads((tmp_path / "output" / "look.json").read_text())
-    alone = {column.name for column in COLUMNS} | {PREDICTION}
+    alone = {column.name for column in COLUMNS} | {PREDICTION, LOSS, ERROR}
     assert {name for name, column in look["reference"].items() if "of" not in column} == alone
     assert f"shell_weight{GIVEN}" in look["reference"]
     assert look["reference"]["length"]["n"] == 1600, "the training rows"
-    assert look["reference"][PREDICTION]["n"] == 600, "the validation rows"
+    assert {look["reference"][name]["n"] for name in (PREDICTION, LOSS, ERROR)} == {600}, "the validation rows"
+    assert "labels" not in look and LOSS not in look["rows"], "none came"
     assert look["tally"]["rows"] == look["rows"]["length"]["n"] == look["rows"][PREDICTION]["n"] == 300
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from page_site import BUCKET, HOSTILE
 
+from retraining.judging import drift_incident
 from retraining.judging.drift import Detectors, counted
 from retraining.serving import monitoring
 
@@ -46,7 +47,7 @@ def fill_watch(s3: Any) -> None:
         ranks = {item.column: round(item.total / item.rows, 4) for item in seen if item.kind == "level"}
         history.append({"at": moment, "rows": ROWS, "level": detectors.level, "ranks": ranks})
         if incident is None and detectors.level >= 1:
-            incident = monitoring.incident(2, VERSION, moment, detectors.findings(), REFERENCE, {SHELL: "g"})
+            incident = drift_incident.incident(2, VERSION, moment, detectors.findings(), REFERENCE, {SHELL: "g"})
     assert incident is not None
     closed = {**incident, "number": 1, "model_version": EARLIER, "opened_at": "2026-01-05T04:50:00+00:00"}
     closed |= {"closed_at": "2026-01-09T04:50:00+00:00", "why_closed": f"model {VERSION} serves"}

@@ -163,27 +163,33 @@ def test_the_lock_has_no_cuda_packages():
 
 def test_each_row_of_a_file_is_a_request_without_its_target():
     lines = ["M,1,7,2\n", "F,3,8,4\n", "half,a\n"]
-    assert list(predictions.requests_of(lines, ["sex", "a", "rings", "b"], "rings", False)) == ["M,1,2", "F,3,4"]
+    questions = list(predictions.questions_of(lines, ["sex", "a", "rings", "b"], "rings", False))
+    assert questions == [("M,1,2", "7"), ("F,3,4", "8")]
+    assert predictions.labels_of(questions, ["x-1", "x,2"], "rings") == 'inference_id,rings\nx-1,7\n"x,2",8\n'
 
 
 def test_a_text_with_commas_quotes_or_breaks_stays_one_cell_of_its_request():
     lines = ['"Bay, north",7,"a ""wide"" one"\n', '"two\n', 'lines",8,b\n']
-    found = list(predictions.requests_of(lines, ["site", "rings", "note"], "rings", True))
-    assert found == ['"Bay, north","a ""wide"" one"', '"two\nlines",b']
+    found = list(predictions.questions_of(lines, ["site", "rings", "note"], "rings", True))
+    assert [question.body for question in found] == ['"Bay, north","a ""wide"" one"', '"two\nlines",b']
 
 
 def test_a_quote_without_a_pair_spoils_no_other_row():
     lines = ['"M,7,a\n', "F,8,b\n"]
-    assert list(predictions.requests_of(lines, ["sex", "rings", "note"], "rings", False)) == ["F,b"]
+    assert list(predictions.questions_of(lines, ["sex", "rings", "note"], "rings", False)) == [("F,b", "8")]
 
 
 def test_a_request_that_the_model_refuses_is_counted_and_one_that_nobody_answers_is_an_error():
     class Runtime:
-        def invoke_endpoint(self, EndpointName, ContentType, Body):
+        def invoke_endpoint(self, EndpointName, ContentType, Body, InferenceId):
+            named.append((Body.decode(), InferenceId))
             if Body != b"good":
                 raise ClientError({"Error": {"Code": "ModelError" if Body == b"bad" else "ValidationError"}}, "x")
             return {"Body": io.BytesIO(b"1")}
 
-    assert predictions.ask(Runtime(), "abalone", ["good", "bad", "good"]) == (2, 1)
+    named: list[tuple[str, str]] = []
+    questions = [predictions.Question(body, "7") for body in ("good", "bad", "good")]
+    assert predictions.ask(Runtime(), "abalone", questions, ["a", "b", "c"]) == (2, 1)
+    assert sorted(named) == [("bad", "b"), ("good", "a"), ("good", "c")]
     with pytest.raises(LookupError, match="endpoint abalone cannot be asked"):
-        predictions.ask(Runtime(), "abalone", ["lost"])
+        predictions.ask(Runtime(), "abalone", [predictions.Question("lost", "7")], ["a"])

@@ -72,6 +72,34 @@ def put_bytes_once(s3: Any, uri: str, body: bytes, content_type: str) -> str:
     return uri
 
 
+def copy_as_listed(s3: Any, bucket: str, key: str, etag: str, target: str) -> bool:
+    """Copy an object of at most 5 GB within a bucket as it was listed; return False when it has changed or gone since.
+
+    Args:
+        s3: client.
+        bucket: of both.
+        key: of the object.
+        etag: that it was listed with, without quotes.
+        target: key of the copy.
+
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.copy_object(
+            Bucket=bucket,
+            Key=target,
+            CopySource={"Bucket": bucket, "Key": key},
+            CopySourceIfMatch=f'"{etag}"',
+            TaggingDirective="REPLACE",  # to copy tags would need leave to read them
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("PreconditionFailed", "NoSuchKey", "404", "412"):
+            raise
+        return False
+    return True
+
+
 def put_bytes_under_free_name(s3: Any, uris: Iterable[str], body: bytes, content_type: str) -> str:
     """Write an object under the first of some names that is free; return its URI. Nothing that stands is overwritten.
 

@@ -52,7 +52,7 @@ class Job:
     serving: str | None = None
     """File of the model folder with serving functions of its own; None for the library's."""
     files: tuple[Mapping[str, str], ...] = ()
-    """Of a batch: the files to score, ``name`` below the input and ``key`` in S3."""
+    """Of a batch: the files to score, ``name`` below the input and ``key`` in S3. Of a look: those with labels."""
     version: str = ""
     """Of a batch: what the model is called in its results."""
 
@@ -70,6 +70,11 @@ class Job:
     """Of a smoke job: the bodies of the requests."""
     content_type: str = ""
     """Of a smoke job: that of the requests."""
+
+    label_days: float = 0.0
+    """Of a look: days that answers and labels wait for each other; 0 if the watch takes no labels."""
+    as_of: int = 0
+    """Of a look: when the newest file that it reads came, in seconds since 1970."""
 
     left_out: tuple[str, ...] = ()
     """Of a look at captured requests: beginnings of inference ids that do not count."""
@@ -168,6 +173,8 @@ def as_job(document: Mapping[str, Any]) -> Job:
         explain=bool(document.get("explain")),
         explain_seconds=float(document.get("explain_seconds") or 0),
         explained_rows=int(document.get("explained_rows") or 0),
+        label_days=float(document.get("label_days") or 0),
+        as_of=int(document.get("as_of") or 0),
         artifacts=dict(document.get("artifacts") or {}),
         requests=tuple(document.get("requests") or ()),
         content_type=document.get("content_type") or "",

@@ -35,6 +35,7 @@ from retraining.inside.job_file import Job
 from retraining.inside.trainers.trial import tried, write_losses
 from retraining.inside.watching.effects import REFERENCE_TIMES, effect_sizes, reference_effects
 from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, reference_profile
+from retraining.inside.watching.scores import reference_scores, score_frame
 
 PRINTED = {
     "regression": ("loss", "rmse", "mae", "bias"),
@@ -75,7 +76,7 @@ def run(job: Job, variables: Mapping[str, str], code: Path) -> int:
     folder = _folder(variables, "SM_MODEL_DIR")
     inputs = training[[column.name for column in job.inputs]]
     background = chosen_background(lambda frame: model_answers(model, frame, job.classes), inputs)
-    frozen = frozen_profile(model, training, validation, job)
+    frozen = frozen_profile(model, training, validation, job) | frozen_scores(*watched, job)
     if job.explained_rows:
         frozen |= frozen_effects(model, validation, background, job)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +147,11 @@ def frozen_profile(model: Any, training: pd.DataFrame, validation: pd.DataFrame,
     shown = labels_of(answers, job.classes, job.threshold) if job.classes else answers.astype(float)
     predictions = pd.DataFrame({PREDICTION: pd.Series(shown, dtype=object if job.classes else float)})
     return {**reference_profile(training[inputs]), **reference_profile(predictions)}
+
+
+def frozen_scores(truth: np.ndarray, found: losses.Scored, job: Job) -> Profile:
+    """Return the model's losses and errors on the validation rows, for those of later requests to be compared with."""
+    return reference_scores(score_frame(job.task, truth, found), job.task, job.target)
 
 
 def frozen_effects(model: Any, validation: pd.DataFrame, background: pd.DataFrame, job: Job) -> Profile:

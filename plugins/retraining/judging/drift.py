@@ -57,6 +57,8 @@ class Counted:
     share: float
     """Of hits in the reference; 0.5 for ranks."""
     reference_rows: int
+    worse: int = 0
+    """The only direction that is a change, 1 or -1; 0 if both are."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def counted(reference: Mapping[str, Any], rows: Mapping[str, Any]) -> Iterator[C
         seen = rows.get(name)
         if seen is None or not known["n"] or not seen["n"]:
             continue
-        if "of" not in known:  # a remainder is missing where a column is
+        if "of" not in known and "measure" not in known:  # a remainder is missing where a column is, a loss never
             yield Counted(
                 name, "missing", "", seen["n"], seen["missing"], _share(known["missing"], known["n"]), known["n"]
             )
@@ -110,7 +112,9 @@ def counted(reference: Mapping[str, Any], rows: Mapping[str, Any]) -> Iterator[C
                 level += now * rank
                 spread += now * rank_of_spread(below / present, (below + count) / present)
                 below += count
-            yield Counted(name, "level", "", here, level, 0.5, present)
+            yield Counted(name, "level", "", here, level, 0.5, present, known.get("worse", 0))
+            if known.get("worse"):
+                continue
             yield Counted(name, "spread", "", here, spread, 0.5, present)
             continue
         for value in known["counts"]:
@@ -191,9 +195,9 @@ class Detectors:
             at: time of the look, ISO 8601.
 
         """
-        total = sum(_weight(item) * len(_sizes(item)) * 2 for item in seen)
+        total = sum(_weight(item) * len(_sizes(item)) * len(_directions(item)) for item in seen)
         for item in seen:
-            for direction in (1, -1):
+            for direction in _directions(item):
                 for size in _sizes(item):
                     self._update(item, direction, size, total, days, at)
 
@@ -265,6 +269,10 @@ def _key(column: str, kind: str, value: str, direction: int, size: float) -> str
 
 def _sizes(seen: Counted) -> tuple[float, ...]:
     return RANKS if seen.kind in ("level", "spread") else ODDS
+
+
+def _directions(seen: Counted) -> tuple[int, ...]:
+    return (seen.worse,) if seen.worse else (1, -1)
 
 
 def _weight(seen: Counted) -> float:

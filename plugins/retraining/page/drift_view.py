@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from retraining.judging import drift_incident
 from retraining.judging.compared_profiles import ranges
 from retraining.judging.drift import UNCERTAINTY, VARIANCE, Detectors, Finding
 from retraining.page.known_models import KnownModel
-from retraining.serving import batch, monitoring, watch_records
+from retraining.serving import batch, watch_records
 
 INCIDENTS = 50
 """The newest incidents that are shown."""
@@ -59,17 +60,17 @@ def column(model: KnownModel, version: str, name: str) -> dict[str, Any]:
 
     """
     state, look = _seen(model, version)
+    known, seen = (look[part].get(name) if look else None for part in ("reference", "rows"))
     course = [
         {
             "at": entry["at"],
-            "rows": entry["rows"],
+            "rows": _rows(entry, known),
             "rank": _percent(entry["ranks"][name]),
-            "error": 100 * UNCERTAINTY * math.sqrt(VARIANCE / max(1, entry["rows"])),
+            "error": 100 * UNCERTAINTY * math.sqrt(VARIANCE / max(1, _rows(entry, known))),
         }
         for entry in state["history"]
         if name in entry["ranks"]
     ]
-    known, seen = (look[part].get(name) if look else None for part in ("reference", "rows"))
     if not course and known is None:
         raise LookupError(f"the watch over model {version} has no such column")
     compared = ranges(known, seen) if known and seen else []
@@ -90,7 +91,9 @@ def incident(model: KnownModel, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: document[name] for name in named},
         "changes": [{name: change[name] for name in changes} for change in document["changes"]],
-        "what_to_do": monitoring.what_to_do(bool(document.get("woke_at")), retraining),
+        "what_to_do": drift_incident.what_to_do(
+            bool(document.get("woke_at")), retraining, drift_incident.is_labelled(document)
+        ),
     }
 
 
@@ -128,6 +131,11 @@ def _columns(model: KnownModel, state: Mapping[str, Any], look: Mapping[str, Any
         }
         for name in ordered
     ]
+
+
+def _rows(entry: Mapping[str, Any], known: Mapping[str, Any] | None) -> int:
+    """Return how many rows of a look a column has: of the loss and the error those with a label."""
+    return int(entry["labelled"]["rows"] if "measure" in (known or {}) and "labelled" in entry else entry["rows"])
 
 
 def _told(finding: Finding | None) -> dict[str, Any]:

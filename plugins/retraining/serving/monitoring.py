@@ -2,6 +2,8 @@
 
 ``NAME/monitor/state/VERSION.json`` has what the drift detectors of one model have gathered; a new model begins anew. The incidents are
 ``incidents/000001.json`` and so on, of which at most the newest is open.
+
+Labels are files below ``NAME/monitor/labels/``. What a look reads of them is copied beside it, so that a repeated one reads the same.
 """
 
 from __future__ import annotations
@@ -11,16 +13,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.naming import digest
+from retraining.contract.names import ignored_reason
 from retraining.jobs.requests import CAPTURED, VARIANT, library_job
-from retraining.judging.drift import Finding
-from retraining.serving.batch import Scorer
+from retraining.serving.batch import Scorer, numbered
 from retraining.serving.inference_ids import NO_USE
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.platform import Platform
+from retraining.settings.strict import Strict
 
+LABELS = "monitor/labels/"
 STATE, INCIDENTS, WORK, PAGE = "monitor/state/", "monitor/incidents/", "monitor/work/", "monitor/page.html"
 LOOK_FILE = "look.json"
+ANSWERS_FILE, LEDGER_FILE = "answers.bin", "labels.bin"
+"""Beside it: the answers that a look read, and the labels that have come; a test compares with ``inside.watching``."""
 CAPTURES_OF_A_JOB = 5_000
+LABEL_FILES_OF_A_LOOK = 500
+LABEL_BYTES_OF_A_LOOK = 256 * 2**20
+"""Of the copies of label files; a larger file is refused."""
 OVERLAP = timedelta(days=1)
 """A capture file may appear under an hour that has passed already."""
 HISTORY = 400
@@ -99,15 +108,127 @@ def next_first_key(prefix: str, at: datetime, captures: Sequence[str], left: int
     return min(key, captures[-1].rpartition("/")[0] + "/") if left else key
 
 
-def job_document(config: ModelConfig, captures: Sequence[str], sha256: str | None = None) -> dict[str, Any]:
+class LabelFile(Strict):
+    """An object below ``monitor/labels/``."""
+
+    key: str
+    etag: str
+    size: int
+    came: int
+    """When it was written, in seconds since 1970."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What a state remembers of it."""
+        return [self.key, self.etag, self.came]
+
+
+def new_labels(
+    items: Iterable[Mapping[str, Any]], state: Mapping[str, Any], now: datetime, label_days: float
+) -> tuple[list[LabelFile], int]:
+    """Return the label files that no look has read, those that came first at the front, and how many are left for the next look.
+
+    Args:
+        items: entries of an S3 listing.
+        state: what is kept of the model that serves; labels that came before it served belong to no answer of it.
+        now: time of this look.
+        label_days: files that are older wait no longer.
+
+    """
+    seen = {(key, etag) for key, etag, _ in state.get("label_files", ())}
+    since = max(datetime.fromisoformat(state["deployed_at"]), now - timedelta(days=label_days))
+    found = [
+        LabelFile(
+            key=item["Key"], etag=item["ETag"].strip('"'), size=item["Size"], came=int(item["LastModified"].timestamp())
+        )
+        for item in items
+        if item["LastModified"] >= since and not ignored_reason(item["Key"].partition(LABELS)[2], item["Size"])
+    ]
+    waiting = sorted(
+        (file for file in found if (file.key, file.etag) not in seen), key=lambda file: (file.came, file.key)
+    )
+    chosen, room = [], LABEL_BYTES_OF_A_LOOK
+    for file in waiting[:LABEL_FILES_OF_A_LOOK]:
+        room -= 0 if is_too_large(file) else file.size
+        if room < 0:
+            break
+        chosen.append(file)
+    return chosen, len(waiting) - len(chosen)
+
+
+def is_too_large(file: LabelFile) -> bool:
+    """Tell whether a label file is refused without being read."""
+    return file.size > LABEL_BYTES_OF_A_LOOK
+
+
+def as_of(items: Iterable[Mapping[str, Any]], captures: Sequence[str], labels: Sequence[LabelFile]) -> int:
+    """Return when the newest file that a look reads came, in seconds since 1970: the same for a repeated look."""
+    read = set(captures)
+    came = [int(item["LastModified"].timestamp()) for item in items if item["Key"] in read]
+    return max([*came, *(file.came for file in labels)])
+
+
+def kept_for_labels(state: Mapping[str, Any], now: int, label_days: float) -> tuple[list[str], str | None]:
+    """Return the looks whose answers still wait for labels, and the look whose ledger of labels is carried on, if any.
+
+    Args:
+        state: what is kept of the model that serves.
+        now: ``as_of`` of this look.
+        label_days: how long they wait.
+
+    """
+    before = now - label_days * 86_400
+    ledger = state.get("ledger")
+    looks = [look for look, at in state.get("answers", ()) if at >= before]
+    return looks, ledger[0] if ledger and ledger[1] >= before else None
+
+
+def label_state(
+    state: Mapping[str, Any], look: str, document: Mapping[str, Any], found: Mapping[str, Any] | None, captured: bool
+) -> dict[str, Any]:
+    """Return what a state keeps of labels after a look.
+
+    Args:
+        state: as it was before.
+        look: that was taken.
+        document: its ``job.json``.
+        found: part ``labels`` of its ``look.json``, None without labels.
+        captured: whether it read captures, so that it kept their answers.
+
+    """
+    if not document.get("label_days"):
+        return {}
+    now = document["as_of"]
+    before = now - document["label_days"] * 86_400
+    left = set(found["left"]) if found else set()
+    read = [[file["key"], file["etag"], file["came"]] for file in document.get("files", ()) if file["key"] not in left]
+    own = [[look, now]] if captured else []
+    return {
+        "answers": [[name, at] for name, at in (*state.get("answers", ()), *own) if at >= before],
+        "ledger": [look, now] if found else state.get("ledger"),
+        "label_files": [entry for entry in (*state.get("label_files", ()), *read) if entry[2] >= before],
+    }
+
+
+def job_document(
+    config: ModelConfig,
+    captures: Sequence[str],
+    sha256: str | None = None,
+    labels: Sequence[LabelFile] = (),
+    as_of: int = 0,
+) -> dict[str, Any]:
     """Return ``job.json`` of a look.
 
     Args:
         config: the model's configuration.
         captures: keys of the capture files.
         sha256: of the model's artifact, which is loaded if rows are to be explained.
+        labels: files with labels; each lies in the job's input under its number.
+        as_of: when the newest file that it reads came, in seconds since 1970.
 
     """
+    days = config.monitor.label_days
+    files = [{"name": numbered(at), **file.model_dump()} for at, file in enumerate(labels)]
     explained = config.monitor.explained_rows
     return {
         "schema_version": 1,
@@ -117,6 +238,7 @@ def job_document(config: ModelConfig, captures: Sequence[str], sha256: str | Non
         "contract": config.contract.model_dump(mode="json"),
         "left_out": list(NO_USE),
         "captures": digest(list(captures)),
+        **({"label_days": days, "as_of": as_of, "files": files} if days else {}),
         **({"explained_rows": explained, "artifacts": {"model": sha256} if sha256 else {}} if explained else {}),
     }
 
@@ -128,111 +250,13 @@ def look_request(config: ModelConfig, platform: Platform, scorer: Scorer, places
         config: the model's configuration.
         platform: bucket and role.
         scorer: the model that serves.
-        places: S3 URIs: ``code``, ``job``, ``captured`` (a manifest) and ``output``.
+        places: S3 URIs: ``code``, ``job``, ``output``, and as far as there are some ``captured`` and ``answers`` (manifests), ``labels``
+            and ``ledger``.
 
     """
     inputs = {**places, "model": scorer.model_data}
     output = ("look", inputs.pop("output"))
-    return library_job(platform, scorer.image, config.monitor, inputs, output, manifests=("captured",))
-
-
-def incident(
-    number: int,
-    version: str,
-    at: str,
-    findings: Sequence[Finding],
-    reference: Mapping[str, Any],
-    units: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return the document of an incident that opens.
-
-    Args:
-        number: of the incident, from 1.
-        version: of the model.
-        at: when.
-        findings: what changed, the strongest first.
-        reference: profile of the model's own rows.
-        units: of columns.
-
-    """
-    return {
-        "number": number,
-        "model_version": version,
-        "opened_at": at,
-        "closed_at": None,
-        "why_closed": None,
-        "told": [],
-        "changes": [
-            {
-                "column": finding.column,
-                "direction": finding.direction,
-                "words": finding.words(),
-                "sentence": sentence(finding, reference[finding.column], _unit(reference, finding.column, units)),
-                "since": finding.since,
-                "rows": finding.rows,
-                "rows_needed": finding.rows_needed,
-                "share_of_evidence": round(finding.evidence, 3),
-            }
-            for finding in findings
-        ],
-    }
-
-
-def sentence(finding: Finding, column: Mapping[str, Any], unit: str) -> str:
-    """Say what changed and by how much, in the unit of the column."""
-    seen = f"in {finding.rows:,} rows since {finding.since}"
-    if finding.kind in ("share", "missing"):
-        hits = column["missing"] if finding.kind == "missing" else column["counts"].get(finding.value, 0)
-        before = hits / max(1, column["n"])
-        return f"{finding.words()}: {before + finding.effect:.1%} {seen}, {before:.1%} of the training rows"
-    if finding.kind == "spread":
-        return f"{finding.words()} {seen} than the training rows"
-    if "of" in column:
-        by = abs(quantile(column, min(max(0.5 + finding.effect, 0.0), 1.0)) - quantile(column, 0.5))
-        return f"{finding.words()}, by about {by:.3g}{f' {unit}' if unit else ''} {seen}"
-    before, now = quantile(column, 0.5), quantile(column, min(max(0.5 + finding.effect, 0.0), 1.0))
-    change = f", {now / before - 1:+.1%}" if before else ""
-    named = f" {unit}" if unit else ""
-    return f"{finding.words()}: a middle value of about {now:.4g}{named} {seen}, {before:.4g} among the training rows{change}"
-
-
-def _unit(reference: Mapping[str, Any], column: str, units: Mapping[str, str]) -> str:
-    known = reference[column]
-    return units.get(known.get("of") or known.get("in") or column, "")
-
-
-def quantile(column: Mapping[str, Any], share: float) -> float:
-    """Return a quantile of a profile's number, to the width of a bin."""
-    edges, counts = column["edges"], column["counts"]
-    if not edges:
-        return column["sum"] / max(1, column["n"] - column["missing"])
-    wanted, below = share * sum(counts), 0
-    for at, count in enumerate(counts):
-        if below + count >= wanted and count:
-            low, high = edges[max(0, at - 1)], edges[min(at, len(edges) - 1)]
-            return float(low + (high - low) * (wanted - below) / count)
-        below += count
-    return float(edges[-1])
-
-
-def what_to_do(wakes: bool, retraining: str) -> str:
-    """Say what an incident asks of people."""
-    if wakes:
-        return f"There are data that no model was judged on: {retraining} is started. It closes the incident if its model takes over"
-    return (
-        "Look whether an instrument or a sender changed. If the world changed, label such rows and upload them below new/: a model that is "
-        "trained on them closes the incident. Retraining on the data that is there would bring nothing new"
-    )
-
-
-def wakes_retraining(
-    unjudged: bool, incidents: Sequence[Mapping[str, Any]], now: datetime, cooldown_days: float
-) -> bool:
-    """Tell whether an incident wakes the retraining: there are data that no model was judged on, and no incident did so of late."""
-    if not unjudged:
-        return False
-    woke = [datetime.fromisoformat(item["woke_at"]) for item in incidents if item.get("woke_at")]
-    return not woke or now - max(woke) >= timedelta(days=cooldown_days)
+    return library_job(platform, scorer.image, config.monitor, inputs, output, manifests=("captured", "answers"))
 
 
 def days_since(state: Mapping[str, Any], now: datetime) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from retraining.judging.compared_profiles import ranges
 from retraining.judging.drift import Finding
+from retraining.judging.drift_incident import live_score
 from retraining.telling.gate_table import number
 from retraining.telling.report_html import STYLE, as_text, section_of, table_of
 
@@ -51,6 +52,7 @@ def drift_page(
                 number(tally["left_out"] + tally["unreadable"]),
                 f"{number(tally['unreadable'])} unreadable",
             ),
+            *_labels(look["reference"], history, units),
         )
     )
     body = [
@@ -64,6 +66,20 @@ def drift_page(
     ]
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{as_text(model)}: watch</title><style>{STYLE}</style>"
     return f"{head}<main>{''.join(body)}</main></html>\n"
+
+
+def _labels(
+    reference: Mapping[str, Any], history: Sequence[Mapping[str, Any]], units: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Return a card for each of what labels say: the loss, and the bias where answers are numbers."""
+    made = []
+    for column in reference.values():
+        score = live_score(column, history) if "measure" in column else None
+        if score:
+            unit = f" {units[column['in']]}" if units.get(column.get("in", "")) else ""
+            note = f"in {number(score.rows)} labelled rows; {score.before:.4g} on the validation rows"
+            made.append((score.measure, f"{score.now:.4g}{unit}", note))
+    return made
 
 
 def _reason(incident: Mapping[str, Any] | None) -> str:
@@ -115,8 +131,8 @@ def _columns(
         )
     return (
         f"<div class='pair'>{''.join(figures)}</div><p class='note'>Blue: the newest look. Orange line: the training rows, for the "
-        "prediction the validation rows. Numbers are shown by ranges that hold equally many training rows, so a flat line is no "
-        "change. Below: the mean rank of each look; the middle is that of the training rows.</p>"
+        "prediction, the loss and the error the validation rows. Numbers are shown by ranges that hold equally many training rows, so a "
+        "flat line is no change. Below: the mean rank of each look; the middle is that of the training rows.</p>"
     )
 
 

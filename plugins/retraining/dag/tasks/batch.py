@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from retraining.aws.documents import get_json, put_bytes_once, put_json_once, split_uri, utc_now
+from retraining.aws.documents import copy_as_listed, get_json, put_bytes_once, put_json_once, split_uri, utc_now
 from retraining.aws.naming import digest
 from retraining.contract.plain_text import plain
 from retraining.dag.asking import environment_name, run_is_over
@@ -143,23 +143,11 @@ class BatchTasks(TaskBodies):
 
     def _pinned(self, file: BatchFile, target: str) -> bool:
         """Copy a file as it was listed; False when it has changed or gone since."""
-        from botocore.exceptions import ClientError
-
-        source = {"Bucket": self.platform.bucket, "Key": f"{self._prefix}{batch.IN}{file.path}"}
-        try:
-            self._s3.copy_object(
-                Bucket=self.platform.bucket,
-                Key=target,
-                CopySource=source,
-                CopySourceIfMatch=f'"{file.etag}"',
-                TaggingDirective="REPLACE",  # to copy tags would need leave to read them
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "NoSuchKey", "404", "412"):
-                raise
-            log.info("%s changed since it was listed; the next run takes it", plain(source["Key"]))
-            return False
-        return True
+        key = f"{self._prefix}{batch.IN}{file.path}"
+        if copy_as_listed(self._s3, self.platform.bucket, key, file.etag, target):
+            return True
+        log.info("%s changed since it was listed; the next run takes it", plain(key))
+        return False
 
     def _copy(self, source: str, target: str) -> None:
         (bucket, key), (_, to) = split_uri(source), split_uri(target)

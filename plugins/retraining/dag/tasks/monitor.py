@@ -9,7 +9,15 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
-from retraining.aws.documents import get_json, put_bytes_once, put_json, put_json_once, utc_now
+from retraining.aws.documents import (
+    copy_as_listed,
+    get_json,
+    put_bytes_once,
+    put_json,
+    put_json_once,
+    split_uri,
+    utc_now,
+)
 from retraining.aws.naming import digest
 from retraining.dag.asking import environment_name, run_is_over
 from retraining.dag.tasks.base import TaskBodies
@@ -17,9 +25,11 @@ from retraining.dataset.landing_zone import landed_files, unseen
 from retraining.jobs import leftovers
 from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
 from retraining.jobs.job import Asker
+from retraining.judging import drift_incident
 from retraining.judging.drift import Detectors, Finding, counted
 from retraining.serving import batch, monitoring, watch_records
-from retraining.serving.batch import Scorer
+from retraining.serving.batch import Scorer, numbered
+from retraining.serving.monitoring import LabelFile
 from retraining.telling.drift_page import drift_page
 from retraining.telling.outcomes import Outcome
 
@@ -37,10 +47,10 @@ class MonitorTasks(TaskBodies):
         return f"s3://{self.platform.bucket}/{self.config.name}/"
 
     def find_requests(self, dag_run: Any) -> dict[str, Any]:
-        """Fix what this look reads: the captures since the last one. An incident of a model that serves no more is closed.
+        """Fix what this look reads: captures and labels since the last one. An incident of a model that serves no more is closed.
 
         Raises:
-            AirflowSkipException: no model serves, or nobody asked it anything.
+            AirflowSkipException: no model serves, or nobody asked it anything and no label came.
             AirflowFailException: the artifact of the model that serves was exchanged.
 
         """
@@ -61,29 +71,43 @@ class MonitorTasks(TaskBodies):
             )
         state = self._begun(scorer.version, changed)
         at = datetime.now(UTC)
-        captures, left = monitoring.new_captures(self._captures(state), state)
-        if not captures:
+        items = list(self._captures(state))
+        captures, left = monitoring.new_captures(items, state)
+        labels = self._claimed_labels(state, at)
+        if not captures and not labels:
             raise AirflowSkipException(f"no request was captured at endpoint {config.endpoint} since the last look")
         self.pinned(f"model {scorer.version}", scorer.model_data, scorer.sha256)  # the next instance would load it
         log.info("model %s: %d new capture file(s); %d wait for the next look", scorer.version, len(captures), left)
-        return self._plan(scorer, captures, left, at)
+        now = monitoring.as_of(items, captures, labels)
+        return self._plan(scorer, captures, labels, now, at) | {
+            "next_from": monitoring.next_first_key(self._captured_prefix, at, captures, left)
+        }
 
-    def _plan(self, scorer: Scorer, captures: Sequence[str], left: int, at: datetime) -> dict[str, Any]:
-        prefix = self._captured_prefix
+    def _plan(
+        self, scorer: Scorer, captures: Sequence[str], labels: Sequence[LabelFile], now: int, at: datetime
+    ) -> dict[str, Any]:
         code = code_files(self.folder, self.config)
-        document = monitoring.job_document(self.config, captures, scorer.sha256)
-        look = digest({"captures": list(captures), "model": scorer.version})
+        document = monitoring.job_document(self.config, captures, scorer.sha256, labels, now)
+        state = get_json(self._s3, self._state_uri(scorer.version))
+        looks, ledger = monitoring.kept_for_labels(state, now, self.config.monitor.label_days)
+        with_labels = {"labels": [file.identity for file in labels], "ledger": ledger} if labels or ledger else {}
+        look = digest({"captures": list(captures), "model": scorer.version, **with_labels})
         work = f"{self._root}{monitoring.WORK}{look}/"
-        manifest = [
-            {"prefix": f"s3://{self.platform.bucket}/{prefix}"},
-            *(key.removeprefix(prefix) for key in captures),
-        ]
         places = {
             "code": f"{self._root}code/{code_digest(code)}/",
             "job": f"{self._root}code/jobs/{digest(document)}/",
-            "captured": put_json(self._s3, f"{work}manifest.json", manifest),
             "output": f"{self._root}{monitoring.look_output(look)}",
         }
+        if captures:
+            places["captured"] = self._manifest(f"{work}manifest.json", self._captured_prefix, captures)
+        if any(self._copied(labels, work)):
+            places["labels"] = f"{work}labels/"
+        if labels and looks:
+            folder = f"{self.config.name}/{monitoring.WORK}"
+            kept = [f"{folder}{name}/out/{monitoring.ANSWERS_FILE}" for name in looks]
+            places["answers"] = self._manifest(f"{work}answers.json", folder, kept)
+        if ledger:
+            places["ledger"] = f"{self._root}{monitoring.look_output(ledger)}{monitoring.LEDGER_FILE}"
         for name, content in code.items():
             put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
         put_bytes_once(self._s3, f"{places['job']}job.json", document_bytes(document), "application/json")
@@ -91,9 +115,35 @@ class MonitorTasks(TaskBodies):
             "look": look,
             "scorer": scorer.model_dump(),
             "places": places,
-            "next_from": monitoring.next_first_key(prefix, at, captures, left),
             "at": at.isoformat(timespec="seconds"),
         }
+
+    def _claimed_labels(self, state: Mapping[str, Any], at: datetime) -> list[LabelFile]:
+        """Return the label files of this look."""
+        days = self.config.monitor.label_days
+        if not days:
+            return []
+        labels, left = monitoring.new_labels(self._listed(monitoring.LABELS), state, at, days)
+        if labels or left:
+            log.info("%d new file(s) with labels; %d wait for the next look", len(labels), left)
+        return labels
+
+    def _copied(self, labels: Sequence[LabelFile], work: str) -> list[str]:
+        """Copy label files beside the look, under their numbers, and return the copies' keys; one that has changed or gone is not there."""
+        folder = split_uri(work)[1] + "labels/"
+        made = []
+        for at, file in enumerate(labels):
+            copy = f"{folder}{numbered(at)}"
+            if not monitoring.is_too_large(file) and copy_as_listed(
+                self._s3, self.platform.bucket, file.key, file.etag, copy
+            ):
+                made.append(copy)
+        return made
+
+    def _manifest(self, uri: str, prefix: str, keys: Sequence[str]) -> str:
+        """Write the list of objects that an input of the job is made of, and return where."""
+        entries = [{"prefix": f"s3://{self.platform.bucket}/{prefix}"}, *(key.removeprefix(prefix) for key in keys)]
+        return put_json(self._s3, uri, entries)
 
     def read_request(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         """Build the request of the job that reads the captures."""
@@ -112,7 +162,7 @@ class MonitorTasks(TaskBodies):
         if newest and not newest["closed_at"] and level < CALM:
             self._close(newest, "the requests look like the training rows again", dag_run)
         elif level >= 1 and (newest is None or newest["closed_at"]):
-            newest = self._open(incidents, version, at, findings, look["reference"], dag_run)
+            newest = self._open(incidents, version, at, findings, look["reference"], state["history"])
         if newest:
             self._tell(newest, dag_run)
         self._write_page(version, state, look, findings)
@@ -120,6 +170,7 @@ class MonitorTasks(TaskBodies):
         return {
             "model": version,
             "rows": look["tally"]["rows"],
+            "labelled": look["labels"]["totals"]["rows"] if "labels" in look else 0,
             "level": round(level, 6),
             "open": bool(newest and not newest["closed_at"]),
             "incident": newest["number"] if newest else None,
@@ -172,8 +223,9 @@ class MonitorTasks(TaskBodies):
         seen = list(counted(look["reference"], look["rows"]))
         detectors.see(seen, monitoring.days_since(state, now), at)
         ranks = {item.column: round(item.total / item.rows, 4) for item in seen if item.kind == "level"}
-        captures = get_json(self._s3, plan["places"]["captured"])
-        keys = [captures[0]["prefix"].split("/", 3)[3] + name for name in captures[1:]]
+        keys, labelled = list(self._keys(plan["places"])), look.get("labels")
+        document = get_json(self._s3, f"{plan['places']['job']}job.json")
+        state |= monitoring.label_state(state, plan["look"], document, labelled, bool(keys))
         state |= {
             "looked_at": at,
             "look": plan["look"],
@@ -183,7 +235,13 @@ class MonitorTasks(TaskBodies):
             "from": plan["next_from"],
             "history": [
                 *state["history"],
-                {"at": at, "rows": look["tally"]["rows"], "level": detectors.level, "ranks": ranks},
+                {
+                    "at": at,
+                    "rows": look["tally"]["rows"],
+                    "level": detectors.level,
+                    "ranks": ranks,
+                    **({"labelled": labelled["totals"]} if labelled and labelled["totals"]["rows"] else {}),
+                },
             ][-monitoring.HISTORY :],
         }
         put_json(self._s3, self._state_uri(version), state)
@@ -196,13 +254,13 @@ class MonitorTasks(TaskBodies):
         at: str,
         findings: Sequence[Finding],
         reference: Mapping[str, Any],
-        dag_run: Any,
+        history: Sequence[Mapping[str, Any]],
     ) -> dict[str, Any]:
         number = incidents[-1]["number"] + 1 if incidents else 1
         units = {column.name: column.unit or "" for column in self.config.contract.columns}
-        document = monitoring.incident(number, version, at, findings, reference, units)
+        document = drift_incident.incident(number, version, at, findings, reference, units, history)
         now = datetime.fromisoformat(at)
-        if monitoring.wakes_retraining(self._has_unjudged(), incidents, now, self.config.monitor.cooldown_days):
+        if drift_incident.wakes_retraining(self._has_unjudged(), incidents, now, self.config.monitor.cooldown_days):
             document["woke_at"] = at
         stands = put_json_once(self._s3, self._incident_uri(number), document)
         log.warning("incident %d is open: %s", number, "; ".join(change["sentence"] for change in stands["changes"]))
@@ -228,9 +286,10 @@ class MonitorTasks(TaskBodies):
         if incident["closed_at"]:
             sentence = f"Incident {incident['number']} is closed: {incident['why_closed']}."
         else:
-            words = " and ".join(change["words"] for change in incident["changes"][:3])
-            todo = monitoring.what_to_do(bool(incident.get("woke_at")), retraining)
-            sentence = f"The requests have left the rows that model {incident['model_version']} was trained on: {words}. {todo}."
+            todo = drift_incident.what_to_do(
+                bool(incident.get("woke_at")), retraining, drift_incident.is_labelled(incident)
+            )
+            sentence = f"{drift_incident.what_happened(incident)}. {todo}."
         links = [("Page", f"{self._root}{monitoring.PAGE}")]
         self.outcomes.tell(Outcome(word, sentence, changes, links), dag_run)
         incident["told"] = [*incident["told"], word]
@@ -286,6 +345,18 @@ class MonitorTasks(TaskBodies):
             Bucket=self.platform.bucket, Prefix=self._captured_prefix, StartAfter=state["from"]
         )
         return (item for page in pages for item in page.get("Contents", []))
+
+    def _listed(self, folder: str) -> Iterator[Mapping[str, Any]]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.platform.bucket, Prefix=f"{self.config.name}/{folder}"
+        )
+        return (item for page in pages for item in page.get("Contents", []))
+
+    def _keys(self, places: Mapping[str, str]) -> Iterator[str]:
+        """Yield the keys of the captures that a look read."""
+        if "captured" in places:
+            first, *names = get_json(self._s3, places["captured"])
+            yield from (first["prefix"].split("/", 3)[3] + name for name in names)
 
     def _incidents(self) -> list[dict[str, Any]]:
         return watch_records.incidents(self._s3, self.platform.bucket, self.config.name, 20)

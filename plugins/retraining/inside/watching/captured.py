@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from retraining.contract.values import BLANKS
 from retraining.inside.frames import request_frame
 from retraining.inside.job_file import is_number
 from retraining.inside.serving import InvalidRequest, read_request
+from retraining.inside.watching.kept_answers import KeptAnswers
 
 CELLS = 200_000
 """Values of requests that are held at once."""
@@ -56,7 +57,12 @@ class Tally:
 
 
 def frames(
-    paths: Sequence[Path], columns: Sequence[Column], contract: Contract, left_out: Sequence[str], tally: Tally
+    paths: Sequence[Path],
+    columns: Sequence[Column],
+    contract: Contract,
+    left_out: Sequence[str],
+    tally: Tally,
+    kept: KeptAnswers | None = None,
 ) -> Iterator[tuple[pd.DataFrame, list[Any]]]:
     """Yield rows by the thousands, and the answers as far as they were captured. The memory that it takes depends on no number of requests.
 
@@ -66,6 +72,7 @@ def frames(
         contract: says what a text writes.
         left_out: beginnings of inference ids that do not count.
         tally: is kept up to date.
+        kept: sees each row with its answer.
 
     """
     size = max(1, CELLS // max(1, len(columns)))
@@ -78,19 +85,41 @@ def frames(
         tally.requests += 1
         tally.note(str(metadata.get("inferenceTime") or ""))
         data = record["captureData"]
-        block.answers += _answers(data.get("endpointOutput"))
+        predictions, outputs = _answers(data.get("endpointOutput"))
+        block.answers += predictions
+        name = str(metadata.get("inferenceId") or metadata.get("eventId") or "")
         try:
             text, kind = _body(data["endpointInput"])
             if kind == "text/csv" and text.count("\n") <= 1:
                 block.texts.append(text.strip("\r\n"))
+                block.asked.append((name, outputs))
             else:
-                block.add(read_request(text, kind, columns))
+                block.add(_Request(read_request(text, kind, columns), name, outputs))
         except (InvalidRequest, ValueError, LookupError) as error:
             tally.unread(error)
         if block.size >= size:
-            yield from _read(block, columns, contract, tally)
+            yield from _read(block, columns, contract, tally, kept)
             block = _Block()
-    yield from _read(block, columns, contract, tally)
+    yield from _read(block, columns, contract, tally, kept)
+
+
+class _Request(NamedTuple):
+    """A request that was read."""
+
+    rows: list[dict[str, Any]]
+    name: str
+    """Inference id, else event id."""
+    outputs: list[Any]
+    """What was answered to each row; as many only if all of it was captured."""
+
+    @property
+    def named(self) -> list[tuple[str, Any]]:
+        """The name of each row's answer, and the answer."""
+        rows = len(self.rows)
+        outputs = self.outputs if len(self.outputs) == rows else [None] * rows
+        if rows == 1:
+            return [(self.name, outputs[0])]
+        return [(f"{self.name}:{at}" if self.name else "", output) for at, output in enumerate(outputs, start=1)]
 
 
 @dataclass
@@ -99,15 +128,17 @@ class _Block:
 
     texts: list[str] = field(default_factory=list)
     """Requests of one row each, as CSV."""
-    requests: list[list[dict[str, Any]]] = field(default_factory=list)
-    """Rows of each of the others."""
+    asked: list[tuple[str, list[Any]]] = field(default_factory=list)
+    """Name and answers of each of those."""
+    requests: list[_Request] = field(default_factory=list)
+    """The others."""
     rows: int = 0
-    """Number of all those."""
+    """Number of all rows of those."""
     answers: list[Any] = field(default_factory=list)
 
-    def add(self, rows: list[dict[str, Any]]) -> None:
-        self.requests.append(rows)
-        self.rows += len(rows)
+    def add(self, request: _Request) -> None:
+        self.requests.append(request)
+        self.rows += len(request.rows)
 
     @property
     def size(self) -> int:
@@ -115,26 +146,32 @@ class _Block:
 
 
 def _read(
-    block: _Block, columns: Sequence[Column], contract: Contract, tally: Tally
+    block: _Block, columns: Sequence[Column], contract: Contract, tally: Tally, kept: KeptAnswers | None
 ) -> Iterator[tuple[pd.DataFrame, list[Any]]]:
     """Yield the rows of a block, read all at once; if that fails, request by request."""
     requests = block.requests
     if block.texts:
         frame = _table(block.texts, columns, contract)
         if frame is None:
-            requests = [*_separately(block.texts, columns, tally), *requests]
+            requests = [*_separately(block, columns, tally), *requests]
         else:
+            if kept:
+                names = [name for name, _ in block.asked]
+                kept.see(frame, names, [outputs[0] if len(outputs) == 1 else None for _, outputs in block.asked])
             yield frame, []
     try:
         frame = request_frame(_rows(requests), columns, contract)
     except ValueError:
-        readable = [rows for rows in requests if _is_readable(rows, columns, contract, tally)]
-        frame = request_frame(_rows(readable), columns, contract)
+        requests = [request for request in requests if _is_readable(request.rows, columns, contract, tally)]
+        frame = request_frame(_rows(requests), columns, contract)
+    if kept:
+        named = [pair for request in requests for pair in request.named]
+        kept.see(frame, [name for name, _ in named], [output for _, output in named])
     yield frame, block.answers
 
 
-def _rows(requests: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [row for rows in requests for row in rows]
+def _rows(requests: Sequence[_Request]) -> list[dict[str, Any]]:
+    return [row for request in requests for row in request.rows]
 
 
 def _is_readable(rows: Sequence[dict[str, Any]], columns: Sequence[Column], contract: Contract, tally: Tally) -> bool:
@@ -146,10 +183,10 @@ def _is_readable(rows: Sequence[dict[str, Any]], columns: Sequence[Column], cont
     return True
 
 
-def _separately(texts: Sequence[str], columns: Sequence[Column], tally: Tally) -> Iterator[list[dict[str, Any]]]:
-    for text in texts:
+def _separately(block: _Block, columns: Sequence[Column], tally: Tally) -> Iterator[_Request]:
+    for text, (name, outputs) in zip(block.texts, block.asked, strict=True):
         try:
-            yield read_request(text, "text/csv", columns)
+            yield _Request(read_request(text, "text/csv", columns), name, outputs)
         except InvalidRequest as error:
             tally.unread(error)
 
@@ -200,14 +237,21 @@ def _body(part: Mapping[str, Any]) -> tuple[str, str]:
     return text, kind
 
 
-def _answers(part: Mapping[str, Any] | None) -> list[Any]:
-    """Return the predictions of a captured answer; none when it was not captured or is none of this library's."""
+def _answers(part: Mapping[str, Any] | None) -> tuple[list[Any], list[Any]]:
+    """Return the predictions of a captured answer, and of a classification the probabilities, else the predictions once more.
+
+    There are none when it was not captured or is none of this library's.
+    """
     if not part:
-        return []
+        return [], []
     try:
         text, kind = _body(part)
         if kind == "application/json":
-            return list(json.loads(text)["predictions"])
-        return [row[0] for row in csv.reader(io.StringIO(text)) if row]
+            document = json.loads(text)
+            predictions = list(document["predictions"])
+            return predictions, list(document.get("probabilities") or predictions)
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        predictions = [row[0] for row in rows]
+        return predictions, [row[1:] for row in rows] if any(len(row) > 1 for row in rows) else predictions
     except (ValueError, LookupError, TypeError):
-        return []
+        return [], []

@@ -1,8 +1,9 @@
 """Looks at the captured requests of an endpoint, and writes their profile beside that of the rows that the model was trained on.
 
-Runs as a SageMaker processing job. Input: ``job`` (``job.json``), ``model`` (``model.tar.gz`` with ``profile.json``), ``captured``. Output:
+Runs as a SageMaker processing job. Input: ``job`` (``job.json``), ``model`` (``model.tar.gz`` with ``profile.json``), ``captured``; if
+there are labels ``labels`` (files), ``answers`` (those that earlier looks kept) and ``ledger`` (of the labels before). Output:
 ``look.json`` with ``reference`` and ``rows``, both profiles, and ``tally``; with ``not_explained``, why, if rows were to be explained and
-are not.
+are not; with ``labels``, what became of them. Beside it the answers of this look and its ledger.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from retraining.contract.plain_text import plain
 from retraining.contract.rules import Contract
 from retraining.inside.artifact import CARD_FILE
 from retraining.inside.artifact_process import ArtifactError, ArtifactProcess
-from retraining.inside.job_file import Job, inputs_of
+from retraining.inside.job_file import Job, classes_of, inputs_of
 from retraining.inside.watching.captured import Tally, frames
 from retraining.inside.watching.effects import EFFECT, Sample, seen_effects
+from retraining.inside.watching.kept_answers import ANSWERS_FILE, KeptAnswers
+from retraining.inside.watching.labelled import judged_labels
 from retraining.inside.watching.profile import PREDICTION, PROFILE_FILE, Profile, merged, profile
 
 
@@ -49,10 +52,19 @@ def run(job: Job, inputs: Path, output: Path) -> int:
     contract = Contract.of(found[CARD_FILE]["contract"])
     paths = sorted(path for path in (inputs / "captured").rglob("*") if path.is_file())
     sample = Sample(job.explained_rows if any(name.startswith(EFFECT) for name in reference) else 0)
-    rows = counted(paths, contract, reference, job.left_out, tally, sample)
+    kept = (
+        KeptAnswers(output / ANSWERS_FILE, classes_of(contract.column(contract.target), job.task))
+        if job.label_days
+        else None
+    )
+    rows = counted(paths, contract, reference, job.left_out, tally, sample, kept)
+    labels = judged_labels(job, contract, inputs, output) if job.label_days else None
+    if labels:
+        rows |= profile(labels.scores, reference)
     why = _explain(job, inputs / "model", sample, reference, rows) if sample.rows else None
     output.mkdir(parents=True, exist_ok=True)
     document = {"reference": reference, "rows": rows, "tally": asdict(tally), **({"not_explained": why} if why else {})}
+    document |= {"labels": labels.document} if labels else {}
     (output / "look.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
     print(
         f"{tally.rows:,} rows of {tally.requests:,} requests, {tally.left_out:,} left out, {tally.unreadable:,} unreadable"
@@ -78,10 +90,11 @@ def counted(
     left_out: Sequence[str],
     tally: Tally,
     sample: Sample | None = None,
+    kept: KeptAnswers | None = None,
 ) -> Profile:
-    """Return the profile of the rows of capture files, and of the answers, in the bins of a reference; ``sample`` sees all rows."""
+    """Return the profile of the rows of capture files, and of the answers, in a reference's bins; ``sample`` and ``kept`` see all rows."""
     rows: Profile = {}
-    for frame, answers in frames(paths, inputs_of(contract), contract, left_out, tally):
+    for frame, answers in frames(paths, inputs_of(contract), contract, left_out, tally, kept):
         if len(frame):
             tally.rows += len(frame)
             if sample:

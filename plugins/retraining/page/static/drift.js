@@ -116,7 +116,7 @@ function columns(found, select) {
       ],
       found.columns,
     ),
-    el("p", { class: "soft small" }, "The mean rank says where the new values stand among the training rows, for the prediction among the validation rows: 50 % is as trained. Choose a column for its course."),
+    el("p", { class: "soft small" }, "The mean rank says where the new values stand among the training rows, for the prediction, the loss and the error among the validation rows: 50 % is as trained. Choose a column for its course."),
   );
 }
 

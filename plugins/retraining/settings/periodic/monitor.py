@@ -24,6 +24,8 @@ class Monitor(PeriodicJob):
     """After an incident has woken the retraining, the next one leaves it alone for so long."""
     explained_rows: Annotated[int, Field(ge=0, le=1000)] = 0
     """Rows of each look that the model explains, to see whether it goes by other columns than on its validation rows; 0 does without."""
+    label_days: Annotated[float, Field(ge=0, le=60)] = 30.0
+    """Days that labels below ``NAME/monitor/labels/`` and the answers that they belong to wait for each other; 0 takes no labels."""
     volume_gb: Annotated[int, Field(gt=0)] = 20
 
     @property
