@@ -165,7 +165,7 @@ def test_labels_find_the_answers_of_their_rows_and_a_bias_opens_an_incident(
 
     with pytest.raises(AirflowSkipException, match="no request was captured"):
         steps.find_requests(run)
-    labels(account, "2026/a-again.csv", f"inference_id,rings\na:1,{lived.iloc[0]}\na:2,99\n")
+    labels(account, "2026/a-again.csv", f"inference_id,rings\na:1,{lived.iloc[0]}\na:2,1\n")
     again = look(steps, "l3")
     assert (again["labelled"], again["open"]) == (0, True)
     said = watched_look(account, steps)["labels"]

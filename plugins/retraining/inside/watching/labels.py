@@ -178,10 +178,10 @@ def _event(document: Mapping[str, Any]) -> tuple[str, list[str]]:
     elif encoding not in ("CSV", "JSON"):
         raise ValueError(f"encoding {encoding[:20]} is not read, only CSV, JSON and BASE64")
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise ValueError("data is no text")
+        raise ValueError("the label is no text")
     name = metadata.get("inferenceId") or metadata["eventId"]
     if not isinstance(name, str) or not name:
-        raise ValueError("eventId is no text")
+        raise ValueError("the id is no text")
     return name, str(text).strip("\r\n").splitlines() or [""]
 
 
