@@ -1,9 +1,9 @@
 """Merge time against the size of the history, and against two other ways to do the same work.
 
 Two tables. The first merges a batch of 100 rows and one of 100,000 into histories of 10 thousand, 1 million and 10 million
-rows: a run's cost must follow the new rows. The second merges 1 million rows into an empty log and does the same with the
-published method (fit StringIndexer and OneHotEncoder, assemble, random split, collect through pandas to CSV) and with
-DuckDB, which applies the same contract, hash, deduplication, split and files.
+rows: a run's cost must follow the new rows. The second merges 1 million rows into an empty log, as the job does, and by Spark as it
+does with more rows. It does the same with the published method (fit StringIndexer and OneHotEncoder, assemble, random split, collect
+through pandas to CSV) and with DuckDB, which applies the same contract, hash, deduplication, split and files.
 
 Every measurement is a process of its own, started as Glue starts the script, because that is what a run pays. In the second
 table each process does its work twice: the first time also loads and compiles Java's classes, the second is the work itself.
@@ -42,7 +42,8 @@ COLUMNS = [column["name"] for column in MODEL["contract"]["columns"]]
 NUMBERS = COLUMNS[1:-1]
 BATCHES = 10  # that make up a history
 FIRST_NEW = 100_000_000  # row number of the first row that no history holds
-GROWTH, MEMORY_GIB, FASTER, WITHIN = 1.25, 2.0, 5.0, 4.0  # targets
+GROWTH, MEMORY_GIB = 1.25, 2.0  # targets
+FASTER, WITHIN = {"first": 4.0, "second": 6.0}, {"first": 5.0, "second": 3.0}
 
 
 def line_sql(number: str) -> str:
@@ -127,18 +128,31 @@ def make_files(folder: str, sizes: str) -> None:
 
 def this_merge(source: str, target: str) -> None:
     """Merge the file into an empty log, twice."""
-    from glue_scripts.merge.by_spark.session import start_spark
+    from glue_scripts.merge.job import start_spark
+
+    _merge_twice(source, target, start_spark)
+
+
+def merge_by_spark(source: str, target: str) -> None:
+    """Merge the file as if it were larger, twice."""
+    from glue_scripts.merge.in_memory import rows
+    from glue_scripts.merge.job import start_spark
+
+    rows.MOST_PLAIN_TEXT = 0
+    spark = start_spark()
+    _merge_twice(source, target, lambda: spark)
+
+
+def _merge_twice(source: str, target: str, start: Callable[[], Any]) -> None:
     from glue_scripts.merge.job import merge
     from glue_scripts.merge.manifest import Manifest
     from glue_scripts.merge.storage import Storage
-
-    spark = start_spark()
 
     def once() -> None:
         store = Path(target)
         shutil.rmtree(store, ignore_errors=True)
         root, key = Path(source).parent, Path(source).name
-        merge(Manifest.of(manifest(root, "measured", key, [], store)), Storage(), lambda: spark)
+        merge(Manifest.of(manifest(root, "measured", key, [], store)), Storage(), start)
 
     print(json.dumps(twice(once)))
 
@@ -241,6 +255,7 @@ CHILDREN: dict[str, Callable[[str, str], None]] = {
     "make_history": make_history,
     "make_files": make_files,
     "this_merge": this_merge,
+    "merge_by_spark": merge_by_spark,
     "published_method": published_method,
     "with_duckdb": with_duckdb,
 }
@@ -374,7 +389,12 @@ def against_history(work: Path, sizes: Sequence[int], batches: Sequence[int], re
 def against_others(work: Path, rows: int, repeat: int) -> bool:
     """Print how long the same rows take in three ways; returns whether the targets are met."""
     source = str(work / "files" / f"{rows}.csv")
-    ways = {"this merge": "this_merge", "published method": "published_method", "DuckDB": "with_duckdb"}
+    ways = {
+        "this merge": "this_merge",
+        "the same by Spark": "merge_by_spark",
+        "published method": "published_method",
+        "DuckDB": "with_duckdb",
+    }
     best: dict[str, dict[str, float]] = {}
     for _ in range(repeat):
         for name, way in ways.items():
@@ -387,23 +407,23 @@ def against_others(work: Path, rows: int, repeat: int) -> bool:
             }
             shutil.rmtree(work / "others", ignore_errors=True)
     print(f"\n{rows:,} rows into an empty log, fastest of {repeat}, start of Spark or DuckDB apart\n")
-    print("| way              | first s | of this | second s | of this | peak GiB |")
-    print("|------------------|--------:|--------:|---------:|--------:|---------:|")
+    print("| way               | first s | of this | second s | of this | peak GiB |")
+    print("|-------------------|--------:|--------:|---------:|--------:|---------:|")
     ours = best["this merge"]
     for name, found in best.items():
         ratios = found["first"] / ours["first"], found["second"] / ours["second"]
         print(
-            f"| {name:16} | {found['first']:7.1f} | {ratios[0]:7.2f} | {found['second']:8.1f} | {ratios[1]:7.2f} "
+            f"| {name:17} | {found['first']:7.1f} | {ratios[0]:7.2f} | {found['second']:8.1f} | {ratios[1]:7.2f} "
             f"| {found['peak_gib']:8.2f} |"
         )
     met = True
     for turn in ("first", "second"):
         faster, within = best["published method"][turn] / ours[turn], ours[turn] / best["DuckDB"][turn]
         print(
-            f"{turn} merge of a process: {faster:.1f} times as fast as the published method (target {FASTER:g}), "
-            f"{within:.1f} times DuckDB (target {WITHIN:g})"
+            f"{turn} merge of a process: {faster:.1f} times as fast as the published method (target {FASTER[turn]:g}), "
+            f"{within:.1f} times DuckDB (target {WITHIN[turn]:g})"
         )
-        met &= faster >= FASTER and within <= WITHIN
+        met &= faster >= FASTER[turn] and within <= WITHIN[turn]
     return met
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from glue_scripts.merge.in_memory.merge import merge_in_memory
-from glue_scripts.merge.in_memory.rows import read_rows
 from glue_scripts.merge.inputs import Inspected, inspect_files
 from glue_scripts.merge.manifest import Manifest
-from glue_scripts.merge.report import SESSION, Clock, report_of
+from glue_scripts.merge.report import SESSION, Clock, Merged, report_of
 from glue_scripts.merge.storage import FILES_AT_ONCE, Storage
 from retraining.contract.reader import read
 from retraining.contract.splitting.by_time import as_document
@@ -45,9 +44,7 @@ def merge(manifest: Manifest, storage: Storage, start: Callable[[], SparkSession
         return _mending(number, manifest, inspected, storage)
 
     version = None
-    if (rows := read_rows(manifest, inspected, storage)) is not None:
-        merged = merge_in_memory(manifest, inspected, storage, rows, mend, clock, start)
-    else:
+    if (merged := _in_memory(manifest, inspected, storage, mend, clock, start)) is None:
         # Spark is imported for those batches only that need it.
         from glue_scripts.merge.by_spark.merge import merge_by_spark
 
@@ -67,6 +64,24 @@ def merge(manifest: Manifest, storage: Storage, start: Callable[[], SparkSession
         "spark_version": version,
         "seconds": {**clock.seconds, "merge": clock.total},
     }
+
+
+def _in_memory(
+    manifest: Manifest,
+    inspected: Inspected,
+    storage: Storage,
+    mending: Callable[[int], str],
+    clock: Clock,
+    start: Callable[[], SparkSession],
+) -> Merged | None:
+    """Merge the batch without Spark; None when it is too large, or the platform has no Arrow."""
+    if not importlib.util.find_spec("pyarrow"):
+        return None
+    from glue_scripts.merge.in_memory.merge import merge_in_memory
+    from glue_scripts.merge.in_memory.rows import read_rows
+
+    rows = read_rows(manifest, inspected, storage)
+    return None if rows is None else merge_in_memory(manifest, inspected, storage, rows, mending, clock, start)
 
 
 def _mending(number: int, manifest: Manifest, inspected: Inspected, storage: Storage) -> str:

@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from invariants import RunRecord
 from local_account import ENVIRONMENTS
 
+from glue_scripts.merge.in_memory.rows import MOST_TEXT
 from retraining.dag.operators import ANSWER, AwsJobOperator, JobOperator
 from retraining.dag.retraining_dag import retraining_dag
 from retraining.dag.sdk_operator import SdkJobOperator
@@ -30,6 +31,8 @@ from retraining.sdk.context import SdkContext
 from retraining.settings.access import AwsAccess
 from retraining.settings.model_config import load_model_config
 
+MERGED_BY_SPARK = f"{' ' * 1000}\n" * (MOST_TEXT // 1000 + 1)
+"""Blank lines that make a file too large for a merge in memory: one that lasts."""
 BEFORE_DECISION = (
     "settle_endpoint",
     "claim_new_data",

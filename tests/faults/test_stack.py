@@ -5,9 +5,8 @@ import uuid
 import pytest
 from conftest import ROOT, abalone_rows
 from local_airflow import DAG_ID, MODEL, LocalAirflow
-from task_runs import wait_until
+from task_runs import MERGED_BY_SPARK, wait_until
 
-from glue_scripts.merge.in_memory.rows import MOST_TEXT
 from local_stack import layout
 from retraining.dataset.log import DatasetLog
 
@@ -39,9 +38,8 @@ _next = iter(range(ORIGINAL_ROWS, 4177, 25))
 
 @pytest.fixture
 def survey():
-    """A name and rows that no earlier test has landed, and so many blanks that Spark merges them, which lasts."""
-    blank_lines = f"{' ' * 1000}\n" * (MOST_TEXT // 1000)
-    return f"new/{uuid.uuid4().hex[:8]}.csv", abalone_rows(next(_next), 25) + blank_lines
+    """A name and rows that no earlier test has landed, and whose merge lasts."""
+    return f"new/{uuid.uuid4().hex[:8]}.csv", abalone_rows(next(_next), 25) + MERGED_BY_SPARK
 
 
 def assert_committed(stack, run_id):

@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from conftest import abalone_rows
 from invariants import GLUE_ACTIVE
-from task_runs import JOB_TASKS, Run, wait_until
+from task_runs import JOB_TASKS, MERGED_BY_SPARK, Run, wait_until
 
 pytestmark = pytest.mark.spark
 
@@ -89,7 +89,7 @@ def test_two_runs_at_once_on_different_files_commit_one_version_and_lose_nothing
 
 def test_a_file_that_changes_after_it_was_listed_is_not_merged_as_what_it_was(account, new_world):
     world = new_world(account)
-    world.put("new/growing.csv", abalone_rows(0, 20))
+    world.put("new/growing.csv", abalone_rows(0, 20) + MERGED_BY_SPARK)
     run = Run(world.folder)
     run.execute("claim_new_data")
     world.put("new/growing.csv", abalone_rows(0, 40))
@@ -104,7 +104,7 @@ def test_a_file_that_changes_after_it_was_listed_is_not_merged_as_what_it_was(ac
 
 def test_a_file_that_changes_while_it_is_read_is_not_committed_as_what_it_was(account, new_world):
     world = new_world(account)
-    world.put("new/growing.csv", abalone_rows(0, 20))
+    world.put("new/growing.csv", abalone_rows(0, 20) + MERGED_BY_SPARK)
     run = Run(world.folder)
     run.execute("claim_new_data")
 
@@ -116,7 +116,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed_as_what_it_was(ac
             return any("inspect:" in path.read_text() for path in log.glob("*/output.txt"))
 
         wait_until(reading, f"the merge has looked at {key}")
-        world.put("new/growing.csv", abalone_rows(0, 40))
+        world.put("new/growing.csv", abalone_rows(0, 40) + MERGED_BY_SPARK)
 
     with ThreadPoolExecutor(1) as pool:
         grown = pool.submit(grow_once_the_job_reads)

@@ -89,7 +89,7 @@ class Bucket:
 
     def merged(self, manifest: Manifest) -> dict[str, Any]:
         """Merge as it is set, whatever the size."""
-        with mock.patch.object(rows, "MOST_TEXT", -1 if self.by_spark else 1 << 40):
+        with mock.patch.multiple(rows, MOST_TEXT=1 << 40, MOST_PLAIN_TEXT=-1 if self.by_spark else 1 << 40):
             report = merge(manifest, Storage(), lambda: self.spark)
         assert (report["spark_version"] is not None) is self.by_spark
         return report

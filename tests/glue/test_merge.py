@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -374,13 +375,15 @@ def test_changed_file_stops_the_job(bucket: Bucket) -> None:
         bucket.merged(manifest)
 
 
+MANY = in_memory.MOST_ROWS + 1
 IN_MEMORY_PHASES = {"inspect", "parse", "deduplicate", "history", "write", "quarantine", "profile", "confirm", "merge"}
 
 
-@pytest.mark.parametrize("rows", [20, in_memory.MOST_ROWS + 1])
-def test_script_runs_as_glue_starts_it(tmp_path: Path, spark: SparkSession, rows: int) -> None:
+@pytest.mark.parametrize(("rows", "quoted"), [(20, True), (MANY, False), (MANY, True)])
+def test_script_runs_as_glue_starts_it(tmp_path: Path, spark: SparkSession, rows: int, quoted: bool) -> None:
     bucket = Bucket(tmp_path, spark)
-    manifest = bucket.manifest("b1", [bucket.put("abalone/new/a.csv", text(0, rows))])
+    lines = re.sub(r"(?m)^(.)", r'"\1"', text(0, rows)) if quoted else text(0, rows)
+    manifest = bucket.manifest("b1", [bucket.put("abalone/new/a.csv", lines)])
     bucket.put("manifest.json", json.dumps(manifest))
     script, modules = bucket.root / "merge.py", bucket.root / "modules.zip"
     script.write_bytes(artifacts.glue_script().body)
@@ -396,7 +399,7 @@ def test_script_runs_as_glue_starts_it(tmp_path: Path, spark: SparkSession, rows
         "true",
     ]
     environment = {**os.environ, "PYTHONPATH": str(modules)}
-    few = rows <= in_memory.MOST_ROWS
+    few = rows < MANY or not quoted  # lines that are judged by themselves
     if few:  # neither Java nor Spark is asked for
         environment |= {"JAVA_HOME": "/nonexistent", "PYSPARK_SUBMIT_ARGS": "--none"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Few rows are merged in memory, many by Spark: the same rows, counts, quarantine and profile, and one reads what the other wrote."""
+"""A small batch is merged in memory, a large one by Spark: the same rows, counts and quarantine, and one reads what the other wrote."""
 
 from __future__ import annotations
 
@@ -125,11 +125,12 @@ def test_both_ways_write_the_same_and_know_what_the_other_wrote(buckets: dict[st
     assert reports == {"in_memory": 0, "by_spark": 0}
 
 
-def test_few_rows_are_those_within_the_limits(
+def test_what_is_merged_in_memory_are_rows_within_the_limits(
     tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = Bucket(tmp_path, spark)
-    short = bucket.put("abalone/new/short.csv", "".join(f"{line_of(n)}\n" for n in range(30)))
+    plain = bucket.put("abalone/new/plain.csv", "".join(f"{line_of(n)}\n" for n in range(500)))
+    quoted = bucket.put("abalone/new/quoted.csv", "".join(f'"M"{line_of(n)[1:]}\n' for n in range(30)))
     long = bucket.put("abalone/new/long.csv", "x" * 3000 + "\n" + line_of(40))
     texts = pa.table({"sex": ["M" * 1000] * 20, **{name: [0.1] * 20 for name in COLUMNS[1:-1]}, "rings": [9] * 20})
     sink = io.BytesIO()
@@ -140,15 +141,34 @@ def test_few_rows_are_those_within_the_limits(
         manifest = Manifest.of(bucket.manifest("b1", keys))
         return in_memory.read_rows(manifest, inspect_files(manifest, Storage()), Storage()) is not None
 
-    assert fits(short, long, packed)
-    monkeypatch.setattr(in_memory, "MOST_ROWS", 31)
-    assert fits(short)
-    assert not fits(short, long), "rows of all files count"
+    assert fits(plain, quoted, long, packed)
+    monkeypatch.setattr(in_memory, "MOST_ROWS", 30)
+    assert fits(plain, quoted)
+    assert not fits(plain, quoted, long), "lines of all files that are judged by themselves count"
     monkeypatch.setattr(in_memory, "MOST_ROWS", 1000)
-    monkeypatch.setattr(in_memory, "MOST_TEXT", 3000)
-    assert fits(short)
+    monkeypatch.setattr(in_memory, "MOST_TEXT", 2000)
+    assert fits(plain, quoted)
     assert not fits(long)
     assert not fits(packed), "what Parquet holds is known when it is read"
+    monkeypatch.setattr(in_memory, "MOST_PLAIN_TEXT", 10_000)
+    assert fits(quoted)
+    assert not fits(plain)
+
+
+def test_the_bytes_do_not_depend_on_how_a_file_was_read(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for number, piece in enumerate((1 << 20, 1, 3000)):
+        monkeypatch.setattr(in_memory, "PIECE", piece)
+        bucket = Bucket(tmp_path / str(number), spark)
+        lines = [line_of(n) if n % 9 else f'"M"{line_of(n)[1:]}' for n in range(3000)]
+        key = bucket.put("abalone/new/a.csv", "\r\n".join([",".join(COLUMNS), *lines, lines[5], lines[9]]))
+        bucket.merge("b1", [key])
+        folder = bucket.root / "abalone/dataset"
+        found.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+    assert len(found[0]) == 8
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_history_without_hashes_stops_the_merge(tmp_path: Path, spark: SparkSession) -> None:

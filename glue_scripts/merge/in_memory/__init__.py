@@ -1,4 +1,4 @@
-"""The merge of few rows, in memory: judged by the contract's own reader, with the same files and counts as by Spark.
+"""The merge of a batch in memory, with the files and counts of Spark: plain lines many at once, others by the contract's own reader.
 
-Most batches are small. Spark plans and compiles for seconds whatever their size; a hundred rows need none of it.
+Most batches are small. Spark plans and compiles for seconds whatever their size; they need none of it.
 """

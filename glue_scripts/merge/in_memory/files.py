@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from glue_scripts.merge.in_memory.rows import Row
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from glue_scripts.merge.in_memory.table import numbers_of, value_name
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.storage import Storage
 from retraining.contract.notation.training_format import CSV_WITH_HEADER, PARQUET
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import SOURCES, SYNTHETIC
-from retraining.contract.values import Value
+
+PAGE_BYTES = 64 << 10  # of a Parquet page of the hash files: what one point look-up reads
+_WHOLE = r"^-?[0-9]+\z"
+_SPECIAL = r'[",\r\n]'
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def write_dataset(rows: Sequence[Row], manifest: Manifest, storage: Storage) -> tuple[dict[str, list[str]], int]:
+def write_dataset(rows: pa.Table, manifest: Manifest, storage: Storage) -> tuple[dict[str, list[str]], int]:
     """Write data, training CSV (unless training reads Parquet) and hashes of the accepted rows.
 
     Returns:
@@ -27,19 +33,18 @@ def write_dataset(rows: Sequence[Row], manifest: Manifest, storage: Storage) -> 
 
     """
     here = f"batch={manifest.batch}"
-    splits = [(name, [row for row in rows if row.split == n]) for n, (name, _) in enumerate(manifest.split)]
+    places = numbers_of(rows, "split")
+    splits = [(name, rows.filter(pa.array(places == n))) for n, (name, _) in enumerate(manifest.split)]
+    some = {name: table for name, table in splits if table.num_rows}
     parts = {
-        "data": {f"split={name}/part-00000.parquet": _data(some, manifest) for name, some in splits if some},
-        "training": {f"split={name}/part-00000.csv": _training(some, manifest) for name, some in splits if some},
+        "data": {f"split={name}/part-00000.parquet": _data(table, manifest) for name, table in some.items()},
         "hashes": {"part-00000.parquet": _hashes(rows)},
     }
     outputs: dict[str, list[str]] = {name: [] for name, _ in splits}
-    if manifest.training_format == PARQUET:  # the data set itself is what training reads
-        del parts["training"]
-    else:
+    if manifest.training_format != PARQUET:  # which is the data set itself
         folder = manifest.output.rstrip("/").rsplit("/", 1)[-1]
-        for name, some in splits:
-            outputs[name] = [f"{folder}/training/{here}/split={name}/part-00000.csv"] if some else []
+        parts["training"] = {f"split={name}/part-00000.csv": _training(table, manifest) for name, table in some.items()}
+        outputs |= {name: [f"{folder}/training/{here}/split={name}/part-00000.csv"] for name in some}
     for part, files in parts.items():
         storage.replace_folder(f"{manifest.output}{part}/{here}", files)
     return outputs, sum(len(body) for files in parts.values() for body in files.values())
@@ -64,58 +69,51 @@ def write_quarantine(
     return len(body)
 
 
-def _data(rows: Sequence[Row], manifest: Manifest) -> bytes:
-    columns = {
-        column.name: (column.type, [row.values[at] for row in rows])
-        for at, column in enumerate(manifest.contract.columns)
-    }
-    columns["row_hash"] = ("string", [row.row_hash for row in rows])
-    columns["source"] = ("string", [SYNTHETIC if row.synthetic else SOURCES[0] for row in rows])
-    return _parquet(columns)
+def _data(rows: pa.Table, manifest: Manifest) -> bytes:
+    columns = {name: rows.column(value_name(place)) for place, name in enumerate(manifest.contract.names)}
+    source = pc.if_else(rows.column("synthetic"), SYNTHETIC, SOURCES[0])
+    return _parquet({**columns, "row_hash": rows.column("row_hash"), "source": source})
 
 
-def _hashes(rows: Sequence[Row]) -> bytes:
-    ordered = sorted(rows, key=lambda row: row.row_hash)  # the key is its beginning
-    return _parquet(
-        {"key": ("int", [row.key for row in ordered]), "row_hash": ("string", [row.row_hash for row in ordered])}
-    )
+def _hashes(rows: pa.Table) -> bytes:
+    ordered = rows.take(pa.array(np.argsort(numbers_of(rows, "key"), kind="stable")))
+    return _parquet({name: ordered.column(name) for name in ("key", "row_hash")}, PAGE_BYTES)
 
 
-def _parquet(columns: Mapping[str, tuple[str, list[Any]]]) -> bytes:
-    """Write columns of a type of the contract, in one encoding, as Spark does."""
-    arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    types = {
-        "string": arrow.string(),
-        "double": arrow.float64(),
-        "int": arrow.int64(),
-        "boolean": arrow.bool_(),
-        "date": arrow.date32(),
-        "timestamp": arrow.timestamp("us", tz="UTC"),
-    }
-    schema = arrow.schema([(name, types[kind]) for name, (kind, _) in columns.items()])
-    table = arrow.table([values for _, values in columns.values()], schema=schema)
+def _parquet(columns: Mapping[str, pa.ChunkedArray], page: int | None = None) -> bytes:
+    """Write columns in one encoding, as Spark does."""
     sink = io.BytesIO()
-    parquet.write_table(table, sink, compression="snappy", use_dictionary=False, write_page_index=True)
+    pq.write_table(
+        pa.table(columns),
+        sink,
+        compression="snappy",
+        use_dictionary=False,
+        write_page_index=True,
+        data_page_size=page,
+    )
     return sink.getvalue()
 
 
-def _training(rows: Sequence[Row], manifest: Manifest) -> bytes:
+def _training(rows: pa.Table, manifest: Manifest) -> bytes:
+    """Write rows as every reader of CSV expects; a missing value is empty."""
     names = manifest.contract.training_columns
-    places = [manifest.contract.position[name] for name in names]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if manifest.training_format == CSV_WITH_HEADER:
-        writer.writerow(names)
-    writer.writerows([_cell(row.values[place]) for place in places] for row in rows)
-    return text.getvalue().encode()
+    columns = [_printed(rows.column(value_name(manifest.contract.position[name])).combine_chunks()) for name in names]
+    lines = pc.binary_join_element_wise(*columns, ",", null_handling="replace", null_replacement="")
+    body = pc.binary_join(pa.ListArray.from_arrays([0, rows.num_rows], lines), "\n")[0].as_buffer().to_pybytes() + b"\n"
+    return (",".join(names) + "\n").encode() + body if manifest.training_format == CSV_WITH_HEADER else body
 
 
-def _cell(value: Value | None) -> str:
-    """Write a value as every reader of CSV expects; a missing one is empty."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return str(value)
+def _printed(values: pa.Array) -> pa.Array:
+    """Write values as cells of CSV; numbers with the digits that they need, doubles as such."""
+    if pa.types.is_timestamp(values.type):
+        return pc.strftime(values, _ISO)
+    texts = values.cast(pa.string())
+    if pa.types.is_floating(values.type):
+        whole = pc.match_substring_regex(texts, _WHOLE)
+        return pc.if_else(whole, pc.binary_join_element_wise(texts, "0", "."), texts)
+    if pa.types.is_string(values.type):
+        special = pc.match_substring_regex(texts, _SPECIAL)
+        if pc.any(special).as_py():
+            doubled = pc.replace_substring(texts, '"', '""')
+            return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), texts)
+    return texts

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from glue_scripts.merge.in_memory.files import write_dataset, write_quarantine
 from glue_scripts.merge.in_memory.profile import profile_of
 from glue_scripts.merge.in_memory.repeats import drop_known, drop_repeated
-from glue_scripts.merge.in_memory.rows import Row, Rows
+from glue_scripts.merge.in_memory.rows import Rows
+from glue_scripts.merge.in_memory.table import groups_of, numbers_of, value_name
 from glue_scripts.merge.inputs import Inspected
 from glue_scripts.merge.manifest import Manifest
 from glue_scripts.merge.profile import write_profile
@@ -44,9 +48,10 @@ def merge_in_memory(
 
     """
     found = rows.found
-    outcomes = outcomes_of(found, rows.good, manifest, inspected, mending)
+    outcomes = outcomes_of(found, groups_of(rows.good), manifest, inspected, mending)
     clock.lap("parse")
-    kept = drop_repeated([row for row in rows.good if row.file not in outcomes.left_out], manifest, found)
+    merged = ~np.isin(numbers_of(rows.good, "file"), sorted(outcomes.left_out))
+    kept = drop_repeated(rows.good.filter(pa.array(merged)), manifest, found)
     clock.lap("deduplicate")
     kept = drop_known(kept, manifest, found, storage)
     clock.lap("history")
@@ -72,20 +77,23 @@ def merge_in_memory(
     return Merged(found, outcomes, outputs, bytes_written, boundaries)
 
 
-def _begun(rows: list[Row], manifest: Manifest, found: Tally) -> tuple[list[Row], Boundaries | None]:
+def _begun(rows: pa.Table, manifest: Manifest, found: Tally) -> tuple[pa.Table, Boundaries | None]:
     """Find the boundaries of the accepted rows of a data set that begins, and split the rows by them; the tally is counted anew.
 
     The standing boundaries, if the data set began before, are the earliest possible. None when there is no measured row.
     """
     assert manifest.time is not None
-    at = manifest.contract.position[manifest.time.name]
-    numbers = [None if row.synthetic else as_number(row.values[at]) for row in rows]  # type: ignore[arg-type]
+    values = rows.column(value_name(manifest.contract.position[manifest.time.name])).to_pylist()
+    synthetic = rows.column("synthetic").to_pylist()
+    numbers = [None if made else as_number(value) for made, value in zip(synthetic, values, strict=True)]
     times = [number for number in numbers if number is not None]
     if not times:
         return rows, manifest.boundaries
     boundaries = boundaries_of_times(times, dict(manifest.split), manifest.boundaries)
     names = [name for name, _ in manifest.split]
     places = [TRAIN if number is None else place_by_time(number, boundaries) or TRAIN for number in numbers]
-    placed = [row._replace(split=names.index(place)) for row, place in zip(rows, places, strict=True)]
-    found.split_anew(placed)
+    at = rows.schema.get_field_index("split")
+    split = pa.array([names.index(place) for place in places], rows.schema.field(at).type)
+    placed = rows.set_column(at, rows.schema.field(at), split)
+    found.split_anew(groups_of(placed))
     return placed, boundaries

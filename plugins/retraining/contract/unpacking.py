@@ -142,6 +142,20 @@ def lines_of(blocks: Iterator[bytes]) -> Iterator[str]:
         FileRefused: a line is longer than 16 MB, or no UTF-8.
 
     """
+    number = 0
+    for text in whole_lines(blocks):
+        for line in text[:-1].split(b"\n"):
+            number += 1
+            yield decoded(line, number)
+
+
+def whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    r"""Yield a text in pieces of whole lines, each with ``\n`` at its end, without byte order mark.
+
+    Raises:
+        FileRefused: a line is longer than 16 MB.
+
+    """
     number, rest, first = 0, b"", True
     for block in blocks:
         if first:
@@ -149,19 +163,16 @@ def lines_of(blocks: Iterator[bytes]) -> Iterator[str]:
             first = False
         rest += block
         held = b"\r" if rest.endswith(b"\r") else b""  # perhaps the first half of a line end
-        lines = rest[: len(rest) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        rest = lines.pop() + held
+        text = rest[: len(rest) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = text.rfind(b"\n") + 1
+        rest = text[end:] + held
+        number += text.count(b"\n")
         if len(rest) > MAX_LINE_BYTES:
-            raise FileRefused(
-                f"line {number + len(lines) + 1:,} is longer than {MAX_LINE_BYTES >> 20} MB", "is it CSV?"
-            )
-        for line in lines:
-            number += 1
-            yield decoded(line, number)
+            raise FileRefused(f"line {number + 1:,} is longer than {MAX_LINE_BYTES >> 20} MB", "is it CSV?")
+        if end:
+            yield text[:end]
     if rest:
-        for line in rest.rstrip(b"\n").removesuffix(b"\r").split(b"\r"):
-            number += 1
-            yield decoded(line, number)
+        yield rest.removesuffix(b"\r") + b"\n"
 
 
 def decoded(line: bytes, number: int) -> str:
