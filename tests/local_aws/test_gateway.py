@@ -5,13 +5,16 @@ import json
 import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from local_account import ENVIRONMENTS, REPOSITORY, Account
+from local_account import BUCKET, ENVIRONMENTS, REPOSITORY, Account
 
 pytestmark = pytest.mark.local_aws
 
@@ -234,3 +237,30 @@ def test_allowed_names_are_served(tmp_path: Path) -> None:
         assert request(account, Host="other:4566")[0] == 403
     finally:
         account.stop()
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+def test_an_upload_that_breaks_off_leaves_no_object_and_the_one_before_whole(account: Account, chunked: bool) -> None:
+    signer = boto3.client(
+        "s3", endpoint_url=account.url, region_name="us-east-1", aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key, config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )  # fmt: skip
+
+    def upload(key: str, whole: bool) -> None:
+        address = urlsplit(signer.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
+        length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 20000"
+        piece = b"2710\r\n" + b"x" * 10_000 + b"\r\n" if chunked else b"x" * 10_000
+        end = b"0\r\n\r\n" if chunked else b""
+        head = f"PUT {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n{length}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", account.port), timeout=10) as connection:
+            connection.sendall(head.encode() + (2 * piece + end if whole else piece))
+            if whole:
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+    account.s3.put_object(Bucket=BUCKET, Key="stays", Body=b"before")
+    for key in ("breaks off", "stays"):
+        upload(key, whole=False)
+    upload("whole", whole=True)
+    assert account.read(f"s3://{BUCKET}/whole") == b"x" * 20_000
+    assert account.read(f"s3://{BUCKET}/stays") == b"before"
+    assert "breaks off" not in account.keys("")
