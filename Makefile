@@ -47,6 +47,9 @@ setup-tensorflow:  ## the optional environment of the trainer keras_mlp, and of 
 setup-sdk:  ## the environment of the SageMaker SDK, for steps that are written with it
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
 
+setup-fab:  ## Airflow with the auth manager that MWAA has, for the tests of the page
+	@$(PYTHON) -m local_stack.bootstrap fab
+
 setup-survey:  ## the environment of the survey company's CTGAN
 	@$(PYTHON) -m local_stack.bootstrap survey
 
@@ -199,7 +202,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	@$(PYTHON) -m local_stack.bootstrap sagemaker
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
-test: setup-dev setup-xgboost  ## all tests but those that start a whole stack
+test: setup-dev setup-xgboost setup-fab  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback

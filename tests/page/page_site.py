@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +77,18 @@ class Site:
         return answer.json()
 
 
-def mounted() -> Site:
+def simple_users(manager: Any) -> dict[str, Any]:
+    """Return people with the roles of Airflow's simple auth manager."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    roles = {"viewer": "VIEWER", "user": "USER", "op": "OP", "admin": "ADMIN", "outsider": "USER"}
+    return {name: SimpleAuthManagerUser(username=name, role=role) for name, role in roles.items()}
+
+
+def mounted(users: Callable[[Any], dict[str, Any]] = simple_users) -> Site:
+    """Mount the page as Airflow does; `users` makes people of the auth manager, one of whom is an admin."""
     from airflow import settings
     from airflow.api_fastapi.app import init_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.models import import_all_models
     from airflow.models.base import Base
     from fastapi import FastAPI
@@ -92,14 +101,11 @@ def mounted() -> Site:
     app = FastAPI()
     for mount in RetrainingPage.fastapi_apps:
         app.mount(mount["url_prefix"], mount["app"])
-    roles = {"viewer": "VIEWER", "user": "USER", "op": "OP", "admin": "ADMIN", "outsider": "USER"}
-    tokens = {
-        name: manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role)) for name, role in roles.items()
-    }
-    tokens["expired"] = manager.generate_jwt(
-        SimpleAuthManagerUser(username="admin", role="ADMIN"), expiration_time_in_seconds=-60
-    )
-    tokens["forged"] = tokens["admin"][:-4] + "AAAA"
+    people = users(manager)
+    tokens = {name: manager.generate_jwt(user) for name, user in people.items()}
+    last = list(people)[-1]
+    tokens["expired"] = manager.generate_jwt(people[last], expiration_time_in_seconds=-60)
+    tokens["forged"] = tokens[last][:-4] + "AAAA"
     return Site(app, tokens, asyncio.new_event_loop())
 
 
