@@ -7,7 +7,8 @@ changed. A drifted year multiplies one measurement from its first day on, as an 
 shipped one (``judging.drift``), with one false alarm in 20 years; the other rules compare each batch with the reference as monitoring
 tools do by default: a Kolmogorov-Smirnov test of each column at 5 %, a population stability index above 0.1 in ten bins, and what
 Evidently 0.7 does with more than 1,000 reference rows: a Wasserstein distance of 0.1 standard deviations or a Jensen-Shannon distance of
-0.1, in half of the columns. Beside them the job that reads captured requests is timed, in a process of its own.
+0.1, in half of the columns. Then come years with labels, see ``labelled_years``. Beside them the job that reads captured requests, and
+keeps the answers, is timed, in a process of its own.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ from scipy.stats import chi2_contingency, ks_2samp, wasserstein_distance
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]  # so that it also runs as a plain script
 
-from benchmarks import bench_trainers  # noqa: E402
+from benchmarks import bench_trainers, labelled_years  # noqa: E402
 from benchmarks.figures import note  # noqa: E402
+from benchmarks.labelled_years import told  # noqa: E402
 from retraining.contract.rules import Contract  # noqa: E402
 from retraining.inside.watching import look  # noqa: E402
 from retraining.inside.watching.captured import Tally  # noqa: E402
+from retraining.inside.watching.kept_answers import ANSWERS_FILE, KeptAnswers  # noqa: E402
 from retraining.inside.watching.profile import (  # noqa: E402
     OTHER,
     PREDICTION,
@@ -44,6 +47,7 @@ from retraining.inside.watching.profile import (  # noqa: E402
     reference_profile,
     remainder,
 )
+from retraining.inside.watching.scores import ERROR, LOSS  # noqa: E402
 from retraining.judging.drift import Detectors, counted  # noqa: E402
 from retraining.serving.inference_ids import NO_USE  # noqa: E402
 from retraining.settings.model_config import load_model_config  # noqa: E402
@@ -202,7 +206,9 @@ def read_captures(folder: Path) -> None:
     rings = pd.read_csv(ROOT / "data" / "abalone.csv")[["rings"]].astype(float)
     reference = {**year.reference, **reference_profile(rings.rename(columns={"rings": PREDICTION}))}
     started, worked, tally = time.perf_counter(), time.process_time(), Tally()
-    look.counted(sorted(folder.iterdir()), contract, reference, NO_USE, tally)
+    with tempfile.TemporaryDirectory() as made:
+        kept = KeptAnswers(Path(made) / ANSWERS_FILE, ())
+        look.counted(sorted(folder.iterdir()), contract, reference, NO_USE, tally, kept=kept)
     seconds, worked = time.perf_counter() - started, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = {"seconds": seconds, "processor_seconds": worked, "MiB": peak}
@@ -262,12 +268,61 @@ def drifted_years(frame: pd.DataFrame, years: int, rows: int, settings: Monitor)
     return delays
 
 
-def told(years: int, what: str) -> Iterator[int]:
-    """Yield the numbers of years, and say now and then on stderr how far it is."""
-    for number in range(years):
-        if number and number % 20 == 0:
-            sys.stderr.write(f"{what}: {number} of {years} years\n")
-        yield number
+class LabelledYear(Year):
+    """One year in which each row has a label: what the model lost is watched beside inputs and answers."""
+
+    def __init__(self, rows: labelled_years.LabelledRows, day: int, seed: int) -> None:
+        super().__init__(rows.frame, day, seed)
+        self.reference = reference_profile(self.trained[rows.inputs]) | rows.reference
+
+
+def quiet_labelled_years(name: str, years: int, rows: int, settings: Monitor) -> float:
+    """Print how often years of labels have an alarm of the loss or the error, or any; return the share of years without the former."""
+    data, found = bench_trainers.load(name), []
+    for seed in told(years, f"{name}, labels"):
+        _, finding = first_alarm(
+            LabelledYear(labelled_years.LabelledRows(data, seed), rows, 20_000 + seed), DAYS, settings
+        )
+        found.append(finding.column if finding else "")
+    of_labels = sum(column in (LOSS, ERROR) for column in found) / len(found)
+    print(
+        f"| {name} | {len(found)} | {1 - of_labels:.1%} | {sum(not column for column in found) / len(found):.1%} |",
+        flush=True,
+    )
+    return 1 - of_labels
+
+
+def growing_losses(years: int, rows: int, settings: Monitor) -> dict[str, float]:
+    """Print how many labelled rows it takes until a larger loss is found; return the medians by figure."""
+    print(
+        "\n| mean loss of Abalone larger by | because errors | found after labelled rows, median | 90 of 100 | by the bias "
+        "| not in 10,000 |"
+    )
+    print("|---|---|---|---|---|---|")
+    data, medians = bench_trainers.load("abalone"), {}
+    longest = 10_000 // rows
+    for growth in labelled_years.GROWTH:
+        for words, change in (("shift", labelled_years.shifted(growth)), ("all grow", labelled_years.scaled(growth))):
+            days, by_bias = [], 0
+            for seed in told(years, f"{growth:.0%}, {words}"):
+                year = LabelledYear(labelled_years.LabelledRows(data, seed, change), rows, 30_000 + seed)
+                day, finding = first_alarm(year, longest, settings)
+                days.append(longest + 1 if day is None else day)
+                by_bias += finding is not None and (finding.column, finding.kind) == (ERROR, "level")
+            shown = [_rows(np.quantile(days, share), rows, longest) for share in (0.5, 0.9)]
+            missed = sum(day > longest for day in days) / len(days)
+            print(
+                f"| {growth:.0%} | {words} | {shown[0]} | {shown[1]} | {by_bias / len(days):.0%} | {missed:.0%} |",
+                flush=True,
+            )
+            medians[f"labelled rows until a loss {growth:.0%} larger is found, errors {words}".replace("%", " %")] = (
+                float(np.median(days) * rows)
+            )
+    return medians
+
+
+def _rows(days: float, rows: int, longest: int) -> str:
+    return "not" if days > longest else f"{days * rows:,.0f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -310,6 +365,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         without, alone = quiet_years(name, load(name), chosen.years, chosen.rows, settings)
         targets[f"{name}: 95 % of undrifted years without an alarm"] = without >= 0.95
         document[name] = {"without": without, "alone": alone}
+    print("\n| labels of | years | without an alarm of loss or error | without any alarm |\n|---|---|---|---|")
+    for name in chosen.data:
+        without = quiet_labelled_years(name, chosen.years, chosen.rows, settings)
+        targets[f"{name}: 95 % of years of labels without an alarm of loss or error"] = without >= 0.95
+        document[name]["without_of_labels"] = without
+    grown = growing_losses(chosen.years, chosen.rows, settings)
+    targets["a loss 10 % larger by a shift within 1,000 labelled rows"] = (
+        grown["labelled rows until a loss 10 % larger is found, errors shift"] <= 1000
+    )
+    figures |= {name: rows for name, rows in grown.items() if rows <= 10_000}
+    document["labelled_rows"] = grown
     note(
         {f"days until {factor - 1:.0%} too large is found".replace("%", " %"): days for factor, days in delays.items()}
         | figures

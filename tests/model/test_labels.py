@@ -31,6 +31,12 @@ def labels_of(tmp_path, text, name="a.csv", contract=CONTRACT, task="regression"
     return read_labels(path, f"abalone/monitor/labels/{name}", contract, task, NOON, reading), reading
 
 
+ODD_ANSWERS = [
+    f'{{"predictions": {value}}}'
+    for value in ("[null]", "[{}]", "[[[1], 2]]", "7", '["a"]', f"[1{'0' * 400}]", "[NaN]")
+]
+
+
 def kept(tmp_path, *lines) -> np.ndarray:
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(lines) + "\n")
@@ -56,6 +62,7 @@ def test_answers_are_kept_by_inference_id_else_event_id_and_of_several_rows_by_t
         captured(ROW, inferenceId="ui-1"),
         captured(ROW, answer="", inferenceId="unanswered"),
         captured(f"{ROW}\n{OTHER_ROW}", answer='{"predictions": [1.5]}', inferenceId="short"),
+        *(captured(ROW, answer=odd, inferenceId="odd") for odd in ODD_ANSWERS),
     )
     assert dict(zip(found["name"].tolist(), found["answer"][:, 0].tolist(), strict=True)) == dict(
         zip(name_hashes(["a", "e", "b:1", "b:2"]).tolist(), [9.5, 9.5, 1.5, 2.5], strict=True)

@@ -92,7 +92,8 @@ def frames(
             text, kind = _body(data["endpointInput"])
             if kind == "text/csv" and text.count("\n") <= 1:
                 block.texts.append(text.strip("\r\n"))
-                block.asked.append((name, outputs))
+                block.names.append(name)
+                block.outputs.append(outputs[0] if len(outputs) == 1 else None)
             else:
                 block.add(_Request(read_request(text, kind, columns), name, outputs))
         except (InvalidRequest, ValueError, LookupError) as error:
@@ -128,8 +129,10 @@ class _Block:
 
     texts: list[str] = field(default_factory=list)
     """Requests of one row each, as CSV."""
-    asked: list[tuple[str, list[Any]]] = field(default_factory=list)
-    """Name and answers of each of those."""
+    names: list[str] = field(default_factory=list)
+    """Inference id, else event id, of each of those."""
+    outputs: list[Any] = field(default_factory=list)
+    """What was answered to each of those; None if that is not known."""
     requests: list[_Request] = field(default_factory=list)
     """The others."""
     rows: int = 0
@@ -156,8 +159,7 @@ def _read(
             requests = [*_separately(block, columns, tally), *requests]
         else:
             if kept:
-                names = [name for name, _ in block.asked]
-                kept.see(frame, names, [outputs[0] if len(outputs) == 1 else None for _, outputs in block.asked])
+                kept.see(frame, block.names, block.outputs)
             yield frame, []
     try:
         frame = request_frame(_rows(requests), columns, contract)
@@ -184,9 +186,9 @@ def _is_readable(rows: Sequence[dict[str, Any]], columns: Sequence[Column], cont
 
 
 def _separately(block: _Block, columns: Sequence[Column], tally: Tally) -> Iterator[_Request]:
-    for text, (name, outputs) in zip(block.texts, block.asked, strict=True):
+    for text, name, output in zip(block.texts, block.names, block.outputs, strict=True):
         try:
-            yield _Request(read_request(text, "text/csv", columns), name, outputs)
+            yield _Request(read_request(text, "text/csv", columns), name, [output])
         except InvalidRequest as error:
             tally.unread(error)
 
@@ -249,7 +251,8 @@ def _answers(part: Mapping[str, Any] | None) -> tuple[list[Any], list[Any]]:
         if kind == "application/json":
             document = json.loads(text)
             predictions = list(document["predictions"])
-            return predictions, list(document.get("probabilities") or predictions)
+            probabilities = document.get("probabilities")
+            return predictions, probabilities if isinstance(probabilities, list) else predictions
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
         predictions = [row[0] for row in rows]
         return predictions, [row[1:] for row in rows] if any(len(row) > 1 for row in rows) else predictions

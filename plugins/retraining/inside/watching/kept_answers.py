@@ -36,7 +36,8 @@ def name_hashes(names: Sequence[str]) -> np.ndarray:
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
         texts = np.array([name.encode("utf-8", "replace").decode() for name in names], dtype=object)
         found = pd.util.hash_array(texts, categorize=False)
-    return np.where(texts == "", NONE, np.where(found == NONE, np.uint64(1), found))
+    found = np.where(found == NONE, np.uint64(1), found)
+    return np.where(texts == "", NONE, found) if "" in names else found
 
 
 def row_hashes(frame: pd.DataFrame) -> np.ndarray:
@@ -57,7 +58,7 @@ def _one_form(column: pd.Series) -> np.ndarray:
     if column.dtype == float:
         values = column.to_numpy()
         return np.where(np.isnan(values), np.nan, values + 0.0)  # one zero, one NaN
-    return np.array(["" if value != value else f"={value}" for value in column], dtype=object)
+    return column.fillna("").to_numpy(dtype=object)  # no text is empty: that would be missing
 
 
 class KeptAnswers:
