@@ -18,7 +18,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError
-from conftest import abalone_rows
+from conftest import ROOT, abalone_rows
 from task_runs import Run, wait_until
 from test_every_path import Story
 
@@ -159,6 +159,11 @@ def test_each_request_counts_once_and_opens_one_incident_however_the_watch_dies(
     for start in (0, 100):
         ask(story, [smaller(line) for line in abalone_rows(1400 + start, 100).splitlines()])
     world.put("new/unjudged.csv", abalone_rows(1700, 20))
+    header = (ROOT / "data" / "abalone.csv").read_text().splitlines()[0]
+    labels = [f"{smaller(line)},{line.rpartition(',')[2]}" for line in abalone_rows(1400, 200).splitlines()]
+    world.put("monitor/labels/a.csv", "\n".join([header, *labels[:150], ""]))
+    world.put("monitor/labels/b.csv", "\n".join([header, *labels[100:], ""]))
+    world.put("monitor/labels/odd.csv", "a letter, not a table")
     run, other = (Run(world.folder, build=monitor_dag) for _ in range(2))
     assert in_spite_of_kills(run, "find_requests") >= 2
     other.execute("find_requests")
@@ -173,8 +178,11 @@ def test_each_request_counts_once_and_opens_one_incident_however_the_watch_dies(
     other.execute("judge_requests")
     assert other.result("judge_requests") == judged
     assert (judged["rows"], judged["open"], judged["incident"]) == (200, True, 1)
+    assert judged["labelled"] == len(set(labels)), "each label counts once"
     [state] = [json.loads(body) for body in objects(story, "monitor/state/").values()]
     assert (state["rows"], len(state["history"])) == (200, 1), "the look counts once"
+    assert state["history"][0]["labelled"]["rows"] == len(set(labels))
+    assert len(state["label_files"]) == 3 and len(state["answers"]) == 1
     incidents = objects(story, "monitor/incidents/")
     assert list(incidents) == ["000001.json"] and json.loads(incidents["000001.json"])["woke_at"]
     assert set(story.heard()) == {"incident opened"}

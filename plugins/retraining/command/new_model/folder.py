@@ -68,10 +68,11 @@ is skipped.
     "monitor": """Watch the requests that the {name} model answers, and say when they have left what it was trained on.
 
 **What it does.** Counts the requests that were captured since the last look in the bins of the
-training rows, opens or closes the one incident of the model; docs/monitor.md explains each step.
+training rows, holds labels below `s3://BUCKET/{name}/monitor/labels/` against the answers, opens or
+closes the one incident of the model; docs/monitor.md explains each step.
 
-**When it runs.** Daily, or as `monitor.cron` in `model.yaml` says; by hand. Without a new request a
-run is skipped.
+**When it runs.** Daily, or as `monitor.cron` in `model.yaml` says; by hand. Without a new request or
+label a run is skipped.
 
 **Parameters.** None; `monitor` in `model.yaml` says how seldom a false alarm may be.
 
