@@ -90,8 +90,8 @@ def frames(
         name = str(metadata.get("inferenceId") or metadata.get("eventId") or "")
         try:
             text, kind = _body(data["endpointInput"])
-            if kind == "text/csv" and text.count("\n") <= 1:
-                block.texts.append(text.strip("\r\n"))
+            if kind == "text/csv" and "\n" not in (line := text.strip("\r\n")):
+                block.texts.append(line)
                 block.names.append(name)
                 block.outputs.append(outputs[0] if len(outputs) == 1 else None)
             else:
