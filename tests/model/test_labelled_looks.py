@@ -3,7 +3,6 @@
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -245,7 +244,7 @@ def test_a_repeated_look_makes_the_same(linear_artifact, tmp_path):
 
 def test_what_cannot_be_remembered_waits_in_its_files_in_their_order(linear_artifact, tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "MOST", 3)
-    tables = [f"inference_id,rings\n{a},7\n{b},8\n" for a, b in pairwise("abcd")]
+    tables = [f"inference_id,rings\n{rows}" for rows in ("a,7\nb,8\n", "c,7\nd,8\n", "e,9\n")]
     said = look(
         linear_artifact, tmp_path, "one", [captured(ROW)], [(f"{at}.csv", text) for at, text in enumerate(tables)]
     )["labels"]

@@ -257,6 +257,13 @@ def test_a_label_counts_once_and_of_two_that_differ_the_first():
     assert (again.repeated, again.contradicting, again.waiting) == (4, 1, 1), "a:1 is a"
 
 
+def test_a_row_that_waits_is_repeated_by_the_next_file_too():
+    book, outcome = Ledger(), Outcome()
+    book.take(entries(("", 3, 77)), outcome)
+    book.take(entries(("", 3, 77), ("", 4, 77)), outcome)
+    assert (len(book.entries), outcome.repeated, outcome.contradicting) == (1, 1, 1)
+
+
 def test_what_waits_too_long_is_forgotten():
     book, outcome = Ledger(), Outcome()
     book.take(entries(("a", 1), ("b", 2)), outcome)

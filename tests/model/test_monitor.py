@@ -14,6 +14,7 @@ from retraining.dag.tasks.monitor import MonitorTasks
 from retraining.judging import drift_incident
 from retraining.judging.drift import Finding
 from retraining.serving import monitoring, watch_records
+from retraining.serving.monitoring import LabelFile
 from retraining.settings.model_config import load_model_config
 
 DRIFTED = "shell_weight"
@@ -172,6 +173,22 @@ def test_labels_find_the_answers_of_their_rows_and_a_bias_opens_an_incident(
     assert (said["repeated"], said["contradicting"], said["waiting"]) == (1, 1, 1)
     ask(account, rows[:1], InferenceId="nobody")
     assert look(steps, "l4")["labelled"] == 1, "a label that waited finds the answer that came later"
+
+
+@pytest.mark.local_aws
+def test_a_label_file_that_changes_while_it_is_claimed_is_left_to_the_next_look(account, steps):
+    found = {
+        item["Key"]: item
+        for item in account.s3.list_objects_v2(Bucket=BUCKET, Prefix="abalone/monitor/labels/")["Contents"]
+    }
+    stands = found["abalone/monitor/labels/c.csv"]
+    real, changed, large = (
+        LabelFile(key=stands["Key"], etag=etag, size=size, came=0)
+        for etag, size in ((stands["ETag"].strip('"'), 1), ("0" * 32, 1), ("1" * 32, 2**40))
+    )
+    folder = f"s3://{BUCKET}/abalone/monitor/work/copies/labels/"
+    assert steps._copied([changed, large, real], folder) == [large, real]
+    assert read(account, f"{folder}000001") == read(account, f"s3://{BUCKET}/{stands['Key']}")
 
 
 def watched_look(account: Account, steps: MonitorTasks) -> dict:

@@ -19,6 +19,7 @@ from retraining.aws.documents import (
     utc_now,
 )
 from retraining.aws.naming import digest
+from retraining.contract.plain_text import plain
 from retraining.dag.asking import environment_name, run_is_over
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.landing_zone import landed_files, unseen
@@ -87,12 +88,13 @@ class MonitorTasks(TaskBodies):
         self, scorer: Scorer, captures: Sequence[str], labels: Sequence[LabelFile], now: int, at: datetime
     ) -> dict[str, Any]:
         code = code_files(self.folder, self.config)
-        document = monitoring.job_document(self.config, captures, scorer.sha256, labels, now)
         state = get_json(self._s3, self._state_uri(scorer.version))
         looks, ledger = monitoring.kept_for_labels(state, now, self.config.monitor.label_days)
         with_labels = {"labels": [file.identity for file in labels], "ledger": ledger} if labels or ledger else {}
         look = digest({"captures": list(captures), "model": scorer.version, **with_labels})
         work = f"{self._root}{monitoring.WORK}{look}/"
+        labels = self._copied(labels, f"{work}labels/")
+        document = monitoring.job_document(self.config, captures, scorer.sha256, labels, now)
         places = {
             "code": f"{self._root}code/{code_digest(code)}/",
             "job": f"{self._root}code/jobs/{digest(document)}/",
@@ -100,7 +102,7 @@ class MonitorTasks(TaskBodies):
         }
         if captures:
             places["captured"] = self._manifest(f"{work}manifest.json", self._captured_prefix, captures)
-        if any(self._copied(labels, work)):
+        if any(not monitoring.is_too_large(file) for file in labels):
             places["labels"] = f"{work}labels/"
         if labels and looks:
             folder = f"{self.config.name}/{monitoring.WORK}"
@@ -128,17 +130,18 @@ class MonitorTasks(TaskBodies):
             log.info("%d new file(s) with labels; %d wait for the next look", len(labels), left)
         return labels
 
-    def _copied(self, labels: Sequence[LabelFile], work: str) -> list[str]:
-        """Copy label files beside the look, under their numbers, and return the copies' keys; one that has changed or gone is not there."""
-        folder = split_uri(work)[1] + "labels/"
-        made = []
-        for at, file in enumerate(labels):
-            copy = f"{folder}{numbered(at)}"
-            if not monitoring.is_too_large(file) and copy_as_listed(
+    def _copied(self, labels: Sequence[LabelFile], folder: str) -> list[LabelFile]:
+        """Copy label files beside the look, each under its number, and return them without those that have changed or gone."""
+        kept: list[LabelFile] = []
+        for file in labels:
+            copy = f"{split_uri(folder)[1]}{numbered(len(kept))}"
+            if monitoring.is_too_large(file) or copy_as_listed(
                 self._s3, self.platform.bucket, file.key, file.etag, copy
             ):
-                made.append(copy)
-        return made
+                kept.append(file)
+            else:
+                log.info("%s changed since it was listed; the next look takes it", plain(file.key))
+        return kept
 
     def _manifest(self, uri: str, prefix: str, keys: Sequence[str]) -> str:
         """Write the list of objects that an input of the job is made of, and return where."""
