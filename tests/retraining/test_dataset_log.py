@@ -270,6 +270,44 @@ def test_a_document_that_changed_under_its_name_is_fetched_again(account, bucket
     assert log.read().latest == 0
 
 
+def test_a_log_that_is_read_again_does_not_list_the_versions_of_its_checkpoint(account, bucket):
+    log = DatasetLog(account.s3, bucket, f"model-{uuid.uuid4().hex[:8]}/")
+    for number in range(1, CHECKPOINT_EVERY + 3):
+        log.commit(make_version(number))
+    listed: list[str] = []
+
+    def note(parsed, **_):
+        listed.extend(item["Key"].partition("/dataset/log/")[2] for item in parsed.get("Contents", []))
+
+    log.read()
+    account.s3.meta.events.register("after-call.s3.ListObjectsV2", note)
+    try:
+        state = log.read()
+    finally:
+        account.s3.meta.events.unregister("after-call.s3.ListObjectsV2", note)
+    first, second, checkpoint = sorted(name for name in listed if name)
+    assert (int(first[:6]), int(second[:6])) == (CHECKPOINT_EVERY + 1, CHECKPOINT_EVERY + 2)
+    assert checkpoint.startswith("checkpoint-")
+    assert state == DatasetLog(account.s3, bucket, log._prefix).read()
+
+
+@pytest.mark.parametrize("versions", [3, CHECKPOINT_EVERY, CHECKPOINT_EVERY + 3])
+def test_another_log_in_the_place_of_one_that_was_read_is_read(account, bucket, versions):
+    """As after a reset of the local stack, while the API server runs."""
+    prefix = f"model-{uuid.uuid4().hex[:8]}/"
+    log = DatasetLog(account.s3, bucket, prefix)
+    for number in range(1, CHECKPOINT_EVERY + 2):
+        log.commit(make_version(number))
+    assert log.read().latest == CHECKPOINT_EVERY + 1
+    listed = account.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    account.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": item["Key"]} for item in listed]})
+    other = DatasetLog(account.s3, bucket, prefix)
+    for number in range(1, versions + 1):
+        other.commit(make_version(number).model_copy(update={"batch": f"other-{number}"}))
+    assert log.read() == other.read()
+    assert log.read().batches[0] == "other-1"
+
+
 def test_a_log_remembers_one_reading_however_many_there_were(log):
     for number in range(1, CHECKPOINT_EVERY + 2):
         log.commit(make_version(number))

@@ -63,7 +63,7 @@ class DatasetLog:
 
     def read(self) -> LogState:
         """Read the whole log, starting from its newest checkpoint."""
-        log, trained = self._tags("log/"), self._tags("trained/")
+        log, trained = self._listed_log(), self._tags("trained/")
         checkpoint = max((name for name in log if name.startswith(CHECKPOINT)), default=None)
         parsed = self._records([checkpoint] if checkpoint else [], log, Checkpoint)
         versions = [version for one in parsed.values() for version in one.versions]
@@ -156,9 +156,20 @@ class DatasetLog:
         tags = self._tags("trained/")
         return list(self._records(list(tags), tags, TrainedNote).values())
 
-    def _tags(self, folder: str) -> dict[str, str]:
+    def _listed_log(self) -> dict[str, str]:
+        """Return the entity tags of ``log/``, without those of versions that the checkpoint of the last reading holds."""
+        for (name, _), record in self._parsed.items():
+            if isinstance(record, Checkpoint):  # names of checkpoints stand behind those of versions
+                log = self._tags("log/", after=f"log/{len(record.versions):06d}.json")
+                if name in log:
+                    return log
+        return self._tags("log/")
+
+    def _tags(self, folder: str, after: str = "") -> dict[str, str]:
         """Return the entity tags of the documents of a folder, by name, in the order of their names."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + folder)
+        start = {"StartAfter": self._root + after} if after else {}
+        listing = self._s3.get_paginator("list_objects_v2")
+        pages = listing.paginate(Bucket=self._bucket, Prefix=self._root + folder, **start)
         items = (item for page in pages for item in page.get("Contents", []))
         return {item["Key"].removeprefix(self._root): item["ETag"] for item in items if item["Key"].endswith(".json")}
 
