@@ -205,8 +205,8 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 test: setup-dev setup-xgboost setup-fab  ## all tests but those that start a whole stack
 	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback
-	$(DEV)/python -m pytest -m e2e $(E2E)
+test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback; ENFORCE=1 with IAM's policies enforced
+	E2E_ENFORCE=$(RETRAINING_ENFORCE_POLICIES) $(DEV)/python -m pytest -m e2e $(E2E)
 
 test-pages: setup-dev  ## every command of README.md and docs/, played as a reader would
 	$(DEV)/python -m pytest tests/pages -m pages

@@ -17,6 +17,7 @@ from local_account import free_port
 from local_stack import layout
 from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import aws_environment
+from local_stack.started import ENFORCE
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 900.0
@@ -52,6 +53,8 @@ class Stack:
             # What a person's shell may hold; nothing of it may be written anywhere.
             "AWS_SECRET_ACCESS_KEY": self.marked_secret,
             "DATABASE_PASSWORD": self.marked_secret,
+            # What make test-e2e ENFORCE=1 asks for; that of a person's shell does not come this far.
+            **({ENFORCE: "1"} if os.environ.get("E2E_ENFORCE") == "1" else {}),
         }
         for name in [name for name in self.environment if name.startswith("AIRFLOW_") and name != "AIRFLOW_PORT"]:
             del self.environment[name]
