@@ -74,8 +74,8 @@ def _in_memory(
     clock: Clock,
     start: Callable[[], SparkSession],
 ) -> Merged | None:
-    """Merge the batch without Spark; None when it is too large, or the platform has no Arrow."""
-    if not importlib.util.find_spec("pyarrow"):
+    """Merge the batch without Spark; None when it is too large, or the platform lacks a library."""
+    if not all(map(importlib.util.find_spec, ("numpy", "pyarrow"))):
         return None
     from glue_scripts.merge.in_memory.merge import merge_in_memory
     from glue_scripts.merge.in_memory.rows import read_rows
