@@ -243,6 +243,7 @@ def test_which_files_can_have_plain_lines(change: dict[str, Any], plain: bool) -
     assert PlainLines.of_any(contract, layout, by_time=False) is plain
     assert not PlainLines.of_any(contract, layout, by_time=True)
     assert not PlainLines.of_any(contract, replace(layout, notation="json_lines"), by_time=False)
+    assert not PlainLines.of_any(contract, replace(layout, delimiter="€"), by_time=False)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))

@@ -18,7 +18,7 @@ from glue_scripts.merge.in_memory.canonical import digests_of, form, keys_of
 from glue_scripts.merge.in_memory.table import hex_hashes, schema_of
 from retraining.contract.layout import Layout
 from retraining.contract.notation.lines import CSV
-from retraining.contract.rules import MAX_LINE, SLACK, SOURCES, SYNTHETIC, TRAIN, Column, Contract
+from retraining.contract.rules import DELIMITERS, MAX_LINE, SLACK, SOURCES, SYNTHETIC, TRAIN, Column, Contract
 
 TYPES = ("string", "double", "int")  # of columns whose cells are judged here
 # Of what `retraining.contract.values` takes for a number, all that Arrow reads: no plus sign. Of whole numbers those that surely fit.
@@ -54,7 +54,8 @@ class PlainLines:
         """Whether a file can have plain lines: numbers with a decimal point and texts, split by hash."""
         usual = contract.decimal == "." and not contract.thousands and not contract.multiline
         known = all(column.type in TYPES for column in contract.columns)
-        return usual and known and not by_time and layout.notation == CSV and not layout.empty
+        cut = layout.notation == CSV and layout.delimiter in DELIMITERS and not layout.empty
+        return usual and known and cut and not by_time
 
     def judge(self, text: bytes, first: int) -> tuple[pa.Table, list[tuple[int, bytes]]]:
         """Judge the plain ones among whole lines.
