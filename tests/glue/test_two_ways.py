@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from survey_bucket import COLUMNS, Bucket, line_of
 
 from glue_scripts.merge import storage as storages
 from glue_scripts.merge.in_memory import rows as in_memory
+from glue_scripts.merge.in_memory.repeats import _places
 from glue_scripts.merge.inputs import inspect_files
 from glue_scripts.merge.manifest import Manifest, ManifestError
 from glue_scripts.merge.storage import Storage
@@ -169,6 +173,13 @@ def test_the_bytes_do_not_depend_on_how_a_file_was_read(
         found.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert len(found[0]) == 8
     assert found[0] == found[1] == found[2]
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.lists(st.integers(-1, 10), unique=True), st.booleans())
+def test_known_keys_are_found_in_any_order(keys: list[int], wanted: list[int], ordered: bool) -> None:
+    keys = sorted(keys) if ordered else keys
+    found = _places(np.array(keys, np.int64), np.array(sorted(wanted), np.int64))
+    assert sorted(found.tolist()) == [place for place, key in enumerate(keys) if key in wanted]
 
 
 def test_a_history_without_hashes_stops_the_merge(tmp_path: Path, spark: SparkSession) -> None:
