@@ -262,6 +262,9 @@ bench-monitor: setup-dev  ## false alarms and delays of the drift monitor in sim
 bench-page: setup-dev  ## how soon the page shows its views with 500 versions, 5,000 files and 100,000 quarantined rows
 	$(DEV)/python benchmarks/bench_page.py $(ARGS)
 
+bench-page-load: setup-dev  ## what 50 people on the page leave of Airflow's own API, on a stack of its own; ARGS="--people 50 --seconds 120"
+	$(DEV)/python benchmarks/bench_page_load.py $(ARGS)
+
 bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, declarative and with the SageMaker SDK
 	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)
 

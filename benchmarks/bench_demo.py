@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
+
+from own_stack import command, environment_of  # noqa: E402
 
 from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
@@ -46,29 +46,21 @@ def main() -> int:
         "--without-spares", action="store_true", help="send as many again to a stack that keeps no spares"
     )
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench-demo-"))
-    (folder / "venvs").symlink_to(layout.VENVS)
-    own = ("AIRFLOW_", "AWS_", "LOCAL_AWS_", "RETRAINING_")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(own)},
-        "RETRAINING_LOCAL_DIR": str(folder),
-        "LOCAL_AWS_PORT": "4766",
-        "AIRFLOW_PORT": "8280",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
-    }
-    peak = Peak(str(folder))
-    peak.start()
-    try:
-        started = time.monotonic()
-        command("demo", environment)
-        found = {"the whole demo, s": time.monotonic() - started}
-        summary = json.loads((folder / "demo.json").read_text())
-        runs = warm_runs(options.runs, environment, spares=True)
-        cold = warm_runs(options.runs, environment, spares=False) if options.without_spares else []
-    finally:
-        peak.stop()
-        command("down", environment)
-    shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-demo-", ignore_cleanup_errors=True) as name,
+        environment_of(Path(name)) as environment,
+    ):
+        peak = Peak(name)
+        peak.start()
+        try:
+            started = time.monotonic()
+            command("demo", environment)
+            found = {"the whole demo, s": time.monotonic() - started}
+            summary = json.loads((Path(name) / "demo.json").read_text())
+            runs = warm_runs(options.runs, environment, spares=True)
+            cold = warm_runs(options.runs, environment, spares=False) if options.without_spares else []
+        finally:
+            peak.stop()
     events = [run["event"] for run in (*runs, *cold)] + [summary["event_to_run_seconds"]]
     found["upload to the end of the demo's run, s"] = summary["upload_to_service_seconds"]
     found |= medians("warm", runs) | medians("warm without spares", cold)
@@ -80,16 +72,6 @@ def main() -> int:
         if chosen:
             tell_tasks(title, chosen)
     return 1 if missed else 0
-
-
-def command(verb: str, environment: Mapping[str, str]) -> None:
-    """Run a verb of the stack; its output is shown if it fails."""
-    call = [str(layout.python("airflow")), "-m", "local_stack", verb]
-    done = subprocess.run(
-        call, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{verb} ended with {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def warm_runs(count: int, environment: Mapping[str, str], spares: bool) -> list[dict[str, Any]]:

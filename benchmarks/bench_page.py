@@ -22,10 +22,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from figures import note
 from own_account import ROOT, account
+
+if TYPE_CHECKING:
+    from retraining.settings.access import AwsAccess
 
 FIRST_SECONDS, FURTHER_SECONDS, LARGEST_KB, IMPORT_SECONDS = 1.0, 0.3, 150, 0.02
 FILES_OF_VERSION, ROWS_OF_PART, WRITERS = 10, 10_000, 16
@@ -51,7 +54,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, account(Path(folder)) as (url, _):
         os.environ |= {"AWS_ENDPOINT_URL": url, "AIRFLOW_HOME": folder, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         os.environ |= {"AIRFLOW__API_AUTH__JWT_SECRET": "k" * 64, "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags")}
-        fill(url, arguments.versions, arguments.rejected)
+        prepare(url, arguments.versions, arguments.rejected)
         with served() as (address, token):
             first, further = opened(program, address, token, arguments.rounds)
     static = ROOT / "plugins" / "retraining" / "page" / "static"
@@ -77,22 +80,29 @@ def p95(seconds: list[float]) -> float:
     return sorted(seconds)[min(len(seconds) - 1, round(0.95 * len(seconds)))]
 
 
-def fill(url: str, versions: int, rejected: int) -> None:
-    """Write a dataset log, and a quarantine with its report."""
+def prepare(url: str, versions: int, rejected: int) -> None:
+    """Make a platform without a stack, and fill its data set."""
     from page_site import BUCKET, PLATFORM
 
     from retraining.aws.clients import client
-    from retraining.dataset.log import DatasetLog
-    from retraining.dataset.records import FileRecord, Version
     from retraining.settings.access import AwsAccess
 
     access = AwsAccess(region="us-east-1", endpoint_url=url)
-    s3 = client("s3", access)
-    s3.create_bucket(Bucket=BUCKET)
+    client("s3", access).create_bucket(Bucket=BUCKET)
     client("ssm", access).put_parameter(
         Name="/retraining/dev/abalone/platform", Value=json.dumps(PLATFORM), Type="String"
     )
-    log = DatasetLog(s3, BUCKET, "abalone/")
+    fill(access, BUCKET, versions, rejected)
+
+
+def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
+    """Write a dataset log, and a quarantine with its report."""
+    from retraining.aws.clients import client
+    from retraining.dataset.log import DatasetLog
+    from retraining.dataset.records import FileRecord, Version
+
+    s3 = client("s3", access)
+    log = DatasetLog(s3, bucket, "abalone/")
     rows = {"rows_new": 1000, "rows_accepted": 900, "rows_duplicate": 50, "rows_quarantined": 50}
     for number in range(1, versions + 1):
         files = tuple(
@@ -126,7 +136,7 @@ def fill(url: str, versions: int, rejected: int) -> None:
     report = {"rows_new": rejected, "rows_quarantined": rejected, "reasons": {reason: rejected}, "files": entries}
 
     def put(key: str, text: str) -> None:
-        s3.put_object(Bucket=BUCKET, Key=f"abalone/{key}", Body=text.encode())
+        s3.put_object(Bucket=bucket, Key=f"abalone/{key}", Body=text.encode())
 
     def part(start: int) -> None:
         lines = [
