@@ -1,7 +1,7 @@
 """What labels say about answers, as columns of a profile: the loss of each row, and the error where answers are numbers.
 
 The reference are the validation rows, frozen when the model is trained. They chose among candidates and hyperparameters, so they flatter
-the model a little, by less than the two standard errors of the reference that the drift detectors take for no change.
+the model a little, mostly by less than the two standard errors of the reference that the drift detectors take for no change.
 """
 
 from __future__ import annotations
