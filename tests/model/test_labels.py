@@ -106,7 +106,7 @@ def test_a_table_of_ids_and_targets_is_read_in_the_forms_of_the_contract(tmp_pat
     for text, name in (
         ("inference_id,rings\nx,7\ny,8\n", "a.csv"),
         ('\ufeffRings;"Inference ID"\r\n7;x\r\n\r\n8;y\r\n', "a.csv"),
-        (gzip.compress(b"inference_id,rings\nx,7\ny,8\n"), "a.csv.gz"),
+        (gzip.compress(b"inference_id,rings\nx,7\ny,8\n", mtime=0), "a.csv.gz"),
         ('{"inference_id": "x", "rings": 7}\n{"inference_id": "y", "rings": 8}\n', "a.jsonl"),
     ):
         found, reading = labels_of(tmp_path, text, name)
@@ -164,8 +164,8 @@ def test_a_target_that_is_none_is_named_with_its_line_and_costs_no_other(tmp_pat
         (b"rings,sex\n7,M\n", "a.csv", "have no inference_id, and to be found by their inputs they lack length"),
         (b"inference_id,rings\nx,\n", "a.csv", "no line is a label"),
         (b"inference_id,rings\n\xff\xfe,7\n", "a.csv", "not UTF-8"),
-        (gzip.compress(b"inference_id,rings\nx,7\n")[:-9], "a.csv.gz", "corrupt gzip"),
-        (gzip.compress(b"inference_id,rings\nx,7\n"), "a.csv", "gzip content"),
+        (gzip.compress(b"inference_id,rings\nx,7\n", mtime=0)[:-9], "a.csv.gz", "corrupt gzip"),
+        (gzip.compress(b"inference_id,rings\nx,7\n", mtime=0), "a.csv", "gzip content"),
         (b"PK\x03\x04 a workbook", "a.xlsx", ""),
         (b'{"groundTruthData": {}}\n', "a.jsonl", "no line is a label"),
         (b'{"groundTruthData": ' + b"[" * 200_000, "a.jsonl", "no line is a label"),
