@@ -21,6 +21,8 @@ OVERRULING = (
     "AWS_SECURITY_TOKEN",
     "AWS_CA_BUNDLE",
 )  # they win, or break it
+LOCK_SECONDS = 60
+"""For which a writer of Airflow's SQLite database waits for another: with the driver's 5 s a busy machine answers 500 to a request."""
 _making = threading.Lock()
 
 
@@ -128,7 +130,7 @@ def airflow_environment() -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
         "CORE__EXECUTION_API_SERVER_URL": f"{layout.AIRFLOW_URL}/execution/",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.AIRFLOW_HOME / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.AIRFLOW_HOME / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "API__HOST": "127.0.0.1",
         "API__PORT": layout.AIRFLOW_PORT,
         "API__BASE_URL": layout.AIRFLOW_URL,
