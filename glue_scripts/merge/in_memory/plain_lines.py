@@ -21,7 +21,7 @@ from retraining.contract.notation.lines import CSV
 from retraining.contract.rules import DELIMITERS, MAX_LINE, SLACK, SOURCES, SYNTHETIC, TRAIN, Column, Contract
 
 TYPES = ("string", "double", "int")  # of columns whose cells are judged here
-# Of what `retraining.contract.values` takes for a number, all that Arrow reads: no plus sign. Of whole numbers those that surely fit.
+# Of what `retraining.contract.values` takes for a number, what every version of Arrow reads. Of whole numbers those that surely fit.
 _DOUBLE = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 _WHOLE = r"^-?[0-9]{1,18}\z"
 _NOT_ZERO = r"^[^eE]*[1-9]"
