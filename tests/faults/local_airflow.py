@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from invariants import RunRecord, assert_invariants
 from local_account import ENVIRONMENTS, Account, free_port
 from task_runs import wait_until
@@ -23,6 +25,19 @@ MODEL = "abalone"
 DAG_ID = f"{MODEL}_retraining"
 RUN_SECONDS = 420.0
 ENDED = ("success", "failed")
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[LocalAirflow]:
+    """Start a stack below ``folder``, and stop it in the end."""
+    stack = LocalAirflow(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "SECRETS", folder / "secrets.json")
+        try:
+            stack.command("up")
+            yield stack
+        finally:
+            stack.command("down")
 
 
 class LocalAirflow:

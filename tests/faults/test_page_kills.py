@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 import requests
-from local_airflow import DAG_ID, MODEL, LocalAirflow
+from local_airflow import DAG_ID, MODEL, LocalAirflow, started
 from task_runs import wait_until
 
-from local_stack import layout
 from local_stack.airflow_settings import ADMIN, stack_secrets
 
 pytestmark = pytest.mark.airflow
@@ -29,16 +28,10 @@ ANSWER_SECONDS = 120
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     """A running stack without data, whose DAG is paused: what is sent stays where it landed."""
-    stack = LocalAirflow(tmp_path_factory.mktemp("stack"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "SECRETS", stack.folder / "secrets.json")
-        try:
-            stack.command("up")
-            stack.wait_idle()
-            stack.api.patch(f"dags/{DAG_ID}", {"is_paused": True})
-            yield stack
-        finally:
-            stack.command("down")
+    with started(tmp_path_factory.mktemp("stack")) as stack:
+        stack.wait_idle()
+        stack.api.patch(f"dags/{DAG_ID}", {"is_paused": True})
+        yield stack
 
 
 @dataclass(frozen=True)

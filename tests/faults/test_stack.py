@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from conftest import ROOT, abalone_rows
-from local_airflow import DAG_ID, MODEL, LocalAirflow
+from local_airflow import DAG_ID, MODEL, started
 from task_runs import MERGED_BY_SPARK, wait_until
 
 from local_stack import layout
@@ -18,19 +18,13 @@ ORIGINAL_ROWS = 3000
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """A running stack with a first version, whose model serves."""
-    stack = LocalAirflow(tmp_path_factory.mktemp("stack"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "SECRETS", stack.folder / "secrets.json")
-        try:
-            stack.command("up")
-            wait_until(lambda: stack.api.runs(DAG_ID), "the first scheduled run starts", 60)
-            stack.wait_idle()
-            first = stack.ended(stack.land("raw/abalone.csv", abalone_rows(0, ORIGINAL_ROWS)))
-            assert first.state == "success", first.reason
-            assert first.summary["endpoint"] == f"dev-{MODEL}"
-            yield stack
-        finally:
-            stack.command("down")
+    with started(tmp_path_factory.mktemp("stack")) as stack:
+        wait_until(lambda: stack.api.runs(DAG_ID), "the first scheduled run starts", 60)
+        stack.wait_idle()
+        first = stack.ended(stack.land("raw/abalone.csv", abalone_rows(0, ORIGINAL_ROWS)))
+        assert first.state == "success", first.reason
+        assert first.summary["endpoint"] == f"dev-{MODEL}"
+        yield stack
 
 
 _next = iter(range(ORIGINAL_ROWS, 4177, 25))
