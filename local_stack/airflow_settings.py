@@ -123,7 +123,7 @@ def airflow_environment() -> dict[str, str]:
         "CORE__DAGS_FOLDER": layout.ROOT / "dags",
         "CORE__PLUGINS_FOLDER": layout.ROOT / "plugins",
         "CORE__LOAD_EXAMPLES": False,
-        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__EXECUTOR": "local_stack.executor.LocalExecutor",
         "CORE__PARALLELISM": max(2, min(8, 2 * (os.cpu_count() or 1))),
         "CORE__FERNET_KEY": made["fernet_key"],
         "CORE__AUTH_MANAGER": "local_stack.auth_manager.LocalAuthManager",
@@ -146,6 +146,8 @@ def airflow_environment() -> dict[str, str]:
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
+        # A supervisor that sees its task's last words before its end holds the worker slot until its next heartbeat.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
         "LOGGING__BASE_LOG_FOLDER": layout.AIRFLOW_HOME / "logs",
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",

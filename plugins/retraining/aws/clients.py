@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from retraining.settings.access import AwsAccess
@@ -23,6 +23,32 @@ def _say_owner(params: MutableMapping[str, Any], model: Any, **_: object) -> Non
     owner = _owners.get(str(params.get("Bucket")))
     if owner and "ExpectedBucketOwner" in model.input_shape.members:
         params.setdefault("ExpectedBucketOwner", owner)
+
+
+@cache
+def _descriptions() -> Any:
+    """Return botocore's reader of what AWS's services look like: what one client of this process has read, the next one need not."""
+    from botocore.session import get_session
+
+    return get_session().get_component("data_loader")
+
+
+def read_ahead(services: Iterable[str]) -> None:
+    """Import and read what clients of these services are made of, for processes forked from this one. Nothing is asked of AWS."""
+    from boto3.session import Session
+
+    session = Session("none", "none", region_name="us-east-1", botocore_session=_botocore_session())
+    for service in services:
+        session.client(service)
+
+
+def _botocore_session() -> Any:
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("data_loader", _descriptions())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
+    return session
 
 
 @lru_cache(maxsize=64)
@@ -57,11 +83,8 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
         )
         return _guarded(hook.conn)
     from boto3.session import Session
-    from botocore.session import get_session
 
-    session = get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
-    made = Session(botocore_session=session, region_name=access.region).client(
+    made = Session(botocore_session=_botocore_session(), region_name=access.region).client(
         service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
     )
     return _guarded(made)

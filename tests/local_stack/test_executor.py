@@ -1,0 +1,88 @@
+"""The executor's workers have what tasks import. Each test asks a process of its own, whose forks it would not leave as they were."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local_stack import executor, layout
+
+LIBRARY = layout.ROOT / "plugins"
+IN_A_FORK = """
+import os, sys, traceback
+sys.path[:0] = [{library!r}, {root!r}]
+from local_stack import executor
+{before}
+sys.stdout.flush()
+child = os.fork()
+if not child:
+    try:
+{inside}
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def told(library: Path, before: str, inside: str) -> str:
+    """Return what a fork prints, after its parent has done something."""
+    lines = "\n".join(f"        {line}" for line in inside.splitlines())
+    program = IN_A_FORK.format(library=str(library), root=str(layout.ROOT), before=before, inside=lines)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+def test_a_task_finds_the_library_imported_and_the_services_read():
+    inside = """
+missing = {"retraining.dag.retraining_dag", "retraining.dag.tasks.retraining", "boto3", "s3transfer.manager"} - set(sys.modules)
+import botocore.loaders
+from retraining.aws.clients import client
+from retraining.settings.access import AwsAccess
+read = []
+load = botocore.loaders.JSONFileLoader.load_file
+botocore.loaders.JSONFileLoader.load_file = lambda self, path: read.append(path) or load(self, path)
+os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret")
+for service in executor.SERVICES:
+    client(service, AwsAccess(region="eu-central-1", endpoint_url="http://127.0.0.1:9"))
+print("missing", missing, "read", read, "numpy" in sys.modules)
+"""
+    found = told(LIBRARY, "executor.import_ahead()", inside)
+    assert found.splitlines()[-1] == "missing set() read [] False"
+
+
+def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
+    shutil.copytree(LIBRARY / "retraining", tmp_path / "retraining", ignore=shutil.ignore_patterns("__pycache__"))
+    changed = tmp_path / "retraining" / "aws" / "naming.py"
+    inside = 'print("kept", any(name.startswith("retraining") for name in sys.modules))'
+    assert "kept True" in told(tmp_path, "executor.import_ahead()", inside)
+    write = f'open({str(changed)!r}, "a").write("NEWLY = 1\\n")'
+    inside += "\nfrom retraining.aws import naming; print(naming.NEWLY)"
+    assert told(tmp_path, f"executor.import_ahead(); {write}", inside).splitlines()[-2:] == ["kept False", "1"]
+
+
+def test_a_new_or_removed_module_is_a_change(tmp_path):
+    old, new = tmp_path / "room" / "old.py", tmp_path / "room" / "new.py"
+    old.parent.mkdir()
+    states = [executor.state_of(tmp_path)]
+    for change in (lambda: new.write_text("one = 1"), lambda: os.utime(shutil.copy(new, old), (1, 1)), old.unlink):
+        change()
+        states.append(executor.state_of(tmp_path))
+    assert len(set(states[:3])) == 3
+    assert states[3] == states[1]
+
+
+def test_a_broken_library_does_not_keep_the_scheduler_from_starting(tmp_path):
+    (tmp_path / "retraining").mkdir()
+    (tmp_path / "retraining" / "__init__.py").write_text("this is no Python\n")
+    start = """
+made = executor.LocalExecutor(parallelism=1)
+made.start()
+alive = [worker.is_alive() for worker in made.workers.values()]
+made.end()
+"""
+    assert told(tmp_path, start, "print(alive)").splitlines()[-1] == "[True]"
