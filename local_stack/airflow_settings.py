@@ -143,7 +143,7 @@ def airflow_environment() -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": 15,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.15,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
         # A supervisor that sees its task's last words before its end holds the worker slot until its next heartbeat.

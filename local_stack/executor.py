@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from airflow.executors import local_executor
@@ -30,7 +31,18 @@ class LocalExecutor(local_executor.LocalExecutor):
             import_ahead()
         except Exception:  # a library that is broken just now: its tasks say so themselves
             _LOG.warning("the library cannot be imported: each task does it by itself", exc_info=True)
+        scheduler = os.getpid()
+        os.register_at_fork(after_in_child=lambda: give_way(os.getppid() == scheduler))
         super().start()
+
+
+def give_way(worker: bool) -> None:
+    """Keep a worker, which supervises its task and wakes at the task's last words, from taking the processor before the task has ended.
+
+    It would not notice the end before its next heartbeat, and hold the worker slot until then.
+    """
+    with suppress(OSError):  # some containers do not allow it
+        os.sched_setscheduler(0, os.SCHED_BATCH if worker else os.SCHED_OTHER, os.sched_param(0))
 
 
 def import_ahead() -> None:

@@ -76,6 +76,23 @@ def test_a_new_or_removed_module_is_a_change(tmp_path):
     assert states[3] == states[1]
 
 
+def test_a_worker_gives_way_to_its_task_and_the_task_to_nobody():
+    start = (
+        "executor.import_ahead = lambda: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
+    )
+    inside = """
+print("worker", os.sched_getscheduler(0) == os.SCHED_BATCH)
+sys.stdout.flush()
+task = os.fork()
+if not task:
+    print("task", os.sched_getscheduler(0) == os.SCHED_OTHER)
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(task, 0)
+"""
+    assert told(LIBRARY, start, inside).splitlines()[-2:] == ["worker True", "task True"]
+
+
 def test_a_broken_library_does_not_keep_the_scheduler_from_starting(tmp_path):
     (tmp_path / "retraining").mkdir()
     (tmp_path / "retraining" / "__init__.py").write_text("this is no Python\n")
