@@ -13,6 +13,7 @@ import httpx
 
 DAG, MODEL = "abalone_retraining", "abalone"
 RUNS = f"../api/v2/dags/{DAG}/dagRuns"
+UNDER_WAY = {"state": ["running", "queued"], "order_by": "-run_after", "limit": 20}
 ASSETS = ("page.js", "page.css", "dom.js", "server.js", "now.js", "drift.js", "plots.js", "icon.svg")
 """What the first view loads; a browser keeps it for a minute, and scripts of other views are like them."""
 CONNECTIONS = 6
@@ -82,8 +83,7 @@ class Person:
         await asyncio.gather(
             self._model("now"),
             self._ask("Airflow's API", "GET", f"../api/v2/dags/{DAG}"),
-            self._runs_under_way(),
-            self._ask("Airflow's API", "GET", f"{RUNS}/~/hitlDetails", params={"response_received": "false"}),
+            self._runs_and_questions(),
         )
 
     async def _history(self) -> None:
@@ -117,7 +117,8 @@ class Person:
             return
         sent = await self._model("send", "files", method="POST", params={"name": name}, content=body)
         for _ in range(FOLLOWED if sent and sent["key"] else 0):
-            await asyncio.gather(self._model("follow", "files", params={"key": sent["key"]}), self._runs_under_way())
+            await self._model("follow", "files", params={"key": sent["key"]})
+            await self._runs_under_way()
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _try(self) -> None:
@@ -125,8 +126,17 @@ class Person:
         for explain in ({}, {"explain": True}):
             await self._model("try", "predictions", method="POST", json={"rows": [ROW], **explain})
 
-    async def _runs_under_way(self) -> None:
-        await self._ask("Airflow's API", "GET", RUNS, params={"order_by": "-run_after", "limit": 20})
+    async def _runs_and_questions(self) -> None:
+        if await self._runs_under_way():
+            await self._ask("Airflow's API", "GET", f"{RUNS}/~/hitlDetails", params={"response_received": "false"})
+
+    async def _runs_under_way(self) -> bool:
+        counted = await self._ask("Airflow's API", "GET", "../api/v2/dagStats", params={"dag_ids": DAG})
+        states = UNDER_WAY["state"]
+        if counted and any(one["count"] for dag in counted["dags"] for one in dag["stats"] if one["state"] in states):
+            await self._ask("Airflow's API", "GET", RUNS, params=UNDER_WAY)
+            return True
+        return False
 
     async def _model(self, kind: str, path: str = "", method: str = "GET", **request: Any) -> Any:
         return await self._ask(kind, method, f"models/{MODEL}/{path or kind}", **request)

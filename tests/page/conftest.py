@@ -37,3 +37,11 @@ def site(account: Account) -> Iterator[Site]:
         site = mounted()
         yield site
         site.loop.close()
+
+
+@pytest.fixture(autouse=True)
+def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each request see what a test has just changed; a view that is being made is shared all the same."""
+    from retraining.page import shared
+
+    monkeypatch.setattr(shared, "BELIEVED_SECONDS", 0.0)

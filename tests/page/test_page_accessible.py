@@ -33,6 +33,7 @@ AIRFLOW = (  # Airflow's own API, as far as the page asks it
     (r"/dags/[^/?]+/dagRuns/~/hitlDetails", {"hitl_details": [QUESTION]}),
     (r"/dags/[^/?]+/dagRuns/[^/?]+/taskInstances", {"task_instances": TASKS}),
     (r"/dags/[^/?]+/dagRuns", {"dag_runs": [RUN]}),
+    (r"/dagStats", {"dags": [{"dag_id": DAG["dag_id"], "stats": [{"state": "running", "count": 1}]}]}),
     (r"/dags/[^/?]+", DAG),
     (r"/dags", {"dags": [{**DAG, "tags": [{"name": "retraining"}, {"name": "abalone"}]}]}),
 )

@@ -5,7 +5,7 @@ from local_account import Account
 from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, Site
 
 from retraining.aws import documents
-from retraining.page import history_view
+from retraining.page import history_view, shared
 from retraining.page.known_models import known_model
 
 
@@ -41,6 +41,21 @@ def test_the_summary_of_a_run_of_long_ago_is_read_once(site: Site, monkeypatch, 
     monkeypatch.setattr(history_view, "BELIEVED_SECONDS", 0)
     site.get("/models/abalone/history")
     assert len(asked) == reads + 1
+
+
+def test_who_has_just_changed_something_does_not_get_what_others_saw_before(
+    site: Site, account: Account, monkeypatch
+) -> None:
+    monkeypatch.setattr(shared, "BELIEVED_SECONDS", 3600.0)
+    fresh = {"Cache-Control": "no-cache"}
+    before = site.ask("GET", "/models/abalone/data", headers=fresh).json()["waiting_files"]
+    account.s3.put_object(Bucket=BUCKET, Key="abalone/new/changed.csv", Body=b"1,2")
+    try:
+        assert site.get("/models/abalone/data")["waiting_files"] == before
+        assert site.ask("GET", "/models/abalone/data", headers=fresh).json()["waiting_files"] == before + 1
+        assert site.get("/models/abalone/data", "viewer")["waiting_files"] == before + 1
+    finally:
+        account.s3.delete_object(Bucket=BUCKET, Key="abalone/new/changed.csv")
 
 
 def test_data_says_who_is_looking(site: Site) -> None:

@@ -24,6 +24,7 @@ from retraining.page.files import comparing, sending
 from retraining.page.files.check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard
 from retraining.page.rights import Acting, Seeing, Visitor
+from retraining.page.shared import shared
 from retraining.page.threads import looking, working
 from retraining.serving import batch
 from retraining.settings.strict import Strict
@@ -54,6 +55,8 @@ class RowsRequest(Strict):
 
 
 FileName = Annotated[str, Query(min_length=1, max_length=1024)]
+VersionNumber = Annotated[int, Path(ge=1, le=10**9)]
+BatchId = Annotated[str, Path(pattern=quarantine.BATCH)]
 WatchedVersion = Annotated[str | None, Query(pattern=drift_view.VERSION)]
 Text = Annotated[str | None, Query(max_length=1024)]
 
@@ -81,106 +84,98 @@ def routes() -> FastAPI:
         return Response(_asset(name), media_type=kind, headers={"cache-control": "private, max-age=60"})
 
     @app.get("/models/{model}/now")
-    @looking
-    def now(visitor: Seeing) -> dict[str, Any]:
-        return {**now_view.now(visitor.model), "person": _person(visitor), "largest_file": sending.LARGEST}
+    async def now(visitor: Seeing) -> Response:
+        view = await shared(now_view.now, visitor)
+        return JSONResponse({**view, "person": _person(visitor), "largest_file": sending.LARGEST})
 
     @app.get("/models/{model}/history")
-    @looking
-    def history(visitor: Seeing) -> dict[str, Any]:
-        return history_view.history(visitor.model)
+    async def history(visitor: Seeing) -> Response:
+        return JSONResponse(await shared(history_view.history, visitor))
 
     @app.get("/models/{model}/runs/{run_key}/report")
-    @looking
-    def report(visitor: Seeing, run_key: Annotated[str, Path(pattern=history_view.RUN_KEY)]) -> HTMLResponse:
-        found = history_view.report(visitor.model, run_key)
+    async def report(visitor: Seeing, run_key: Annotated[str, Path(pattern=history_view.RUN_KEY)]) -> Response:
+        found = await shared(history_view.report, visitor, run_key)
         return HTMLResponse(found, headers={"content-security-policy": REPORT_POLICY})
 
     @app.get("/models/{model}/data")
-    @looking
-    def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> dict[str, Any]:
-        return {**data_view.data(visitor.model, before), "person": _person(visitor)}
+    async def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> Response:
+        return JSONResponse({**await shared(data_view.data, visitor, before), "person": _person(visitor)})
 
     @app.get("/models/{model}/versions/{number}")
-    @looking
-    def version(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
-        return data_view.files_of(visitor.model, number)
+    async def version(visitor: Seeing, number: VersionNumber) -> Response:
+        return JSONResponse(await shared(data_view.files_of, visitor, number))
 
     @app.get("/models/{model}/versions/{number}/profile")
-    @looking
-    def profile(visitor: Seeing, number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
-        return data_view.profile_of(visitor.model, number)
+    async def profile(visitor: Seeing, number: VersionNumber) -> Response:
+        return JSONResponse(await shared(data_view.profile_of, visitor, number))
 
     @app.get("/models/{model}/batches/{batch}/reasons")
-    @looking
-    def reasons(visitor: Seeing, batch: Annotated[str, Path(pattern=quarantine.BATCH)]) -> dict[str, Any]:
-        return quarantine.reasons_of(visitor.model, batch)
+    async def reasons(visitor: Seeing, batch: BatchId) -> Response:
+        return JSONResponse(await shared(quarantine.reasons_of, visitor, batch))
 
     @app.get("/models/{model}/batches/{batch}/rejected")
-    @looking
-    def rejected(
+    async def rejected(
         visitor: Seeing,
-        batch: Annotated[str, Path(pattern=quarantine.BATCH)],
+        batch: BatchId,
         reason: Text = None,
         file: Text = None,
         column: Text = None,
         cursor: Annotated[str | None, Query(pattern=quarantine.CURSOR)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> dict[str, Any]:
-        return quarantine.rejected_rows(
-            visitor.model, batch, reason=reason, file=file, column=column, cursor=cursor, limit=limit
-        )
+    ) -> Response:
+        wanted = {"reason": reason, "file": file, "column": column, "cursor": cursor, "limit": limit}
+        return JSONResponse(await shared(quarantine.rejected_rows, visitor, batch, **wanted))
 
     @app.get("/models/{model}/drift")
-    @looking
-    def drift(visitor: Seeing, version: WatchedVersion = None) -> dict[str, Any]:
-        return drift_view.drift(visitor.model, version)
+    async def drift(visitor: Seeing, version: WatchedVersion = None) -> Response:
+        return JSONResponse(await shared(drift_view.drift, visitor, version))
 
     @app.get("/models/{model}/drift/{version}/column")
-    @looking
-    def column(
+    async def column(
         visitor: Seeing,
         version: Annotated[str, Path(pattern=drift_view.VERSION)],
         name: Annotated[str, Query(min_length=1, max_length=1024)],
-    ) -> dict[str, Any]:
-        return drift_view.column(visitor.model, version, name)
+    ) -> Response:
+        return JSONResponse(await shared(drift_view.column, visitor, version, name))
 
     @app.post("/models/{model}/releases")
-    @looking
-    def release(visitor: Acting, wanted: ReleaseRequest) -> dict[str, Any]:
-        dataset, who = visitor.model.dataset, visitor.name
-        lifted = dataset.release(wanted.what, who=who, why=wanted.why, accept=wanted.accept)
-        log.info(
-            "%s released %s of model %s: %s", plain(who), plain(wanted.what), visitor.model.name, plain(wanted.why)
-        )
-        return {"released": [judged.file.key for judged in lifted]}
+    async def release(visitor: Acting, wanted: ReleaseRequest) -> Response:
+        return JSONResponse({"released": await looking(_release, visitor, wanted)})
 
     @app.post("/models/{model}/checks")
-    async def check(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
+    async def check(visitor: Acting, request: Request, name: FileName) -> Response:
         async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
-            return await working(sending.judged, visitor.model, file, name)
+            return JSONResponse(await working(sending.judged, visitor.model, file, name))
 
     @app.post("/models/{model}/files")
-    async def send(visitor: Acting, request: Request, name: FileName) -> dict[str, Any]:
+    async def send(visitor: Acting, request: Request, name: FileName) -> Response:
         async with sending.received(request, visitor.model, name, visitor.model.config.landing.new) as file:
-            return await working(sending.send, visitor.model, file, name, visitor.name)
+            return JSONResponse(await working(sending.send, visitor.model, file, name, visitor.name))
 
     @app.get("/models/{model}/files")
-    @looking
-    def way(visitor: Seeing, key: FileName) -> dict[str, Any]:
-        return data_view.way_of(visitor.model, key)
+    async def way(visitor: Seeing, key: FileName) -> Response:
+        return JSONResponse(await shared(data_view.way_of, visitor, key))
 
     @app.post("/models/{model}/predictions")
-    async def predict(visitor: Seeing, request: Request) -> dict[str, Any]:
+    async def predict(visitor: Seeing, request: Request) -> Response:
         wanted = RowsRequest.model_validate(await _json(request))
-        return {"predictions": await working(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)}
+        found = await working(trying.predict, visitor.model, wanted.rows, explain=wanted.explain)
+        return JSONResponse({"predictions": found})
 
     @app.post("/models/{model}/comparisons")
-    async def compare(visitor: Seeing, request: Request, name: FileName) -> dict[str, Any]:
+    async def compare(visitor: Seeing, request: Request, name: FileName) -> Response:
         async with sending.received(request, visitor.model, name, batch.IN) as file:
-            return await working(comparing.compare, visitor.model, file, name)
+            return JSONResponse(await working(comparing.compare, visitor.model, file, name))
 
     return app
+
+
+def _release(visitor: Visitor, wanted: ReleaseRequest) -> list[str]:
+    """Release what a person names; return the keys of the files that count as new again."""
+    dataset, who = visitor.model.dataset, visitor.name
+    lifted = dataset.release(wanted.what, who=who, why=wanted.why, accept=wanted.accept)
+    log.info("%s released %s of model %s: %s", plain(who), plain(wanted.what), visitor.model.name, plain(wanted.why))
+    return [judged.file.key for judged in lifted]
 
 
 def _person(visitor: Visitor) -> dict[str, Any]:

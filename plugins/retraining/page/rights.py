@@ -34,23 +34,29 @@ class Visitor:
     """For records."""
     may_act: bool
     """Whether they may start the model's DAG."""
+    wants_fresh: bool = False
+    """Whether they have just changed something, and ask for what is so since."""
 
 
-@looking
-def visitor(model: ModelName, request: Request, user: GetUserDep) -> Visitor:
+async def visitor(model: ModelName, request: Request, user: GetUserDep) -> Visitor:
     """Let in who may see the model's DAG.
 
     Raises:
         HTTPException: 401 without a valid token, 403 without the right, 404 when no model is known by that name.
 
     """
+    return await looking(_visitor, model, request, user)
+
+
+def _visitor(model: str, request: Request, user: Any) -> Visitor:
     dag_id = dag_id_of(model)
     requires_access_dag("GET", None, dag_id)(request, user)
     try:
         found = known_model(model)
     except (UnknownModelError, ConfigError) as error:
         raise HTTPException(404, str(error)) from error
-    return Visitor(found, str(user.get_name()), _may_start(dag_id, request, user))
+    fresh = request.headers.get("cache-control") == "no-cache"
+    return Visitor(found, str(user.get_name()), _may_start(dag_id, request, user), fresh)
 
 
 async def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visitor:

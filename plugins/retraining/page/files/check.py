@@ -27,6 +27,8 @@ from retraining.contract.verdict import described, judge_file
 
 SECONDS = 25
 MEMORY = 1 << 30
+NICENESS = 10
+"""The API server's own requests go first."""
 AT_ONCE = 2
 """Files that one API server process reads at a time; the next ones wait."""
 LINES = 200
@@ -158,6 +160,7 @@ TASKS: dict[str, Callable[[Mapping[str, Any], Contract], dict[str, Any]]] = {"ve
 
 def main() -> int:
     """Read the file that standard input names."""
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     job = json.load(sys.stdin)

@@ -6,11 +6,12 @@ import * as server from "./server.js";
 
 export async function show(place, context) {
   const quiet = (promise, otherwise) => promise.catch(() => otherwise);
+  const underWay = quiet(server.runsUnderWay(context.dag), []);
   const [now, dag, running, questions] = await Promise.all([
     server.get(server.route(context.model, "now")),
     quiet(server.dag(context.dag), {}),
-    quiet(server.runsUnderWay(context.dag), []),
-    quiet(server.questions(context.dag), []),
+    underWay,
+    underWay.then((runs) => (runs.length ? quiet(server.questions(context.dag), []) : [])), // only a run that goes on can ask
   ]);
   put(
     place,

@@ -145,12 +145,10 @@ async function follow(answer, context, place) {
   put(place, el("h3", {}, first), el("p", { class: "small" }, el("code", {}, answer.key)), steps, last);
   const line = (kind, text) => el("li", { class: kind }, text);
   while (context.current()) {
-    const [way, running] = await Promise.all([
-      server.get(server.route(context.model, "files"), { key: answer.key }),
-      server.runsUnderWay(context.dag).catch(() => []),
-    ]);
-    const runs = running.length > 0;
+    const way = await server.get(server.route(context.model, "files"), { key: answer.key });
     const done = way.state === "merged";
+    const open = way.state === "waiting" || (done && !way.decision);
+    const runs = open && (await server.runsUnderWay(context.dag).catch(() => [])).length > 0;
     put(
       steps,
       line("done", "in the landing zone"),
