@@ -36,12 +36,7 @@ BATCH, NOW = "f" * 16, "2026-01-02T03:04:05+00:00"
 VIEWS = ("now", "history", "data", "drift", "send", "try")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DAG = {"dag_id": "abalone_retraining", "is_paused": False, "tags": [{"name": "retraining"}, {"name": "abalone"}]}
-AIRFLOW = {
-    "dagStats": {"dags": []},
-    "dags": {"dags": [DAG]},
-    "dagRuns": {"dag_runs": []},
-    "hitlDetails": {"hitl_details": []},
-}
+AIRFLOW = {"dags": {"dags": [DAG]}}
 
 
 def main() -> int:

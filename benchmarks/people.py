@@ -12,8 +12,6 @@ from typing import Any
 import httpx
 
 DAG, MODEL = "abalone_retraining", "abalone"
-RUNS = f"../api/v2/dags/{DAG}/dagRuns"
-UNDER_WAY = {"state": ["running", "queued"], "order_by": "-run_after", "limit": 20}
 ASSETS = ("page.js", "page.css", "dom.js", "server.js", "now.js", "drift.js", "plots.js", "icon.svg")
 """What the first view loads; a browser keeps it for a minute, and scripts of other views are like them."""
 CONNECTIONS = 6
@@ -80,11 +78,7 @@ class Person:
                 await getattr(self, f"_{view}")()
 
     async def _now(self) -> None:
-        await asyncio.gather(
-            self._model("now"),
-            self._ask("Airflow's API", "GET", f"../api/v2/dags/{DAG}"),
-            self._runs_and_questions(),
-        )
+        await asyncio.gather(self._model("now"), self._model("dag"))
 
     async def _history(self) -> None:
         await self._model("history")
@@ -118,25 +112,13 @@ class Person:
         sent = await self._model("send", "files", method="POST", params={"name": name}, content=body)
         for _ in range(FOLLOWED if sent and sent["key"] else 0):
             await self._model("follow", "files", params={"key": sent["key"]})
-            await self._runs_under_way()
+            await self._model("dag")
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _try(self) -> None:
         await self._model("now")
         for explain in ({}, {"explain": True}):
             await self._model("try", "predictions", method="POST", json={"rows": [ROW], **explain})
-
-    async def _runs_and_questions(self) -> None:
-        if await self._runs_under_way():
-            await self._ask("Airflow's API", "GET", f"{RUNS}/~/hitlDetails", params={"response_received": "false"})
-
-    async def _runs_under_way(self) -> bool:
-        counted = await self._ask("Airflow's API", "GET", "../api/v2/dagStats", params={"dag_ids": DAG})
-        states = UNDER_WAY["state"]
-        if counted and any(one["count"] for dag in counted["dags"] for one in dag["stats"] if one["state"] in states):
-            await self._ask("Airflow's API", "GET", RUNS, params=UNDER_WAY)
-            return True
-        return False
 
     async def _model(self, kind: str, path: str = "", method: str = "GET", **request: Any) -> Any:
         return await self._ask(kind, method, f"models/{MODEL}/{path or kind}", **request)

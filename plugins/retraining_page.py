@@ -14,9 +14,9 @@ PREFIX = "/retraining"
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
     """Answer a request for the page."""
-    from retraining.page.application import application
+    from retraining.page.application import answer
 
-    await application()(scope, receive, send)
+    await answer(scope, receive, send)
 
 
 class RetrainingPage(AirflowPlugin):

@@ -29,11 +29,10 @@ QUESTION = {
     "options": ["Approve", "Reject"],
     "task_instance": {"dag_run_id": "r1", "task_id": "await_approval"},
 }
+STATE = {**DAG, "runs": [RUN], "questions": [QUESTION]}
 AIRFLOW = (  # Airflow's own API, as far as the page asks it
-    (r"/dags/[^/?]+/dagRuns/~/hitlDetails", {"hitl_details": [QUESTION]}),
     (r"/dags/[^/?]+/dagRuns/[^/?]+/taskInstances", {"task_instances": TASKS}),
     (r"/dags/[^/?]+/dagRuns", {"dag_runs": [RUN]}),
-    (r"/dagStats", {"dags": [{"dag_id": DAG["dag_id"], "stats": [{"state": "running", "count": 1}]}]}),
     (r"/dags/[^/?]+", DAG),
     (r"/dags", {"dags": [{**DAG, "tags": [{"name": "retraining"}, {"name": "abalone"}]}]}),
 )
@@ -71,6 +70,7 @@ def page(browser: Any, site: Site, address: str) -> Iterator[Any]:
     with chromium.opened(browser, viewport={"width": 1000, "height": 900}) as page:
         page.context.add_cookies([{"name": "_token", "value": site.tokens["admin"], "url": address}])
         page.context.route("**/api/v2/**", airflow)
+        page.context.route("**/models/abalone/dag", lambda route: route.fulfill(status=200, json=STATE))
         yield page
 
 

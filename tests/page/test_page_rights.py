@@ -8,6 +8,7 @@ ROUTES = {
     ("GET", "/"): ("/", ANYBODY, {}, 200),
     ("GET", "/assets/{name}"): ("/assets/page.js", ANYBODY, {}, 200),
     ("GET", "/models/{model}/now"): ("/models/abalone/now", SEE, {}, 200),
+    ("GET", "/models/{model}/dag"): ("/models/abalone/dag", SEE, {}, 200),
     ("GET", "/models/{model}/history"): ("/models/abalone/history", SEE, {}, 200),
     ("GET", "/models/{model}/runs/{run_key}/report"): (f"/models/abalone/runs/{RUN}/report", SEE, {}, 200),
     ("GET", "/models/{model}/data"): ("/models/abalone/data", SEE, {}, 200),

@@ -19,10 +19,10 @@ from pydantic import Field
 
 from retraining.aws.platform_parameter import PlatformError
 from retraining.contract.plain_text import plain
-from retraining.page import data_view, drift_view, history_view, now_view, quarantine, trying
+from retraining.page import airflow_view, data_view, drift_view, history_view, now_view, quarantine, trying
 from retraining.page.files import comparing, sending
 from retraining.page.files.check import UncheckedError
-from retraining.page.guard import REPORT_POLICY, Guard
+from retraining.page.guard import REPORT_POLICY, Guard, Message, Receive, Send
 from retraining.page.rights import Acting, Seeing, Visitor
 from retraining.page.shared import shared
 from retraining.page.threads import looking, working
@@ -61,6 +61,11 @@ WatchedVersion = Annotated[str | None, Query(pattern=drift_view.VERSION)]
 Text = Annotated[str | None, Query(max_length=1024)]
 
 
+async def answer(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer a request that Airflow passes on."""
+    await application()({**scope, airflow_view.HOST: scope.get("app")}, receive, send)
+
+
 @lru_cache(maxsize=1)
 def application() -> Any:
     """Return the page, guarded."""
@@ -87,6 +92,10 @@ def routes() -> FastAPI:
     async def now(visitor: Seeing) -> Response:
         view = await shared(now_view.now, visitor)
         return JSONResponse({**view, "person": _person(visitor), "largest_file": sending.LARGEST})
+
+    @app.get("/models/{model}/dag")
+    async def dag(person: airflow_view.Onlooking) -> Response:
+        return JSONResponse(await airflow_view.dag_of(person))
 
     @app.get("/models/{model}/history")
     async def history(visitor: Seeing) -> Response:

@@ -56,7 +56,7 @@ def _visitor(model: str, request: Request, user: Any) -> Visitor:
     except (UnknownModelError, ConfigError) as error:
         raise HTTPException(404, str(error)) from error
     fresh = request.headers.get("cache-control") == "no-cache"
-    return Visitor(found, str(user.get_name()), _may_start(dag_id, request, user), fresh)
+    return Visitor(found, str(user.get_name()), may("POST", DagAccessEntity.RUN, dag_id, request, user), fresh)
 
 
 async def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visitor:
@@ -71,9 +71,10 @@ async def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visit
     return visitor
 
 
-def _may_start(dag_id: str, request: Request, user: Any) -> bool:
+def may(method: Any, entity: DagAccessEntity, dag_id: str, request: Request, user: Any) -> bool:
+    """Say whether a person may do something with what belongs to a DAG."""
     try:
-        requires_access_dag("POST", DagAccessEntity.RUN, dag_id)(request, user)
+        requires_access_dag(method, entity, dag_id)(request, user)
     except HTTPException:
         return False
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ _views: RunVar[dict[tuple[Hashable, ...], _Making]] = RunVar("retraining page, v
 
 
 async def shared(view: Callable[..., R], visitor: Visitor, *arguments: Hashable, **named: Hashable) -> R:
-    """Return a view of a model, made in a thread of the page unless one was begun a moment ago; who waits holds no thread.
+    """Return a view of a model, made in a thread of the page unless one was begun a moment ago.
 
     Args:
         view: called with the model and the arguments; raises what it raises for everybody who waits for it.
@@ -50,12 +50,24 @@ async def shared(view: Callable[..., R], visitor: Visitor, *arguments: Hashable,
         named: so are these.
 
     """
-    views, now = _of_this_loop(), time.monotonic()
     key = (visitor.model.name, view, *arguments, *sorted(named.items()))
+    return await once(key, lambda: looking(view, visitor.model, *arguments, **named), fresh=visitor.wants_fresh)
+
+
+async def once(key: tuple[Hashable, ...], make: Callable[[], Coroutine[Any, Any, R]], *, fresh: bool) -> R:
+    """Return what `make` makes, unless it was begun a moment ago under the same key; who waits holds no thread.
+
+    Args:
+        key: says what is made, and for whom when not for everybody.
+        make: begins to make it.
+        fresh: whether what was begun before is too old.
+
+    """
+    views, now = _of_this_loop(), time.monotonic()
     for old in [known for known, making in views.items() if not making.holds(now)]:
         del views[old]
-    if visitor.wants_fresh or key not in views:
-        views[key] = _Making(now, asyncio.create_task(looking(view, visitor.model, *arguments, **named)))
+    if fresh or key not in views:
+        views[key] = _Making(now, asyncio.create_task(make()))
     made: R = await asyncio.shield(views[key].task)  # a person who leaves takes it from nobody else
     return made
 

@@ -5,30 +5,26 @@ import { alarm } from "./drift.js";
 import * as server from "./server.js";
 
 export async function show(place, context) {
-  const quiet = (promise, otherwise) => promise.catch(() => otherwise);
-  const underWay = quiet(server.runsUnderWay(context.dag), []);
-  const [now, dag, running, questions] = await Promise.all([
+  const [now, dag] = await Promise.all([
     server.get(server.route(context.model, "now")),
-    quiet(server.dag(context.dag), {}),
-    underWay,
-    underWay.then((runs) => (runs.length ? quiet(server.questions(context.dag), []) : [])), // only a run that goes on can ask
+    server.dag(context.model).catch(() => ({ runs: [], questions: [] })),
   ]);
   put(
     place,
     el("p", {}, now.about.description || `Model ${now.about.name}`, el("span", { class: "soft" }, ` · owner ${now.about.owner}`)),
-    questions.map((question) => asked(question, context, now.person)),
+    dag.questions.map((question) => asked(question, context, now.person)),
     dag.is_paused ? notice("warn", el("p", {}, `The DAG ${context.dag} is paused: new files start no run. Unpause it in Airflow.`)) : null,
     now.incident ? alarm(now.incident, { serving: now.champion ? `v${now.champion.package}` : null }, context, "The evidence, column by column") : null,
     now.disagreement ? notice("warn", el("p", {}, now.disagreement)) : null,
-    cards(now, dag, running),
+    cards(now, dag),
     now.champion ? section("Why this model serves", el("p", {}, now.champion.reason), report(context, now.champion)) : first(context),
-    under(running, context),
+    under(dag.runs),
     back(now, context),
     server.framed ? el("p", { class: "soft small" }, "The same as a page of its own: ", el("code", {}, location.href.split("#")[0].split("?")[0])) : null,
   );
 }
 
-function cards(now, dag, running) {
+function cards(now, dag) {
   const { champion, endpoint, data } = now;
   const unserved = endpoint.name === null;
   const state = champion && (unserved || endpoint.status !== null) ? `model ${champion.package}` : endpoint.status === null ? "nothing" : "another model";
@@ -45,7 +41,7 @@ function cards(now, dag, running) {
     ),
     card("Data set", data.version ? `version ${data.version}` : "empty", data.version ? `${number(rows.train || 0)} rows to train on, ${number(rows.test || 0)} to test${data.gathering ? `; ${data.gathering}` : ""}` : null),
     card("Waits", `${data.waiting} file${data.waiting === 1 ? "" : "s"}`, `to be merged; ${data.refused} refused`),
-    card("Runs", running.length ? `${running.length} now` : "none now", dag.next_dagrun_run_after ? `next by schedule ${moment(dag.next_dagrun_run_after)}` : null),
+    card("Runs", dag.runs.length ? `${dag.runs.length} now` : "none now", dag.next_dagrun_run_after ? `next by schedule ${moment(dag.next_dagrun_run_after)}` : null),
   );
 }
 
@@ -60,15 +56,15 @@ function first(context) {
 const report = (context, champion) =>
   champion.run_key ? el("p", {}, el("a", { href: `#/${context.model}/history/${champion.run_key}` }, `Run ${champion.run_key} and its report`)) : null;
 
-function under(running, context) {
-  if (!running.length) return null;
+function under(runs) {
+  if (!runs.length) return null;
   return section(
     "Under way",
     table("", [
       { name: "Run", cell: (run) => run.dag_run_id },
       { name: "State", cell: (run) => badge(run.state) },
       { name: "Began", cell: (run) => moment(run.start_date) },
-    ], running),
+    ], runs),
   );
 }
 

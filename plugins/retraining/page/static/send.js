@@ -148,7 +148,7 @@ async function follow(answer, context, place) {
     const way = await server.get(server.route(context.model, "files"), { key: answer.key });
     const done = way.state === "merged";
     const open = way.state === "waiting" || (done && !way.decision);
-    const runs = open && (await server.runsUnderWay(context.dag).catch(() => [])).length > 0;
+    const runs = open && (await server.dag(context.model).catch(() => ({ runs: [] }))).runs.length > 0;
     put(
       steps,
       line("done", "in the landing zone"),

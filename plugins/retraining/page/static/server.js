@@ -24,8 +24,6 @@ export const upload = (path, file, query) =>
 const FRESH_MS = 3000;
 let changed = -FRESH_MS;
 
-const UNDER_WAY = ["running", "queued"];
-
 const api = (path) => `../api/v2/${path}`;
 
 const airflow = {
@@ -35,22 +33,13 @@ const airflow = {
 
 export const dags = () => airflow.get("dags", { tags: "retraining", limit: 200 });
 
-export const dag = (id) => airflow.get(`dags/${id}`);
-
-// Counting runs costs Airflow a quarter of listing them, and mostly there are none.
-export const runsUnderWay = async (id) => {
-  const counted = await airflow.get("dagStats", { dag_ids: id }).catch(() => null);
-  if (counted && !counted.dags.some((dag) => dag.stats.some((one) => UNDER_WAY.includes(one.state) && one.count))) return [];
-  const found = await airflow.get(`dags/${id}/dagRuns`, { state: UNDER_WAY, order_by: "-run_after", limit: 20 });
-  return found.dag_runs;
-};
+// Whether it is paused, its next run, the runs under way and what they ask: the page asks Airflow once for all who look.
+export const dag = (model) => get(route(model, "dag"));
 
 export const run = (id, runId) => airflow.get(`dags/${id}/dagRuns/${encodeURIComponent(runId)}`);
 
 export const tasks = async (id, runId) =>
   (await airflow.get(`dags/${id}/dagRuns/${encodeURIComponent(runId)}/taskInstances`, { limit: 200 })).task_instances;
-
-export const questions = async (id) => (await airflow.get(`dags/${id}/dagRuns/~/hitlDetails`, { response_received: false })).hitl_details;
 
 export const start = (id, conf) => airflow.send("POST", `dags/${id}/dagRuns`, { logical_date: null, conf });
 
@@ -61,8 +50,7 @@ export const answer = (id, runId, task, word) =>
   });
 
 function asQuery(query) {
-  const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
-  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
