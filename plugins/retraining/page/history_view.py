@@ -28,9 +28,14 @@ RUN_KEY = r"^[vp]\d{1,7}-[0-9a-f]{12}$"
 def history(model: KnownModel) -> dict[str, Any]:
     """Return the newest runs, oldest first, and how many there are."""
     keys = sorted(_run_keys(model), key=lambda key: int(key[1:].split("-")[0]))
-    with ThreadPoolExecutor(max_workers=READERS) as pool:
-        summaries = [found for found in pool.map(lambda key: _summary(model, key), keys[-RUNS:]) if found]
-    runs = [_shown(summary) for summary in summaries]
+    uris = [f"s3://{model.bucket}/{model.prefix}runs/{key}/summary.json" for key in keys[-RUNS:]]
+    found = {uri: known for uri in uris if (known := _known(uri))}
+    unknown = [uri for uri in uris if uri not in found]
+    if unknown:
+        with ThreadPoolExecutor(max_workers=READERS) as pool:
+            read = pool.map(lambda uri: _read(model, uri), unknown)
+            found |= {uri: summary for uri, summary in zip(unknown, read, strict=True) if summary}
+    runs = [_shown(summary) for summary in found.values()]
     return {"runs": sorted(runs, key=lambda run: run["created_at"] or ""), "known": len(keys)}
 
 
@@ -56,11 +61,12 @@ def _run_keys(model: KnownModel) -> Iterator[str]:
                 yield item["Prefix"].removeprefix(root).rstrip("/")
 
 
-def _summary(model: KnownModel, run_key: str) -> dict[str, Any] | None:
-    uri = f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json"
-    since, known = _remembered.get(uri, (0.0, {}))
-    if known and time.monotonic() - since < BELIEVED_SECONDS:
-        return known
+def _known(uri: str) -> dict[str, Any] | None:
+    since, known = _remembered.get(uri, (0.0, None))
+    return known if time.monotonic() - since < BELIEVED_SECONDS else None
+
+
+def _read(model: KnownModel, uri: str) -> dict[str, Any] | None:
     try:
         found = dict(get_json(model.s3, uri))
     except LookupError:
