@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,7 @@ from bench_page import fill, p95
 from figures import note
 from own_account import ROOT
 from own_stack import command, environment_of
-from people import DAG, Noted, Person
+from people import DAG, Noted, Person, crowd
 
 TARGET = 1.5
 QUIET_SECONDS, EVERY_SECONDS = 40, 0.25
@@ -98,14 +99,13 @@ async def measured(url: str, password: str, server: int, people: int, seconds: i
         token = login.raise_for_status().json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
         await paused(client, url)
-        noted = Noted()
         await Person(url, token, people, Noted()).open_every_view()
         phases = [Phase("before"), Phase(f"beside {people} people"), Phase("after")]
         await own_api(client, url, phases[0], QUIET_SECONDS, server)
-        until = time.monotonic() + seconds
-        crowd = [asyncio.create_task(Person(url, token, number, noted).look_around(until)) for number in range(people)]
-        await own_api(client, url, phases[1], seconds, server)
-        await asyncio.gather(*crowd)
+        with ProcessPoolExecutor(1) as process:
+            looking = process.submit(crowd, url, token, people, seconds)
+            await own_api(client, url, phases[1], seconds, server)
+            noted = await asyncio.wrap_future(looking)
         await own_api(client, url, phases[2], QUIET_SECONDS, server)
     return phases, noted
 

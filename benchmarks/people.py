@@ -35,6 +35,17 @@ class Noted:
         self.failures: list[str] = []
 
 
+def crowd(url: str, token: str, people: int, seconds: int) -> Noted:
+    """Let people look around for a while, in a process of their own: what they do takes no time from whoever measures."""
+
+    async def looking() -> Noted:
+        noted, until = Noted(), time.monotonic() + seconds
+        await asyncio.gather(*(Person(url, token, number, noted).look_around(until) for number in range(people)))
+        return noted
+
+    return asyncio.run(looking())
+
+
 class Person:
     """A person with a browser.
 

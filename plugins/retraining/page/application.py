@@ -163,7 +163,7 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/files")
     async def way(visitor: Seeing, key: FileName) -> Response:
-        return JSONResponse(await shared(data_view.way_of, visitor, key))
+        return JSONResponse(await looking(data_view.way_of, visitor.model, key))
 
     @app.post("/models/{model}/predictions")
     async def predict(visitor: Seeing, request: Request) -> Response:

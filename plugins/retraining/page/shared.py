@@ -19,7 +19,7 @@ from retraining.page.threads import looking
 
 R = TypeVar("R")
 
-BELIEVED_SECONDS = 2.0
+BELIEVED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ export const post = (path, body, query = {}) =>
 export const upload = (path, file, query) =>
   call("POST", path + asQuery(query), { body: file, headers: { "Content-Type": "application/octet-stream" } });
 
-// What several people ask for within two seconds the page answers once; who has just changed something asks for a fresh answer.
-const FRESH_MS = 3000;
+// What several people ask for within five seconds the page answers once; who has just changed something asks for a fresh answer.
+const FRESH_MS = 6000;
 let changed = -FRESH_MS;
 
 const api = (path) => `../api/v2/${path}`;
