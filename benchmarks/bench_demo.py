@@ -1,6 +1,9 @@
 """Plays the demo in a folder of its own, sends small files to the warm stack, and reports seconds, and the memory that all processes held.
 
-    python benchmarks/bench_demo.py [--runs 5] [--without-spares]
+    python benchmarks/bench_demo.py [--runs 5] [--without-spares] [--without-watching]
+
+Worker-slot seconds are those of the processes that run tasks, from fork to end. On AWS no task watches its job before it defers, so what
+``--without-watching`` measures is what a run holds there, on the processors of this machine.
 
 Memory is the proportional set size (PSS) of every process of the stack, summed twice a second: pages that processes share count once.
 """
@@ -26,7 +29,9 @@ from own_stack import command, environment_of  # noqa: E402
 
 from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
+from local_stack.stack import LOCAL_TEMPLATE_SETTINGS  # noqa: E402
 
+WATCH_SECONDS = float(LOCAL_TEMPLATE_SETTINGS["WatchSeconds"])
 WARM_RUN = Path(__file__).with_name("warm_run.py")
 TARGETS = {
     "the whole demo, s": 180.0,
@@ -34,6 +39,7 @@ TARGETS = {
     "warm: upload to the new model in service, s": 18.0,
     "warm without spares: upload to the new model in service, s": 30.0,
     "warm: worker-slot seconds of a run": 6.0,
+    "warm without watching: worker-slot seconds of a run": 6.0,
     "upload to the DAG run, longest, s": 1.5,
     "peak memory of all processes, GiB": 6.0,
 }
@@ -45,6 +51,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="files sent to the warm stack (default: %(default)s)")
     parser.add_argument(
         "--without-spares", action="store_true", help="send as many again to a stack that keeps no spares"
+    )
+    parser.add_argument(
+        "--without-watching", action="store_true", help="send as many again while tasks defer as soon as their job runs"
     )
     options = parser.parse_args()
     with (
@@ -58,36 +67,44 @@ def main() -> int:
             command("demo", environment)
             found = {"the whole demo, s": time.monotonic() - started}
             summary = json.loads((Path(name) / "demo.json").read_text())
-            runs = warm_runs(options.runs, environment, spares=True)
-            cold = warm_runs(options.runs, environment, spares=False) if options.without_spares else []
+            measured = {"warm": warm_runs(options.runs, environment)}
+            if options.without_spares:
+                measured["warm without spares"] = warm_runs(options.runs, environment, spares=False)
+            if options.without_watching:
+                measured["warm without watching"] = warm_runs(options.runs, environment, watch_seconds=0.0)
         finally:
             peak.stop()
-    events = [run["event"] for run in (*runs, *cold)] + [summary["event_to_run_seconds"]]
+    events = [run["event"] for runs in measured.values() for run in runs] + [summary["event_to_run_seconds"]]
     found["upload to the end of the demo's run, s"] = summary["upload_to_service_seconds"]
-    found |= medians("warm", runs) | medians("warm without spares", cold)
+    for title, runs in measured.items():
+        found |= medians(title, runs)
     found["upload to the DAG run, longest, s"] = max(events)
     found["peak memory of all processes, GiB"] = peak.gib
     missed = table(found)
     note(found)
-    for title, chosen in (("warm", runs), ("warm without spares", cold)):
-        if chosen:
-            tell_tasks(title, chosen)
+    for title, runs in measured.items():
+        tell_tasks(title, runs)
     return 1 if missed else 0
 
 
-def warm_runs(count: int, environment: Mapping[str, str], spares: bool) -> list[dict[str, Any]]:
+def warm_runs(
+    count: int, environment: Mapping[str, str], spares: bool = True, watch_seconds: float = WATCH_SECONDS
+) -> list[dict[str, Any]]:
     """Return what the runs of small files took on a stack that has had one run before."""
     chosen = {**environment, "RETRAINING_SPARES": "1" if spares else "0"}
     command("up", chosen)
     runs = []
     for number in range(count + 1):
-        seed = 2 * number + (not spares)
-        call = [str(layout.python("airflow")), str(WARM_RUN), str(seed), "spares" if spares else "none"]
+        seed = 3 * number + (0 if spares else 1) + (0 if watch_seconds else 2)
+        call = [
+            str(layout.python("airflow")), str(WARM_RUN), str(seed), "spares" if spares else "none", str(watch_seconds)
+        ]  # fmt: skip
         done = subprocess.run(
             call, cwd=ROOT, env=chosen, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
         )
         runs.append(json.loads(done.stdout.splitlines()[-1]))
-        print(f"run {number} {'with' if spares else 'without'} spares: {runs[-1]['end']:.1f} s", file=sys.stderr)
+        how = f"with{'' if spares else 'out'} spares, watching {watch_seconds:.0f} s"
+        print(f"run {number} {how}: {runs[-1]['end']:.1f} s", file=sys.stderr)
     command("down", chosen)
     return runs[1:]
 
