@@ -1,6 +1,8 @@
 import gzip
 import hashlib
+import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,22 @@ def test_verdicts_of_made_up_files_equal_those_of_the_reader(tmp_path: Path) -> 
     split = CONFIG.split.model_dump()
     expected = judge_file(lambda: path.open("rb"), "made.csv", path.stat().st_size, contract, split, first_lines=200)
     assert check.verdict(path, "made.csv", CONFIG.contract.model_dump(), split) == expected.as_json()
+
+
+def test_what_a_killed_server_had_received_is_removed_and_nothing_else(tmp_path: Path, monkeypatch, site: Site) -> None:
+    from retraining.page.application import application
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    long_ago = time.time() - sending.LONGEST_WAY - 60
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("retraining-page-old", "retraining-page-new", "something-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1,2")
+    (tmp_path / "retraining-page-link").symlink_to(others)
+    for name in ("retraining-page-old", "something-old", "retraining-page-link"):
+        os.utime(tmp_path / name, (long_ago, long_ago), follow_symlinks=False)
+    application.cache_clear()
+    application()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"others", "retraining-page-new", "something-old", "retraining-page-link"}

@@ -68,9 +68,10 @@ async def answer(scope: Message, receive: Receive, send: Send) -> None:
 
 @lru_cache(maxsize=1)
 def application() -> Any:
-    """Return the page, guarded."""
+    """Return the page, guarded; what a killed server left is removed first."""
     from airflow.configuration import conf
 
+    sending.remove_leftovers()
     return Guard(routes(), known_by=(conf.get("api", "base_url", fallback=""),))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import shutil
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -26,6 +28,10 @@ LARGEST = 10 << 20
 ENDING = re.compile(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet))?(\.(gz|bz2|zst))?$", re.IGNORECASE)
 """What the merge takes from a name: how rows are written and how the file is packed."""
 LONGEST_STEM = 60
+RECEIVED = "retraining-page-"
+"""How folders begin that hold a file on its way."""
+LONGEST_WAY = 3600
+"""Seconds after which no file is on its way any more."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ async def received(request: Request, model: KnownModel, name: str, folder: str) 
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > LARGEST:
         raise TooLargeError(_too_large(model, name, folder))
-    with TemporaryDirectory(prefix="retraining-page-") as folder:
+    with TemporaryDirectory(prefix=RECEIVED) as folder:
         path, size, digest = Path(folder) / "file", 0, hashlib.sha256()
         with path.open("wb") as file:
             try:
@@ -73,6 +79,14 @@ async def received(request: Request, model: KnownModel, name: str, folder: str) 
             except ClientDisconnect as error:
                 raise TooLargeError("the file did not arrive whole: send it again") from error
         yield Received(path, size, digest.hexdigest())
+
+
+def remove_leftovers() -> None:
+    """Remove what servers that were killed have received and not sent."""
+    for folder in Path(gettempdir()).glob(f"{RECEIVED}*"):
+        with suppress(OSError):  # another server removes it, too, or it is another user's
+            if time.time() - folder.stat(follow_symlinks=False).st_mtime > LONGEST_WAY:
+                shutil.rmtree(folder)
 
 
 def judged(model: KnownModel, file: Received, name: str) -> dict[str, Any]:
