@@ -73,8 +73,13 @@ class Stack:
         return summary
 
     def dataset(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        python = str(layout.VENVS / "airflow" / "bin" / "python")
-        command = [python, "-m", "retraining.command.dataset", *arguments]
+        return self._with_credentials("retraining.command.dataset", *arguments)
+
+    def survey(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._with_credentials("survey", *arguments)
+
+    def _with_credentials(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(layout.VENVS / "airflow" / "bin" / "python"), "-m", module, *arguments]
         return self._called(command, {**self.environment, **aws_environment()}, COMMAND_SECONDS)
 
     def _called(

@@ -7,6 +7,7 @@ from conftest import until
 
 from local_stack.progress import reason_of
 from retraining.aws.naming import digest
+from retraining.serving.watch_records import incidents
 
 pytestmark = [pytest.mark.airflow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAG_ID = "abalone_retraining"
@@ -107,3 +108,14 @@ def test_a_survey_of_another_relation_is_merged_and_its_model_rejected(stack, se
     assert serving(session) == config
     assert versions(stack) != log  # the data stay
     assert stack.dataset("verify", "abalone").returncode == 0
+
+
+def test_labels_tell_that_the_model_in_service_errs(stack, session, bucket, run_dag):
+    """The rows look as those that the model was trained on; only what is true of them has changed."""
+    asked = stack.survey("--rows", "400", "--method", "copula", "--predict", "--labels", "--drift", "rings+3")
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert run_dag("abalone_monitor", {})["state"] == "success"
+    [incident] = incidents(session.client("s3"), bucket, "abalone", 1)
+    changes = {change["column"]: change["direction"] for change in incident["changes"]}
+    assert changes["(error)"] == -1, changes  # prediction minus truth
+    assert incident["closed_at"] is None
