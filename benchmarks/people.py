@@ -20,6 +20,8 @@ THINK = (4.0, 12.0)
 """Seconds between two views of a person."""
 FOLLOW_SECONDS, FOLLOWED = 3, 4
 """As send.js asks for the way of a file, and how often before a person goes elsewhere."""
+CHANGED_SECONDS = 6.0
+"""As server.js says for how long that a person has changed something."""
 LIKELY = {"now": 6, "history": 3, "data": 5, "drift": 2, "send": 2, "try": 3}
 """How often a person turns to each view."""
 HEADER = "sex,length,diameter,height,whole_weight,shucked_weight,viscera_weight,shell_weight,rings"
@@ -59,7 +61,7 @@ class Person:
 
     def __init__(self, url: str, token: str, number: int, noted: Noted) -> None:
         self._random = random.Random(number)
-        self._number, self._noted, self._sent = number, noted, 0
+        self._number, self._noted, self._sent, self._changed = number, noted, 0, -CHANGED_SECONDS
         self._client = httpx.AsyncClient(
             base_url=f"{url}/retraining/",
             cookies={"_token": token},
@@ -136,12 +138,16 @@ class Person:
 
     async def _ask(self, kind: str, method: str, path: str, **request: Any) -> Mapping[str, Any] | None:
         begun = time.monotonic()
+        ago = begun - self._changed
+        headers = {"X-Retraining-Changed": str(int(1000 * ago))} if ago < CHANGED_SECONDS else {}
         try:
-            answer = await self._client.request(method, path, **request)
+            answer = await self._client.request(method, path, headers=headers, **request)
         except httpx.HTTPError as error:
             self._noted.failures.append(f"{method} {path}: {type(error).__name__} {error}")
             return None
         self._noted.seconds[kind].append(time.monotonic() - begun)
+        if kind == "send":
+            self._changed = time.monotonic()
         if answer.status_code != 200:
             self._noted.failures.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
             return None

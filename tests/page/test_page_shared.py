@@ -1,6 +1,7 @@
 """A view that many people ask for is made once, serves nobody longer than a moment, and never hides what a person has just done."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -20,11 +21,11 @@ class Named:
         self.name = name
 
 
-def visitor(name: str, wants_fresh: bool = False) -> Visitor:
-    return Visitor(cast(KnownModel, Named(name)), "somebody", may_act=False, wants_fresh=wants_fresh)
+def visitor(name: str, unchanged: float = math.inf) -> Visitor:
+    return Visitor(cast(KnownModel, Named(name)), "somebody", may_act=False, unchanged=unchanged)
 
 
-ABALONE, ADULT, CHANGED = visitor("abalone"), visitor("adult"), visitor("abalone", wants_fresh=True)
+ABALONE, ADULT, CHANGED = visitor("abalone"), visitor("adult"), visitor("abalone", unchanged=0.0)
 
 
 class View:
@@ -113,6 +114,16 @@ def test_who_has_changed_something_gets_a_view_begun_afterwards_and_so_do_all_wh
         view.open.set()
         assert [made for _, made, *_ in await asyncio.gather(before, after)] == [2, 3]
         assert [(await shared(view, who))[1] for who in (ABALONE, ADULT)] == [3, 1]
+
+    played(play)
+
+
+@pytest.mark.usefixtures("believed")
+def test_a_view_that_was_begun_after_the_change_is_not_made_again(view: View) -> None:
+    async def play() -> None:
+        await shared(view, CHANGED)
+        assert (await shared(view, visitor("abalone", unchanged=3600.0)))[1] == 1
+        assert (await shared(view, CHANGED))[1] == 2
 
     played(play)
 

@@ -47,7 +47,7 @@ def test_who_has_just_changed_something_does_not_get_what_others_saw_before(
     site: Site, account: Account, monkeypatch
 ) -> None:
     monkeypatch.setattr(shared, "BELIEVED_SECONDS", 3600.0)
-    fresh = {"Cache-Control": "no-cache"}
+    fresh = {"X-Retraining-Changed": "0"}
     before = site.ask("GET", "/models/abalone/data", headers=fresh).json()["waiting_files"]
     account.s3.put_object(Bucket=BUCKET, Key="abalone/new/changed.csv", Body=b"1,2")
     try:

@@ -34,7 +34,7 @@ class Onlooker:
     model: str
     may_see_runs: bool
     may_see_questions: bool
-    wants_fresh: bool
+    unchanged: float
     airflow: Any
     """An ASGI application."""
     root: str
@@ -49,7 +49,7 @@ async def onlooker(visitor: Seeing, request: Request, user: GetUserDep) -> Onloo
     questions = await looking(may, "GET", DagAccessEntity.HITL_DETAIL, dag_id, request, user)
     credentials = {name: request.headers[name] for name in CREDENTIALS if name in request.headers}
     root = urljoin(str(request.base_url), "../")
-    return Onlooker(model, runs, questions, visitor.wants_fresh, request.scope.get(HOST), root, credentials)
+    return Onlooker(model, runs, questions, visitor.unchanged, request.scope.get(HOST), root, credentials)
 
 
 Onlooking = Annotated[Onlooker, Depends(onlooker)]
@@ -64,7 +64,7 @@ async def dag_of(person: Onlooker) -> dict[str, Any]:
 
     """
     key = (person.model, dag_of, person.may_see_runs, person.may_see_questions)
-    found: dict[str, Any] = await once(key, lambda: _asked(person), fresh=person.wants_fresh)
+    found: dict[str, Any] = await once(key, lambda: _asked(person), unchanged=person.unchanged)
     return found
 
 

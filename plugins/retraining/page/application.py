@@ -164,7 +164,8 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/files")
     async def way(visitor: Seeing, key: FileName) -> Response:
-        return JSONResponse(await looking(data_view.way_of, visitor.model, key))
+        landed = await shared(data_view.landed, visitor)
+        return JSONResponse(await looking(data_view.way_of, visitor.model, landed, key))
 
     @app.post("/models/{model}/predictions")
     async def predict(visitor: Seeing, request: Request) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retraining.aws.documents import get_json
+from retraining.dataset.landing_zone import LandedFile
 from retraining.dataset.outputs import stored_profile
 from retraining.dataset.records import FileVerdict, Judgement, Version
 from retraining.dataset.state import JudgedFile, LogState
@@ -20,8 +21,7 @@ REFUSED_FILES = 200
 
 def data(model: KnownModel, before: int | None = None) -> dict[str, Any]:
     """Return the newest versions (those before a number), batches without a version, standing refusals, and files that wait."""
-    state = model.dataset.read()
-    waiting = waiting_files(model, state)
+    state, waiting = landed(model)
     shown = [version for version in reversed(state.versions) if before is None or version.version < before]
     return {
         "versions": [_version(version) for version in shown[:VERSIONS]],
@@ -75,9 +75,15 @@ def profile_of(model: KnownModel, number: int) -> dict[str, Any]:
     }
 
 
-def way_of(model: KnownModel, key: str) -> dict[str, Any]:
-    """Return how far a sent file has come: ``waiting``, ``merged``, ``refused``, ``ignored`` or ``unknown``, and the verdict of its run."""
+def landed(model: KnownModel) -> tuple[LogState, list[LandedFile]]:
+    """Return what the log knows, and the landed files that it does not know."""
     state = model.dataset.read()
+    return state, waiting_files(model, state)
+
+
+def way_of(model: KnownModel, landed: tuple[LogState, list[LandedFile]], key: str) -> dict[str, Any]:
+    """Return how far a sent file has come: ``waiting``, ``merged``, ``refused``, ``ignored`` or ``unknown``, and the verdict of its run."""
+    state, waiting = landed
     for version in reversed(state.current):
         if any(file.key == key for file in version.files):
             counts = _rows(_counts(model, version.batch).get(key, {}))
@@ -91,7 +97,7 @@ def way_of(model: KnownModel, key: str) -> dict[str, Any]:
     refused = [judged for judged in state.refused_files if judged.file.key == key]
     if refused:
         return {"state": "refused", **_refusal(refused[-1])}
-    if any(file.record.key == key for file in waiting_files(model, state)):
+    if any(file.record.key == key for file in waiting):
         return {"state": "waiting"}
     return {"state": "ignored" if _is_ignored(state, key) else "unknown"}
 

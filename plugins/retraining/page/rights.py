@@ -6,6 +6,8 @@ Airflow's own API, which decides by itself.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +19,8 @@ from retraining.page.known_models import KnownModel, UnknownModelError, known_mo
 from retraining.page.threads import looking
 from retraining.settings.model_config import ConfigError
 
+CHANGED_HEADER = "x-retraining-changed"
+"""Milliseconds ago the person who asks has changed something; not sent when that was long ago."""
 ModelName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=24)]
 
 
@@ -34,8 +38,8 @@ class Visitor:
     """For records."""
     may_act: bool
     """Whether they may start the model's DAG."""
-    wants_fresh: bool = False
-    """Whether they have just changed something, and ask for what is so since."""
+    unchanged: float = math.inf
+    """Seconds since they have changed something, as the page says."""
 
 
 async def visitor(model: ModelName, request: Request, user: GetUserDep) -> Visitor:
@@ -55,8 +59,9 @@ def _visitor(model: str, request: Request, user: Any) -> Visitor:
         found = known_model(model)
     except (UnknownModelError, ConfigError) as error:
         raise HTTPException(404, str(error)) from error
-    fresh = request.headers.get("cache-control") == "no-cache"
-    return Visitor(found, str(user.get_name()), may("POST", DagAccessEntity.RUN, dag_id, request, user), fresh)
+    said = request.headers.get(CHANGED_HEADER, "")
+    unchanged = int(said) / 1000 if re.fullmatch("[0-9]{1,9}", said) else math.inf
+    return Visitor(found, str(user.get_name()), may("POST", DagAccessEntity.RUN, dag_id, request, user), unchanged)
 
 
 async def acting_visitor(visitor: Annotated[Visitor, Depends(visitor)]) -> Visitor:

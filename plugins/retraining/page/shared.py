@@ -1,7 +1,7 @@
 """Views that many people ask for at the same moment: made once, and believed for a moment.
 
 A view holds nothing of the person who asks, and is made after that person's rights were checked, so that one answer serves all. Who has
-just changed something asks for a view that is begun afterwards, with the header ``Cache-Control: no-cache``.
+just changed something gets a view that was begun afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Making:
     task: asyncio.Task[Any]
 
     def holds(self, now: float) -> bool:
-        """Say whether who asks now may have it: who joins a failing view is told how it failed, later ones try anew."""
+        """Say whether anybody may have it: who joins a failing view is told how it failed, later ones try anew."""
         if not self.task.done():
             return True
         failed = self.task.cancelled() or self.task.exception() is not None
@@ -51,22 +51,22 @@ async def shared(view: Callable[..., R], visitor: Visitor, *arguments: Hashable,
 
     """
     key = (visitor.model.name, view, *arguments, *sorted(named.items()))
-    return await once(key, lambda: looking(view, visitor.model, *arguments, **named), fresh=visitor.wants_fresh)
+    return await once(key, lambda: looking(view, visitor.model, *arguments, **named), unchanged=visitor.unchanged)
 
 
-async def once(key: tuple[Hashable, ...], make: Callable[[], Coroutine[Any, Any, R]], *, fresh: bool) -> R:
+async def once(key: tuple[Hashable, ...], make: Callable[[], Coroutine[Any, Any, R]], *, unchanged: float) -> R:
     """Return what `make` makes, unless it was begun a moment ago under the same key; who waits holds no thread.
 
     Args:
         key: says what is made, and for whom when not for everybody.
         make: begins to make it.
-        fresh: whether what was begun before is too old.
+        unchanged: seconds since the person who asks has changed something; what was begun before is too old.
 
     """
     views, now = _of_this_loop(), time.monotonic()
     for old in [known for known, making in views.items() if not making.holds(now)]:
         del views[old]
-    if fresh or key not in views:
+    if key not in views or now - views[key].begun >= unchanged:
         views[key] = _Making(now, asyncio.create_task(make()))
     made: R = await asyncio.shield(views[key].task)  # a person who leaves takes it from nobody else
     return made

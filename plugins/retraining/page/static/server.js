@@ -20,9 +20,10 @@ export const post = (path, body, query = {}) =>
 export const upload = (path, file, query) =>
   call("POST", path + asQuery(query), { body: file, headers: { "Content-Type": "application/octet-stream" } });
 
-// What several people ask for within five seconds the page answers once; who has just changed something asks for a fresh answer.
-const FRESH_MS = 6000;
-let changed = -FRESH_MS;
+// What several people ask for within five seconds the page answers once; who has just changed something says how long ago that was.
+const CHANGED_MS = 6000;
+const CHANGES_NOTHING = /\/(checks|predictions|comparisons)(\?|$)/;
+let changed = -CHANGED_MS;
 
 const api = (path) => `../api/v2/${path}`;
 
@@ -55,14 +56,15 @@ function asQuery(query) {
 }
 
 async function call(method, path, { body, headers = {} } = {}) {
-  const fresh = method === "GET" && performance.now() - changed < FRESH_MS ? { "Cache-Control": "no-cache" } : {};
+  const ago = Math.floor(performance.now() - changed);
+  const since = ago < CHANGED_MS ? { "X-Retraining-Changed": String(ago) } : {};
   let answer;
   try {
-    answer = await fetch(path, { method, body, headers: { ...headers, ...fresh, "X-Retraining-Page": "1" }, credentials: "same-origin" });
+    answer = await fetch(path, { method, body, headers: { ...headers, ...since, "X-Retraining-Page": "1" }, credentials: "same-origin" });
   } catch {
     throw new Refused(0, "Airflow does not answer. Nothing was changed that you were not told of; try again.");
   }
-  if (method !== "GET") changed = performance.now();
+  if (method !== "GET" && !CHANGES_NOTHING.test(path)) changed = performance.now();
   const text = await answer.text();
   let document = null;
   try {
