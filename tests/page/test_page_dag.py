@@ -9,7 +9,8 @@ from page_site import Site
 from sqlalchemy import delete
 from starlette.routing import Mount
 
-from retraining.page import airflow_view, shared
+from retraining.page import airflow_view
+from retraining.page.concurrency import shared
 
 DAG_ID, BUNDLE, PATH = "abalone_retraining", "dags-folder", "/models/abalone/dag"
 

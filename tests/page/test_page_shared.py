@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from retraining.page import shared as sharing
+from retraining.page.concurrency import shared as sharing
+from retraining.page.concurrency.shared import shared
 from retraining.page.known_models import KnownModel
 from retraining.page.rights import Visitor
-from retraining.page.shared import shared
 
 PEOPLE = 50
 

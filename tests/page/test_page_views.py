@@ -5,7 +5,8 @@ from local_account import Account
 from page_site import BATCH, BUCKET, HOSTILE, REFUSED_BATCH, REFUSED_KEY, RUN, Site
 
 from retraining.aws import documents
-from retraining.page import history_view, shared
+from retraining.page import history_view
+from retraining.page.concurrency import shared
 from retraining.page.known_models import known_model
 
 

@@ -15,9 +15,9 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException, Request
 
+from retraining.page.concurrency.shared import once
+from retraining.page.concurrency.threads import looking
 from retraining.page.rights import Seeing, dag_id_of, may
-from retraining.page.shared import once
-from retraining.page.threads import looking
 
 HOST = "retraining.airflow"
 """Where a request's scope holds the application that the page is mounted in."""

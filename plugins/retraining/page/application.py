@@ -20,12 +20,12 @@ from pydantic import Field
 from retraining.aws.platform_parameter import PlatformError
 from retraining.contract.plain_text import plain
 from retraining.page import airflow_view, data_view, drift_view, history_view, now_view, quarantine, trying
+from retraining.page.concurrency.shared import shared
+from retraining.page.concurrency.threads import looking, working
 from retraining.page.files import comparing, sending
 from retraining.page.files.check import UncheckedError
 from retraining.page.guard import REPORT_POLICY, Guard, Message, Receive, Send
 from retraining.page.rights import Acting, Seeing, Visitor
-from retraining.page.shared import shared
-from retraining.page.threads import looking, working
 from retraining.serving import batch
 from retraining.settings.strict import Strict
 

@@ -15,8 +15,8 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, HTTPException, Path, Request
 
+from retraining.page.concurrency.threads import looking
 from retraining.page.known_models import KnownModel, UnknownModelError, known_model
-from retraining.page.threads import looking
 from retraining.settings.model_config import ConfigError
 
 CHANGED_HEADER = "x-retraining-changed"

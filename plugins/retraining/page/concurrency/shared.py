@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from anyio.lowlevel import RunVar
 
+from retraining.page.concurrency.threads import looking
 from retraining.page.rights import Visitor
-from retraining.page.threads import looking
 
 R = TypeVar("R")
 

@@ -1,0 +1,1 @@
+"""How the page answers many people at once: in threads of its own, and each view once."""
