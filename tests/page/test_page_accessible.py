@@ -147,6 +147,34 @@ def test_axe_finds_nothing_on_the_verdict_of_a_file(page: Any, address: str) -> 
     assert chromium.in_both_colours(page) == []
 
 
+def test_a_sent_file_is_followed_while_its_run_goes_on_whatever_others_saw_before_it(page: Any, address: str) -> None:
+    """The state of the DAG that several people share may be from before the run that has just merged the file."""
+    ways = iter([{"state": "waiting"}, *2 * [{"state": "merged", "version": 2, "accepted": 1, "run_key": "v2-x"}]])
+    decided = {
+        "state": "merged",
+        "version": 2,
+        "accepted": 1,
+        "run_key": "v2-x",
+        "decision": "promoted",
+        "reason": "It",
+    }
+
+    def dag(route: Any) -> None:
+        begun_now = route.request.headers.get("x-retraining-changed") == "0"
+        route.fulfill(status=200, json={**STATE, "runs": [RUN] if begun_now else []})
+
+    page.route("**/models/abalone/dag", dag)
+    page.route("**/models/abalone/files?key=*", lambda route: route.fulfill(status=200, json=next(ways, decided)))
+    page.route("**/models/abalone/files?name=*", lambda route: route.fulfill(status=200, json={"key": "abalone/new/a"}))
+    shown(page, address, "send")
+    body = b"M,0.5,0.4,0.1,0.6,0.2,0.1,0.15,9\n"
+    page.locator("input[type=file]").set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": body})
+    page.get_by_role("button", name="Send it").click()
+    page.get_by_text("a model is being trained and compared").wait_for()
+    page.get_by_text("The run and its report").wait_for()
+    assert page.get_by_text("judged no model").count() == 0
+
+
 NUMBERS = {
     "labelled": True,
     "rows": [

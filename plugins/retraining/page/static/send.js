@@ -144,11 +144,13 @@ async function follow(answer, context, place) {
   const first = answer.already_there ? "This very file was sent before" : "Sent";
   put(place, el("h3", {}, first), el("p", { class: "small" }, el("code", {}, answer.key)), steps, last);
   const line = (kind, text) => el("li", { class: kind }, text);
+  const goesOn = async (fresh) => (await server.dag(context.model, fresh).catch(() => ({ runs: [] }))).runs.length > 0;
   while (context.current()) {
     const way = await server.get(server.route(context.model, "files"), { key: answer.key });
     const done = way.state === "merged";
-    const open = way.state === "waiting" || (done && !way.decision);
-    const runs = open && (await server.dag(context.model).catch(() => ({ runs: [] }))).runs.length > 0;
+    const undecided = done && !way.decision;
+    // What the page knew seconds ago may be from before the run: that no model was judged is said of this moment only.
+    const runs = (way.state === "waiting" || undecided) && ((await goesOn(false)) || (undecided && (await goesOn(true))));
     put(
       steps,
       line("done", "in the landing zone"),
@@ -157,7 +159,7 @@ async function follow(answer, context, place) {
       way.state === "unknown" ? line("bad", "not in the landing zone any more: somebody removed it") : null,
       way.state === "waiting" ? line("now", runs ? "a run is under way; it, or the next one, merges the file" : "waits for a run, which starts when the file has lain unchanged for a while") : null,
       done ? line("done", `merged into version ${way.version}: ${number(way.accepted)} rows accepted, ${number(way.duplicate)} known already, ${number(way.quarantined)} rejected`) : null,
-      done && !way.decision ? line(runs ? "now" : "bad", runs ? "a model is being trained and compared" : `run ${way.run_key} judged no model: look at it in Airflow`) : null,
+      undecided ? line(runs ? "now" : "bad", runs ? "a model is being trained and compared" : `run ${way.run_key} judged no model: look at it in Airflow`) : null,
       done && way.decision ? line("done", [badge(way.decision, decisionKind(way.decision)), ` ${way.reason}`]) : null,
     );
     if (way.decision && way.decision !== "approval waits") {
@@ -165,7 +167,7 @@ async function follow(answer, context, place) {
       return;
     }
     if (["refused", "ignored", "unknown"].includes(way.state)) return;
-    if (done && !way.decision && !runs) return;
+    if (undecided && !runs) return;
     await new Promise((resolve) => setTimeout(resolve, FOLLOW_SECONDS * 1000));
   }
 }

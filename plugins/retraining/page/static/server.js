@@ -21,6 +21,7 @@ export const upload = (path, file, query) =>
   call("POST", path + asQuery(query), { body: file, headers: { "Content-Type": "application/octet-stream" } });
 
 // What several people ask for within five seconds the page answers once; who has just changed something says how long ago that was.
+const CHANGED = "X-Retraining-Changed";
 const CHANGED_MS = 6000;
 const CHANGES_NOTHING = /\/(checks|predictions|comparisons)(\?|$)/;
 let changed = -CHANGED_MS;
@@ -35,7 +36,7 @@ const airflow = {
 export const dags = () => airflow.get("dags", { tags: "retraining", limit: 200 });
 
 // Whether it is paused, its next run, the runs under way and what they ask: the page asks Airflow once for all who look.
-export const dag = (model) => get(route(model, "dag"));
+export const dag = (model, fresh = false) => call("GET", route(model, "dag"), { headers: fresh ? { [CHANGED]: "0" } : {} });
 
 export const run = (id, runId) => airflow.get(`dags/${id}/dagRuns/${encodeURIComponent(runId)}`);
 
@@ -57,10 +58,10 @@ function asQuery(query) {
 
 async function call(method, path, { body, headers = {} } = {}) {
   const ago = Math.floor(performance.now() - changed);
-  const since = ago < CHANGED_MS ? { "X-Retraining-Changed": String(ago) } : {};
+  const since = ago < CHANGED_MS ? { [CHANGED]: String(ago) } : {};
   let answer;
   try {
-    answer = await fetch(path, { method, body, headers: { ...headers, ...since, "X-Retraining-Page": "1" }, credentials: "same-origin" });
+    answer = await fetch(path, { method, body, headers: { ...since, ...headers, "X-Retraining-Page": "1" }, credentials: "same-origin" });
   } catch {
     throw new Refused(0, "Airflow does not answer. Nothing was changed that you were not told of; try again.");
   }
