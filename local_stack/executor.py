@@ -41,7 +41,7 @@ def give_way(worker: bool) -> None:
 
     It would not notice the end before its next heartbeat, and hold the worker slot until then.
     """
-    with suppress(OSError):  # some containers do not allow it
+    with suppress(OSError, AttributeError):  # some containers do not allow it, macOS does not have it
         os.sched_setscheduler(0, os.SCHED_BATCH if worker else os.SCHED_OTHER, os.sched_param(0))
 
 
