@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from local_stack import demo, layout, stack
+from local_stack import asking, demo, layout, stack
 from local_stack.airflow_api import AirflowApi
 from local_stack.progress import RunFailedError, follow
 from local_stack.surveys import split_surveys
@@ -116,10 +117,13 @@ def questions(header: str, rows: Sequence[str]) -> list[str]:
 
 
 def _asked_and_watched(session: Any, api: AirflowApi, bodies: Sequence[str], say: Say) -> dict[str, Any]:
-    """Ask the endpoint, let the monitor look, and return what it came to."""
-    runtime = session.client("sagemaker-runtime")
-    for body in bodies:
-        runtime.invoke_endpoint(EndpointName=in_environment(demo.MODEL), ContentType="text/csv", Body=body.encode())
+    """Ask the endpoint, wait until it has captured what it was asked, let the monitor look, and return what it came to."""
+    config, began = load_model_config(layout.ROOT / "dags" / "models" / demo.MODEL / "model.yaml"), datetime.now(UTC)
+    ids = [f"demo-{began:%Y%m%d%H%M%S}-{number}" for number in range(1, len(bodies) + 1)]
+    answered = asking.ask(session.client("sagemaker-runtime"), in_environment(demo.MODEL), bodies, ids)
+    bucket = runs.data_bucket(session, demo.MODEL)
+    if late := asking.not_captured(session.client("s3"), bucket, config, answered, began):
+        raise RunFailedError(f"{len(late)} of {len(ids)} requests were not captured: .local/logs says more")
     started = time.monotonic()
     run_id = api.trigger(DAG_ID, {})["dag_run_id"]
     follow(api, DAG_ID, run_id, runs.RUN_LIMIT_SECONDS)

@@ -15,6 +15,7 @@ from local_stack import layout
 
 sys.path.insert(0, str(layout.ROOT / "plugins"))  # where Airflow finds the library too
 
+from local_stack import asking
 from local_stack.airflow_settings import use_local_account
 from local_stack.preflight import PreflightError
 from local_stack.verbs.calls import OneLineParser, known_model
@@ -29,6 +30,7 @@ from survey.environments import run_generator
 
 FOLDER = layout.LOCAL / "survey"
 NEW_SEED = 2**31
+EVERY_REQUEST = 100
 EPILOG = """examples:
   python -m survey --rows 1000 --method copula
   python -m survey --rows 100 --method ctgan --epochs 50 --upload
@@ -180,13 +182,21 @@ def _survey(config: ModelConfig, chosen: argparse.Namespace) -> int:
             multiline = config.contract.csv.multiline
             questions = list(predictions.questions_of(file, columns, config.contract.target, multiline))
         endpoint, ids = config.endpoint, [f"{output.name}-{number}" for number in range(1, len(questions) + 1)]
-        answered, refused = predictions.ask(client("sagemaker-runtime", config.aws), endpoint, questions, ids)
-        _say(f"endpoint {endpoint} answered {answered:,} requests and refused {refused:,}")
+        answered = asking.ask(
+            client("sagemaker-runtime", config.aws), endpoint, [asked.body for asked in questions], ids
+        )
+        _say(f"endpoint {endpoint} answered {len(answered):,} requests and refused {len(ids) - len(answered):,}")
         if chosen.labels and data.platform:
             labels = predictions.labels_of(questions, ids, config.contract.target)
             uri = f"s3://{data.platform.bucket}/{config.name}/{LABELS}{output.name}.csv"
             put_bytes_once(client("s3", config.aws), uri, labels.encode(), "text/csv")
             _say(f"uploaded {len(questions):,} labels: {uri}")
+        if data.platform and config.deployment.captured_percent == EVERY_REQUEST:
+            late = asking.not_captured(client("s3", config.aws), data.platform.bucket, config, answered, now)
+            if late:
+                _say(
+                    f"{len(late):,} of the requests are not captured yet: they count at a later look of {config.name}_monitor"
+                )
     if not chosen.upload:
         return 0
     if not report["rows"] or data.platform is None:

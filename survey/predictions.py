@@ -1,17 +1,14 @@
-"""Asks an endpoint about the rows of a survey, one request a row, as the people do who use the model; and writes down what is true."""
+"""What an endpoint is asked about the rows of a survey, one request a row, as the people do who use the model; and what is true."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retraining.contract.notation.lines import LINE_FEED
 from retraining.contract.reader import records
 from retraining.contract.rows import csv_line
 from retraining.contract.rules import cut
-
-SENDERS = 4
 
 
 class Question(NamedTuple):
@@ -44,34 +41,3 @@ def labels_of(questions: Sequence[Question], ids: Sequence[str], target: str) ->
     """Return the file of labels: the id of each request, and what is true."""
     lines = [["inference_id", target], *([name, question.truth] for name, question in zip(ids, questions, strict=True))]
     return "".join(f"{csv_line(cells)}\n" for cells in lines)
-
-
-def ask(runtime: Any, endpoint: str, questions: Sequence[Question], ids: Sequence[str]) -> tuple[int, int]:
-    """Send requests to an endpoint; return how many were answered and how many refused.
-
-    Args:
-        runtime: client.
-        endpoint: its name.
-        questions: one a request.
-        ids: inference ids of the requests.
-
-    Raises:
-        LookupError: the endpoint cannot be asked at all.
-
-    """
-
-    def answered(question: Question, name: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        try:
-            request = {"ContentType": "text/csv", "Body": question.body.encode(), "InferenceId": name}
-            runtime.invoke_endpoint(EndpointName=endpoint, **request)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ModelError":
-                raise LookupError(f"endpoint {endpoint} cannot be asked, does it serve a model? {error}") from error
-            return False
-        return True
-
-    with ThreadPoolExecutor(SENDERS) as pool:
-        found = list(pool.map(answered, questions, ids))
-    return sum(found), len(found) - sum(found)

@@ -1,12 +1,10 @@
 """The processing job's request, names and marks of the files; the parts of the command that need no stack."""
 
-import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from pydantic import ValidationError
 
@@ -177,19 +175,3 @@ def test_a_text_with_commas_quotes_or_breaks_stays_one_cell_of_its_request():
 def test_a_quote_without_a_pair_spoils_no_other_row():
     lines = ['"M,7,a\n', "F,8,b\n"]
     assert list(predictions.questions_of(lines, ["sex", "rings", "note"], "rings", False)) == [("F,b", "8")]
-
-
-def test_a_request_that_the_model_refuses_is_counted_and_one_that_nobody_answers_is_an_error():
-    class Runtime:
-        def invoke_endpoint(self, EndpointName, ContentType, Body, InferenceId):
-            named.append((Body.decode(), InferenceId))
-            if Body != b"good":
-                raise ClientError({"Error": {"Code": "ModelError" if Body == b"bad" else "ValidationError"}}, "x")
-            return {"Body": io.BytesIO(b"1")}
-
-    named: list[tuple[str, str]] = []
-    questions = [predictions.Question(body, "7") for body in ("good", "bad", "good")]
-    assert predictions.ask(Runtime(), "abalone", questions, ["a", "b", "c"]) == (2, 1)
-    assert sorted(named) == [("bad", "b"), ("good", "a"), ("good", "c")]
-    with pytest.raises(LookupError, match="endpoint abalone cannot be asked"):
-        predictions.ask(Runtime(), "abalone", [predictions.Question("lost", "7")], ["a"])
