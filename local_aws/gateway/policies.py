@@ -89,7 +89,7 @@ class Policies:
 
 def asked(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Iterator[Call]:
     """Yield what a request needs, see `Policies.refusal`; its resources are in the region that it is signed for."""
-    path = _with_bucket_of_host(path, headers)
+    path = with_bucket_of_host(path, headers)
     named = name_call(method, path, query, headers, body[:4096])
     values = {name: found[0] for name, found in parse_qs(query, keep_blank_values=True).items()}
     if named.service == "s3":
@@ -139,7 +139,7 @@ def _deleted(text: str) -> dict[str, str]:
     return key | ({"VersionId": version.group(1)} if version else {})
 
 
-def _with_bucket_of_host(path: str, headers: Mapping[str, str]) -> str:
+def with_bucket_of_host(path: str, headers: Mapping[str, str]) -> str:
     """Return a path that begins with the bucket, also where the client named it in the host."""
     bucket, _, rest = headers.get("host", "").partition(".localhost")
     return f"/{bucket}{path}" if rest[:1] in ("", ":") and bucket != headers.get("host", "") else path

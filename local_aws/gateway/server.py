@@ -27,7 +27,8 @@ from local_aws.gateway.admission import (
 from local_aws.gateway.corrections import PRETENDED
 from local_aws.gateway.ministack import SERVICES, Backend
 from local_aws.gateway.operation_names import INVOCATIONS
-from local_aws.gateway.policies import Policies, give_functions_their_role
+from local_aws.gateway.policies import Policies, give_functions_their_role, with_bucket_of_host
+from local_aws.gateway.spark_sees import SparkSees
 from local_aws.glue.service import Glue
 from local_aws.sagemaker.hosting import autoscaling, streaming
 from local_aws.sagemaker.service import SageMaker
@@ -282,8 +283,6 @@ class Gateway:
         key = _access_key(headers, query)
         if self._backend.is_unprepared(service):
             await asyncio.to_thread(self._backend.prepare, service, self._clients)
-        if service == "s3" and self._glue.is_job_key(key):
-            await self._glue.before_s3(key)
         body_seen = bytearray()
 
         async def watched() -> Message:
@@ -293,19 +292,10 @@ class Gateway:
                 body_seen.extend(message.get("body", b"")[:4096])
             return message
 
-        if service == "s3" and scope["method"] not in ("GET", "HEAD") and self._glue.is_job_key(key):
-            # The job may read through Spark what it just wrote with boto3: the answer waits for the copy.
-            answer: list[Message] = []
-
-            async def held(message: Message) -> None:
-                answer.append(message)
-
-            await self._backend.application(scope, watched, held)
-            await self._glue.after_s3(key)
-            for message in answer:
-                await send(message)
-        else:
-            await self._backend.application(scope, watched, send)
+        answer = self._backend.application
+        if service == "s3":
+            answer = SparkSees(answer, self._glue, key, with_bucket_of_host(path, headers))
+        await answer(scope, watched, send)
         operation = headers.get("x-amz-target", "").rpartition(".")[2] or _query_action(query, bytes(body_seen))
         self._backend.changed(service, scope["method"], operation)
 

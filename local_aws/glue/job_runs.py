@@ -201,11 +201,19 @@ class JobRuns:
         if run and run.staging:
             run.staging.publish()
 
-    def refresh(self, access_key: str) -> None:
-        """Bring to the job's Spark what the job changed in S3."""
+    def refresh(self, access_key: str, changed: tuple[str, str] | None) -> None:
+        """Bring to the job's Spark what the job changed in S3: an object (bucket, key), or None if it may be several."""
         run = self._by_key.get(access_key)
         if run and run.staging:
-            run.staging.refresh()
+            run.staging.refresh(changed)
+
+    def others_wrote(self, access_key: str) -> None:
+        """Note that S3 has changed by a request with this key: the Spark of all other jobs looks at everything when it looks next."""
+        with self._lock:
+            others = [run for key, run in self._by_key.items() if key != access_key]
+        for run in others:
+            if run.staging:
+                run.staging.outdated = True
 
     # -- life of a run ---------------------------------------------------------------------------------------------
 

@@ -72,9 +72,13 @@ class Glue:
         """Bring to S3 what the Spark job with this key wrote, so that its own S3 request sees it."""
         await asyncio.to_thread(self.runs.publish, access_key)
 
-    async def after_s3(self, access_key: str) -> None:
-        """Bring to the Spark job with this key what its own S3 request changed."""
-        await asyncio.to_thread(self.runs.refresh, access_key)
+    async def after_s3(self, access_key: str, changed: tuple[str, str] | None) -> None:
+        """Bring to the Spark job with this key what its own S3 request changed: an object (bucket, key), or None if it may be several."""
+        await asyncio.to_thread(self.runs.refresh, access_key, changed)
+
+    def s3_changed(self, access_key: str) -> None:
+        """Note that a request with this key has changed S3."""
+        self.runs.others_wrote(access_key)
 
     def recover(self) -> None:
         """Report what an earlier process left running as failed."""

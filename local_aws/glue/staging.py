@@ -2,16 +2,18 @@
 
 Spark reads and writes ``s3://`` paths in a private copy of each bucket. `publish` brings changes of the folder to S3,
 `refresh` brings changes of S3 to the folder; both compare with what they saw last, so neither undoes what somebody
-else wrote to S3 meanwhile. The account makes the copy, because S3A would read only what the job asks for; what Spark wrote
-goes to S3 in the job's role.
+else wrote to S3 meanwhile. While nobody else writes, only the object that the job itself wrote is looked at. The
+account makes the copy, because S3A would read only what the job asks for; what Spark wrote goes to S3 in the job's role.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +52,39 @@ class StagedBucket:
             self.folder.mkdir(parents=True, exist_ok=True)
             found = set()
             for item in self._files.keys(self.bucket, ""):
-                key, etag = item["Key"], item["ETag"]
-                found.add(key)
-                if self._etags.get(key) != etag:
-                    self._etags[key] = etag
-                    if (path := self._path(key)) is not None:
-                        self._copy(key, etag, item["Size"], path)
-                        self._seen[key] = _stamp(path)
-                    else:
-                        _LOG.warning("s3://%s/%s is not the path of a file: Spark does not see it", self.bucket, key)
+                found.add(item["Key"])
+                self._take(item)
             for key in set(self._etags) - found:
-                if self._seen.pop(key, None) is not None:
-                    safe_join(self.folder, key).unlink(missing_ok=True)
-                del self._etags[key]
+                self._forget(key)
+
+    def refresh_object(self, key: str) -> None:
+        """Do so for one object."""
+        if key.endswith("/"):
+            return
+        with self._lock:
+            item = self._files.find(self.bucket, key)
+            if item:
+                self._take(item)
+            elif key in self._etags:
+                self._forget(key)
+
+    def _take(self, item: dict[str, Any]) -> None:
+        """Copy an object of S3 unless it is known."""
+        key, etag = item["Key"], item["ETag"]
+        if self._etags.get(key) == etag:
+            return
+        self._etags[key] = etag
+        if (path := self._path(key)) is not None:
+            self._copy(key, etag, item["Size"], path)
+            self._seen[key] = _stamp(path.stat())
+        else:
+            _LOG.warning("s3://%s/%s is not the path of a file: Spark does not see it", self.bucket, key)
+
+    def _forget(self, key: str) -> None:
+        """Remove an object that is gone."""
+        if self._seen.pop(key, None) is not None:
+            safe_join(self.folder, key).unlink(missing_ok=True)
+        del self._etags[key]
 
     def _path(self, key: str) -> Path | None:
         """Return where a key lies in the folder; None for one that is no path, such as ``a//b`` or ``../a``, which stays in S3 alone."""
@@ -90,16 +112,12 @@ class StagedBucket:
         changes = 0
         with self._lock:
             present = set()
-            for path in sorted(self.folder.rglob("*")):
-                if path.is_symlink() or not path.is_file():
-                    continue
-                key = path.relative_to(self.folder).as_posix()
+            for key, path, stamp in sorted(_files_below(self.folder)):
                 if _is_scratch(key):
                     continue
                 present.add(key)
-                stamp = _stamp(path)
                 if self._seen.get(key) != stamp:
-                    with path.open("rb") as file:
+                    with Path(path).open("rb") as file:
                         answer = self._writer.put_object(Bucket=self.bucket, Key=key, Body=file)
                     self._seen[key], self._etags[key] = stamp, answer["ETag"]
                     changes += 1
@@ -111,8 +129,20 @@ class StagedBucket:
         return changes
 
 
-def _stamp(path: Path) -> _Stamp:
-    status = path.stat()
+def _files_below(folder: Path) -> Iterator[tuple[str, str, _Stamp]]:
+    """Yield key, path and stamp of each file below a folder; links are none. A job asks S3 often, and a bucket may have thousands."""
+    waiting = [(str(folder), "")]
+    while waiting:
+        path, prefix = waiting.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file(follow_symlinks=False):
+                    yield f"{prefix}{entry.name}", entry.path, _stamp(entry.stat(follow_symlinks=False))
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
     return (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
@@ -131,12 +161,25 @@ class Staging:
         """`reader` and `writer` are S3 clients: the account's, and that of the job's role."""
         self.root = root
         self.buckets = [StagedBucket(settings, reader, writer, bucket, root / bucket) for bucket in buckets]
+        #: Whether somebody else has written to S3 since the folders were compared with it.
+        self.outdated = False
 
-    def refresh(self) -> None:
-        """Bring changes of S3 to the folders."""
+    def refresh(self, changed: tuple[str, str] | None = None) -> None:
+        """Bring changes of S3 to the folders.
+
+        Args:
+            changed: bucket and key of the object that the job itself has changed, if it was one; others are looked at when somebody else
+                has written.
+
+        """
+        if self.outdated:
+            changed, self.outdated = None, False  # what is written from now on is told anew
         for bucket in self.buckets:
             try:
-                bucket.refresh()
+                if changed is None:
+                    bucket.refresh()
+                elif bucket.bucket == changed[0]:
+                    bucket.refresh_object(changed[1])
             except ClientError as error:
                 raise JobError(f"cannot stage s3://{bucket.bucket}: {error}") from error
 

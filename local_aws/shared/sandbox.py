@@ -141,6 +141,16 @@ class S3Files:
             raise JobError(f"cannot list s3://{bucket}/{prefix}: {_reason(error)}") from error
         return objects
 
+    def find(self, bucket: str, key: str) -> dict[str, Any] | None:
+        """Return an object (Key, Size, ETag) if it is there."""
+        try:
+            found = self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "404":
+                return None
+            raise JobError(f"cannot read s3://{bucket}/{key}: {_reason(error)}") from error
+        return {"Key": key, "Size": found["ContentLength"], "ETag": found["ETag"]}
+
     def exists(self, uri: str) -> bool:
         """Return whether any object lies at or below an S3 URI."""
         try:

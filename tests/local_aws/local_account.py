@@ -153,8 +153,13 @@ class Account(LocalAccount):
         return answer["Body"].read().decode()
 
     def log(self, group: str, stream_prefix: str) -> str:
-        """Return all lines of the log streams with a prefix."""
-        streams = self.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=stream_prefix)["logStreams"]
+        """Return all lines of the log streams with a prefix; none where nothing was logged as yet."""
+        try:
+            streams = self.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=stream_prefix)[
+                "logStreams"
+            ]
+        except self.logs.exceptions.ResourceNotFoundException:
+            return ""
         lines = []
         for stream in streams:
             events = self.logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]

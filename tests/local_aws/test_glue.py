@@ -53,6 +53,50 @@ print("rows merged", rows.count())
     assert list((account.data_dir / "jobs/glue/merge" / run_id).iterdir()) != []
 
 
+@pytest.mark.spark
+def test_spark_sees_whatever_way_the_script_or_somebody_else_changes_an_object(account: Account) -> None:
+    for name in ("one", "two", "copied"):
+        account.put(f"ways/{name}.txt", f"{name}\n")
+    script = """
+import json, sys, time
+import boto3
+from awsglue.utils import getResolvedOptions
+from pyspark.sql import SparkSession
+bucket = getResolvedOptions(sys.argv, ["bucket"])["bucket"]
+spark, client = SparkSession.builder.getOrCreate(), boto3.client("s3")
+seen = lambda: sorted(row.value for row in spark.read.text(f"s3://{bucket}/ways/").collect())
+told = [seen()]
+client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "ways/one.txt"}, {"Key": "ways/two.txt"}]})
+told.append(seen())
+client.copy_object(Bucket=bucket, Key="ways/a b+\u00fc.txt", CopySource={"Bucket": bucket, "Key": "ways/copied.txt"})
+upload = client.create_multipart_upload(Bucket=bucket, Key="ways/parts.txt")
+named = {name: upload[name] for name in ("Bucket", "Key", "UploadId")}
+part = client.upload_part(**named, PartNumber=1, Body="parts\\n")
+client.complete_multipart_upload(**named, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+client.put_object(Bucket=bucket, Key="ways/empty/", Body="")
+told.append(seen())
+client.delete_object(Bucket=bucket, Key="ways/copied.txt")
+client.put_object(Bucket=bucket, Key="ready", Body="")
+while client.list_objects_v2(Bucket=bucket, Prefix="ways/of-others").get("KeyCount") == 0:
+    time.sleep(0.1)
+client.put_object(Bucket=bucket, Key="ways/own.txt", Body="own\\n")
+told.append(seen())
+client.put_object(Bucket=bucket, Key="told.json", Body=json.dumps(told))
+"""
+    define(account, "ways", script)
+    run_id = account.glue.start_job_run(JobName="ways", Arguments={"--bucket": BUCKET})["JobRunId"]
+    wait_for(lambda: account.keys("ready"), timeout=120)
+    account.put("ways/of-others.txt", "theirs\n")
+    run = run_end(account, "ways", run_id)
+    assert run["JobRunState"] == "SUCCEEDED", run
+    assert json.loads(account.read(f"s3://{BUCKET}/told.json")) == [
+        ["copied", "one", "two"],
+        ["copied"],
+        ["copied", "copied", "parts"],
+        ["copied", "own", "parts", "theirs"],
+    ]
+
+
 def test_a_failing_script_names_its_exception(account: Account) -> None:
     define(account, "fails", "import sys\nprint('begun')\nraise ValueError('no manifest given')")
     run_id = account.glue.start_job_run(JobName="fails")["JobRunId"]
