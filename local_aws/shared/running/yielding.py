@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-#: Enough to let the others go first, and to be ready some day on a machine that is never idle.
-WAITING_NICENESS = 5
+#: Of its session, where Linux shares the processors among sessions: one of niceness 5 still gets a third of what another one gets.
+WAITING_NICENESS = 19
 
 
 def wait_for_idle_processors() -> None:
