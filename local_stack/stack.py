@@ -31,12 +31,13 @@ from local_stack.verbs import dag_state, model_check
 from retraining.settings.environment import environment
 
 AIRFLOW_PARTS = {
-    "api-server": ["api-server"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
+    "api-server": ["airflow", "api-server"],
+    "dag-processor": ["local_stack.dag_processor"],
+    "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
     # Last, when the others are healthy: a task that it starts asks the API server at once, and fails when nobody answers.
-    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
 }
+"""Python's module of each process, and its arguments."""
 ALL = ("local_aws", *AIRFLOW_PARTS)
 SPARES = "RETRAINING_SPARES"  # what SPARES=0 behind a verb sets to 0
 LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "WatchSeconds": "6", "SettleSeconds": "1"}
@@ -190,7 +191,7 @@ def _start_airflow(say: Say, models: Sequence[str]) -> None:
     first = [name for name in AIRFLOW_PARTS if name != "scheduler"]
     for group in (first, ["scheduler"]):
         for name in group:
-            processes.start(name, [str(layout.python("airflow")), "-m", "airflow", *AIRFLOW_PARTS[name]], environment)
+            processes.start(name, [str(layout.python("airflow")), "-m", *AIRFLOW_PARTS[name]], environment)
         for name in group:
             _wait(name, functools.partial(_is_healthy, api, name), 180)
     dag_state.wait_for_import(api, models, say)

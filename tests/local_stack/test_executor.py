@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local_stack import executor, layout
+from local_stack import importing, layout
 
 LIBRARY = layout.ROOT / "plugins"
 IN_A_FORK = """
 import os, sys, traceback
 sys.path[:0] = [{library!r}, {root!r}]
-from local_stack import executor
+from local_stack import executor, importing
 {before}
 sys.stdout.flush()
 child = os.fork()
@@ -51,7 +51,7 @@ for service in executor.SERVICES:
     client(service, AwsAccess(region="eu-central-1", endpoint_url="http://127.0.0.1:9"))
 print("missing", missing, "read", read, "numpy" in sys.modules)
 """
-    found = told(LIBRARY, "executor.import_ahead()", inside)
+    found = told(LIBRARY, "importing.for_forks(executor.SERVICES)", inside)
     assert found.splitlines()[-1] == "missing set() read [] False"
 
 
@@ -59,27 +59,28 @@ def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
     shutil.copytree(LIBRARY / "retraining", tmp_path / "retraining", ignore=shutil.ignore_patterns("__pycache__"))
     changed = tmp_path / "retraining" / "aws" / "naming.py"
     inside = 'print("kept", any(name.startswith("retraining") for name in sys.modules))'
-    assert "kept True" in told(tmp_path, "executor.import_ahead()", inside)
+    assert "kept True" in told(tmp_path, "importing.for_forks(executor.SERVICES)", inside)
     write = f'open({str(changed)!r}, "a").write("NEWLY = 1\\n")'
     inside += "\nfrom retraining.aws import naming; print(naming.NEWLY)"
-    assert told(tmp_path, f"executor.import_ahead(); {write}", inside).splitlines()[-2:] == ["kept False", "1"]
+    assert told(tmp_path, f"importing.for_forks(executor.SERVICES); {write}", inside).splitlines()[-2:] == [
+        "kept False",
+        "1",
+    ]
 
 
 def test_a_new_or_removed_module_is_a_change(tmp_path):
     old, new = tmp_path / "room" / "old.py", tmp_path / "room" / "new.py"
     old.parent.mkdir()
-    states = [executor.state_of(tmp_path)]
+    states = [importing.state_of(tmp_path)]
     for change in (lambda: new.write_text("one = 1"), lambda: os.utime(shutil.copy(new, old), (1, 1)), old.unlink):
         change()
-        states.append(executor.state_of(tmp_path))
+        states.append(importing.state_of(tmp_path))
     assert len(set(states[:3])) == 3
     assert states[3] == states[1]
 
 
 def test_a_worker_gives_way_to_its_task_and_the_task_to_nobody():
-    start = (
-        "executor.import_ahead = lambda: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
-    )
+    start = "importing.for_forks = lambda services: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
     inside = """
 print("worker", os.sched_getscheduler(0) == os.SCHED_BATCH)
 sys.stdout.flush()
@@ -103,3 +104,20 @@ alive = [worker.is_alive() for worker in made.workers.values()]
 made.end()
 """
     assert told(tmp_path, start, "print(alive)").splitlines()[-1] == "[True]"
+
+
+def test_of_a_library_that_breaks_half_way_nothing_is_kept(tmp_path):
+    shutil.copytree(LIBRARY / "retraining", tmp_path / "retraining", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "retraining" / "telling" / "broken.py").write_text("this is no Python\n")
+    inside = 'print([name for name in sys.modules if name.startswith("retraining")])'
+    assert told(tmp_path, "importing.for_forks()", inside).splitlines()[-1] == "[]"
+
+
+def test_the_dag_processor_is_airflows_own():
+    call = [sys.executable, "-m", "local_stack.dag_processor", "--help"]
+    told = [
+        subprocess.run(argv, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
+        for argv in (call, [sys.executable, "-m", "airflow", "dag-processor", "--help"])
+    ]
+    assert told[0].splitlines()[-1] == told[1].splitlines()[-1]
+    assert "--num-runs" in told[0]

@@ -1,0 +1,62 @@
+"""Airflow's processes import what their forks need: a task, or the reading of a DAG file, is mostly imports.
+
+Who changes the library while the stack runs finds the change in the next task: a fork that sees one imports the library anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+LIBRARY = "retraining"
+NOT_OF_TASKS = ("command", "inside", "page")
+"""Rooms of the library that no task imports; what they need is not all in Airflow's environment."""
+
+
+def for_forks(services: Sequence[str] = ()) -> None:
+    """Import the library for all processes that will be forked from this one; one that is broken just now is left to them.
+
+    Args:
+        services: of AWS; what their clients are made of is read, too.
+
+    """
+    try:
+        _import(services)
+    except Exception:
+        _LOG.warning("the library cannot be imported: each task does it by itself", exc_info=True)
+        forget()
+
+
+def _import(services: Sequence[str]) -> None:
+    from retraining.aws.clients import read_ahead
+
+    root = Path(importlib.import_module(LIBRARY).__path__[0])
+    seen = state_of(root)
+    for name in _modules(root):
+        importlib.import_module(name)
+    if services:
+        read_ahead(services)
+    os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
+
+
+def state_of(folder: Path) -> tuple[int, int]:
+    """Return how many modules there are below a folder, and when the newest was written, in ns; the same while nothing changes."""
+    times = [path.stat().st_mtime_ns for path in folder.rglob("*.py")]
+    return len(times), max(times, default=0)
+
+
+def forget() -> None:
+    """Let the library be imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == LIBRARY]:
+        del sys.modules[name]
+
+
+def _modules(root: Path) -> list[str]:
+    """Return the names of the library's modules, but those of rooms that no task imports."""
+    found = [path.relative_to(root.parent).with_suffix("").parts for path in sorted(root.rglob("*.py"))]
+    return [".".join(parts).removesuffix(".__init__") for parts in found if parts[1] not in NOT_OF_TASKS]
