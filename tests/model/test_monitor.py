@@ -86,9 +86,15 @@ def test_drifted_requests_open_one_incident_and_a_new_champion_closes_it(
     assert "label such rows" in message, "there are no data that no model was judged on"
     assert drifted["wakes"] is None
 
-    ask(account, rows[900:1000].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
+    ask(account, rows[900:950].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
+    late = steps.find_requests(run)
+    ask(account, rows[950:1000].assign(**{DRIFTED: rows[DRIFTED] * 0.75}))
     serve(account, first, "m-on-another-machine")
     on = look(steps, "r3")
+    run_job(steps.read_request(late), "monitor")
+    with pytest.raises(AirflowSkipException, match="a later look has judged these requests"):
+        steps.judge_requests(late, run)  # its job had failed, and was repeated when another look had read the same
+    assert watch_records.state(steps._s3, BUCKET, "abalone", on["model"])["rows"] == 900
     assert (on["rows"], on["incident"]) == (100, 1), "what the same model answered before its endpoint changed counts"
     assert told(steps) == [], "an incident that is open is told once"
     page = read(account, f"s3://{BUCKET}/abalone/monitor/page.html")
@@ -281,3 +287,17 @@ def test_a_change_is_told_in_the_unit_of_its_column():
     assert drift_incident.sentence(share, text, "") == (
         "sex = M is less often: 25.0% in 50 rows since monday, 50.0% of the training rows"
     )
+
+
+def test_a_look_is_too_late_when_a_judged_one_has_read_one_of_its_files():
+    state = {"from": "c/2026/03/04/05/", "seen": ["c/2026/03/04/05/a"], "label_files": [["l/a.csv", "1", 9]]}
+
+    def late(captures=(), labels=()):
+        document = {"files": [{"key": key, "etag": etag} for key, etag in labels]}
+        return monitoring.was_read(state, [f"c/2026/03/04/{name}" for name in captures], document)
+
+    assert not late(["05/b", "06/a"], [("l/a.csv", "2"), ("l/b.csv", "1")])
+    assert late(["05/b", "05/a"])
+    assert late(["04/z"])
+    assert late([], [("l/a.csv", "1")])
+    assert not monitoring.was_read({"from": "c/", "seen": []}, ["c/a"], {})

@@ -94,6 +94,22 @@ def new_captures(items: Iterable[Mapping[str, Any]], state: Mapping[str, Any]) -
     return found[:CAPTURES_OF_A_JOB], max(0, len(found) - CAPTURES_OF_A_JOB)
 
 
+def was_read(state: Mapping[str, Any], captures: Iterable[str], document: Mapping[str, Any]) -> bool:
+    """Tell whether a look that was judged has read any file of another one, which is then too late: what it has beside that is read anew.
+
+    Args:
+        state: of the model, as the look that was judged last has left it.
+        captures: keys that the look read.
+        document: its ``job.json``.
+
+    """
+    seen = set(state["seen"])
+    labels = {(key, etag) for key, etag, _ in state.get("label_files", ())}
+    return any(key in seen or key <= state["from"] for key in captures) or any(
+        (file["key"], file["etag"]) in labels for file in document.get("files", ())
+    )
+
+
 def next_first_key(prefix: str, at: datetime, captures: Sequence[str], left: int) -> str:
     """Return the key after which the next look lists. What is left for it stays in the list, however old it has become.
 

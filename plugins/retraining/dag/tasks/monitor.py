@@ -216,18 +216,25 @@ class MonitorTasks(TaskBodies):
         )
 
     def _judged(self, plan: Mapping[str, Any], look: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the state with this look in it; a repeated task finds it there already."""
+        """Return the state with this look in it; a repeated task finds it there already.
+
+        Raises:
+            AirflowSkipException: a later look has read the same files.
+
+        """
         version, at = plan["scorer"]["version"], plan["at"]
         state = get_json(self._s3, self._state_uri(version))
         if state["look"] == plan["look"]:
             return state
+        keys, document = list(self._keys(plan["places"])), get_json(self._s3, f"{plan['places']['job']}job.json")
+        if monitoring.was_read(state, keys, document):
+            raise AirflowSkipException("a later look has judged these requests, and each counts once")
         now = datetime.fromisoformat(at)
         detectors = Detectors(self.config.monitor.alarm, self.config.monitor.tolerance, state["detectors"])
         seen = list(counted(look["reference"], look["rows"]))
         detectors.see(seen, monitoring.days_since(state, now), at)
         ranks = {item.column: round(item.total / item.rows, 4) for item in seen if item.kind == "level"}
-        keys, labelled = list(self._keys(plan["places"])), look.get("labels")
-        document = get_json(self._s3, f"{plan['places']['job']}job.json")
+        labelled = look.get("labels")
         state |= monitoring.label_state(state, plan["look"], document, labelled, bool(keys))
         state |= {
             "looked_at": at,
