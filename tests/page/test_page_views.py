@@ -36,10 +36,10 @@ def test_the_summary_of_a_run_of_long_ago_is_read_once(site: Site, monkeypatch, 
         return {**documents.get_json(s3, uri), "created_at": made}
 
     monkeypatch.setattr(history_view, "get_json", get_json)
-    monkeypatch.setattr(history_view, "_remembered", {})
+    history_view._summaries.forget()
     assert site.get("/models/abalone/history") == site.get("/models/abalone/history")
     assert len(asked) == reads
-    monkeypatch.setattr(history_view, "BELIEVED_SECONDS", 0)
+    monkeypatch.setattr(history_view._summaries, "seconds", 0)
     site.get("/models/abalone/history")
     assert len(asked) == reads + 1
 

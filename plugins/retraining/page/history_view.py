@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retraining.aws.documents import get_json
+from retraining.page.concurrency.remembered import Remembered
 from retraining.page.known_models import KnownModel
 from retraining.telling.gate_table import label
 
 RUNS = 200
 """The newest runs that are shown."""
-READERS = 16
 SETTLED = timedelta(days=1)
 """A summary of this age changes only when somebody clears an old run, so it is believed for a while."""
 BELIEVED_SECONDS = 3600
-MOST_REMEMBERED = 5_000
-_remembered: dict[str, tuple[float, dict[str, Any]]] = {}
-"""Settled summaries by URI, and since when they are believed."""
 RUN_KEY = r"^[vp]\d{1,7}-[0-9a-f]{12}$"
 """``v`` of a retraining, ``p`` of a promotion; the number is that of the dataset version."""
 
@@ -28,13 +23,7 @@ RUN_KEY = r"^[vp]\d{1,7}-[0-9a-f]{12}$"
 def history(model: KnownModel) -> dict[str, Any]:
     """Return the newest runs, oldest first, and how many there are."""
     keys = sorted(_run_keys(model), key=lambda key: int(key[1:].split("-")[0]))
-    uris = [f"s3://{model.bucket}/{model.prefix}runs/{key}/summary.json" for key in keys[-RUNS:]]
-    found = {uri: known for uri in uris if (known := _known(uri))}
-    unknown = [uri for uri in uris if uri not in found]
-    if unknown:
-        with ThreadPoolExecutor(max_workers=READERS) as pool:
-            read = pool.map(lambda uri: _read(model, uri), unknown)
-            found |= {uri: summary for uri, summary in zip(unknown, read, strict=True) if summary}
+    found = summaries(model, keys[-RUNS:])
     runs = [_shown(summary) for summary in found.values()]
     return {"runs": sorted(runs, key=lambda run: run["created_at"] or ""), "known": len(keys)}
 
@@ -61,25 +50,27 @@ def _run_keys(model: KnownModel) -> Iterator[str]:
                 yield item["Prefix"].removeprefix(root).rstrip("/")
 
 
-def _known(uri: str) -> dict[str, Any] | None:
-    since, known = _remembered.get(uri, (0.0, None))
-    return known if time.monotonic() - since < BELIEVED_SECONDS else None
+def summaries(model: KnownModel, run_keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the summaries of runs by their key, without runs that judged no model: they failed before, or are under way."""
+    folder = f"s3://{model.bucket}/{model.prefix}runs/"
+
+    def read(uri: str) -> dict[str, Any] | None:
+        try:
+            return dict(get_json(model.s3, uri))
+        except LookupError:
+            return None
+
+    uris = {f"{folder}{key}/summary.json": key for key in run_keys}
+    return {uris[uri]: summary for uri, summary in _summaries.of(list(uris), read).items()}
 
 
-def _read(model: KnownModel, uri: str) -> dict[str, Any] | None:
-    try:
-        found = dict(get_json(model.s3, uri))
-    except LookupError:
-        return None  # it judged no model: it failed before, or is under way
-    if _is_settled(found.get("created_at")):
-        if len(_remembered) >= MOST_REMEMBERED:
-            _remembered.clear()
-        _remembered[uri] = (time.monotonic(), found)
-    return found
+def _is_settled(summary: Mapping[str, Any]) -> bool:
+    made = summary.get("created_at")
+    return made is not None and datetime.now(UTC) - datetime.fromisoformat(made) > SETTLED
 
 
-def _is_settled(created_at: str | None) -> bool:
-    return created_at is not None and datetime.now(UTC) - datetime.fromisoformat(created_at) > SETTLED
+_summaries: Remembered[dict[str, Any]] = Remembered(BELIEVED_SECONDS, _is_settled)
+"""By URI."""
 
 
 def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from retraining.aws.documents import get_json
 from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
 from retraining.dataset.state import LogState
-from retraining.page import drift_view
+from retraining.page import drift_view, history_view
+from retraining.page.concurrency.remembered import Remembered
 from retraining.page.known_models import KnownModel
 from retraining.serving import registry
 from retraining.serving.champion import standing
@@ -18,6 +19,9 @@ from retraining.telling.gate_table import label
 PACKAGES = 20
 """How many approved packages are offered to go back to."""
 WAITING_FILES = 50
+BELIEVED_SECONDS = 60
+_packages: Remembered[registry.Package] = Remembered(BELIEVED_SECONDS)
+"""By ARN; which of them are approved is asked anew."""
 
 
 def now(model: KnownModel) -> dict[str, Any]:
@@ -29,13 +33,10 @@ def now(model: KnownModel) -> dict[str, Any]:
     return {
         "about": about(config),
         "endpoint": _endpoint(sagemaker, config.endpoint),
-        "champion": _package(model, stands.package) if stands.package else None,
+        "champion": next(iter(_shown(model, [stands.package])), None) if stands.package else None,
         "disagreement": stands.disagreement,
         "incident": drift_view.open_incident(model),
-        "approved": [
-            _package(model, package)
-            for package in islice(registry.packages(sagemaker, config.name, registry.APPROVED), PACKAGES)
-        ],
+        "approved": _shown(model, _approved(sagemaker, config.name)),
         "data": {
             "version": state.latest,
             "rows_by_split": state.rows_by_split(),
@@ -92,18 +93,24 @@ def _endpoint(sagemaker: Any, name: str | None) -> dict[str, Any]:
     return {"name": name, "status": found["EndpointStatus"], "since": found["LastModifiedTime"].isoformat()}
 
 
-def _package(model: KnownModel, package: registry.Package) -> dict[str, Any]:
-    run_key = package.metadata.get("run_key", "")
-    summary: dict[str, Any] = {}
-    if run_key:
-        try:
-            summary = get_json(model.s3, f"s3://{model.bucket}/{model.prefix}runs/{run_key}/summary.json")
-        except LookupError:
-            summary = {}  # made by hand, or its run's report is still to come
+def _approved(sagemaker: Any, model: str) -> list[registry.Package]:
+    """Return the newest approved packages; what is registered with one does not change."""
+    arns = list(islice(registry.arns(sagemaker, model, registry.APPROVED), PACKAGES))
+    return list(_packages.of(arns, lambda arn: registry.package(sagemaker, arn)).values())
+
+
+def _shown(model: KnownModel, packages: Sequence[registry.Package]) -> list[dict[str, Any]]:
+    keys = [package.metadata.get("run_key", "") for package in packages]
+    # Without a summary it was made by hand, or its run's report is still to come.
+    summaries = history_view.summaries(model, [key for key in keys if key])
+    return [_package(package, summaries.get(key, {})) for key, package in zip(keys, packages, strict=True)]
+
+
+def _package(package: registry.Package, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "package": package.version,
         "status": package.status,
-        "run_key": run_key,
+        "run_key": package.metadata.get("run_key", ""),
         "dataset_version": package.metadata.get("dataset_version"),
         "metric": label(summary.get("metric", "rmse")) if summary else None,
         "score": summary.get("score_challenger"),

@@ -59,7 +59,13 @@ def group_name(model: str, deployment: str | None = None) -> str:
 
 
 def packages(sagemaker: Any, model: str, status: str | None = None, deployment: str | None = None) -> Iterator[Package]:
-    """Yield the packages of a model, newest first, optionally of one status; none when the group does not exist yet.
+    """Yield the packages of a model, see ``arns``."""
+    for arn in arns(sagemaker, model, status, deployment):
+        yield package(sagemaker, arn)
+
+
+def arns(sagemaker: Any, model: str, status: str | None = None, deployment: str | None = None) -> Iterator[str]:
+    """Yield the ARNs of a model's packages, newest first, optionally of one status; none when the group does not exist yet.
 
     Args:
         sagemaker: boto3 client.
@@ -70,7 +76,7 @@ def packages(sagemaker: Any, model: str, status: str | None = None, deployment: 
     """
     filters = {"ModelApprovalStatus": status} if status else {}
     for summary in _summaries(sagemaker, group_name(model, deployment), **filters):
-        yield _package(sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"]))
+        yield str(summary["ModelPackageArn"])
 
 
 def champion(sagemaker: Any, model: str) -> Champion | None:
