@@ -40,7 +40,7 @@ AIRFLOW_PARTS = {
 """Python's module of each process, and its arguments."""
 ALL = ("local_aws", *AIRFLOW_PARTS)
 SPARES = "RETRAINING_SPARES"  # what SPARES=0 behind a verb sets to 0
-LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "WatchSeconds": "6", "SettleSeconds": "1"}
+LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "WatchSeconds": "10", "SettleSeconds": "1"}
 Say = Callable[[str], None]
 
 
