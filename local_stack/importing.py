@@ -27,19 +27,19 @@ def for_forks(services: Sequence[str] = ()) -> None:
     """
     try:
         _import(services)
-    except Exception:
-        _LOG.warning("the library cannot be imported: each task does it by itself", exc_info=True)
+    except Exception:  # a module may raise anything while somebody writes at it; tasks and DAG files say so themselves
+        _LOG.warning("the library cannot be imported ahead: each task and DAG file does it by itself", exc_info=True)
         forget()
 
 
 def _import(services: Sequence[str]) -> None:
-    from retraining.aws.clients import read_ahead
-
     root = Path(importlib.import_module(LIBRARY).__path__[0])
     seen = state_of(root)
     for name in _modules(root):
         importlib.import_module(name)
     if services:
+        from retraining.aws.clients import read_ahead
+
         read_ahead(services)
     os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
 
