@@ -33,7 +33,7 @@ def now(model: KnownModel) -> dict[str, Any]:
     return {
         "about": about(config),
         "endpoint": _endpoint(sagemaker, config.endpoint),
-        "champion": next(iter(_shown(model, [stands.package])), None) if stands.package else None,
+        "champion": _shown(model, [stands.package])[0] if stands.package else None,
         "disagreement": stands.disagreement,
         "incident": drift_view.open_incident(model),
         "approved": _shown(model, _approved(sagemaker, config.name)),
