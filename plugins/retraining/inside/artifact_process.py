@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Any
 
 from retraining.inside.artifact import extract
+from retraining.inside.processes import answering
+from retraining.inside.processes.forking import Fork, forked
 
 ARCHIVE = "model.tar.gz"
 CHUNK = 1 << 20
-PROGRAM = Path(__file__).resolve().with_name("answering.py")
 
 
 class ArtifactError(RuntimeError):
@@ -55,6 +56,17 @@ def require(archive: Path, role: str, sha256: str | None) -> None:
         )
 
 
+def _started(unpacked: Path) -> subprocess.Popen[str] | Fork:
+    """Start the program that answers for an unpacked artifact."""
+    return forked(answering, unpacked) or subprocess.Popen(
+        [sys.executable, str(Path(answering.__file__).resolve()), str(unpacked)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
 class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
     """An artifact, unpacked and loaded, that answers requests one by one."""
 
@@ -73,15 +85,8 @@ class ArtifactProcess(AbstractContextManager["ArtifactProcess"]):
                 extract(self._archive, unpacked)
             except ValueError as error:
                 raise ArtifactError(f"the {self.role} cannot be loaded: {error}") from error
-            self._process = self._cleanup.enter_context(
-                subprocess.Popen(
-                    [sys.executable, str(PROGRAM), str(unpacked)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    encoding="utf-8",
-                )
-            )
+            self._process = _started(unpacked)
+            self._cleanup.enter_context(self._process)
             self._cleanup.callback(self._stop)
             self._cleanup = self._cleanup.pop_all()
         self._unread = 0

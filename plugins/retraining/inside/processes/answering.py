@@ -1,6 +1,6 @@
 """Answers for one model artifact in a process of its own: ``python answering.py UNPACKED``, requests and answers one JSON document a line.
 
-Standard library only, and started by its path: the artifact brings everything else, in the versions that it was trained with.
+Standard library only, and started by its path or by ``forking``: the artifact brings all else of this library, as it was trained with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     """
     # The artifact's modules come first, and the folders of this very library, which may be newer, are not searched at all.
     here = Path(__file__).resolve().parent
-    own = (here, here.parents[1])
+    own = (here, here.parents[2])
     sys.path[:] = [str(folder / "code"), *(path for path in sys.path if path and Path(path).resolve() not in own)]
     os.environ.pop("SAGEMAKER_SUBMIT_DIRECTORY", None)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
