@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from abalone_artifacts import ROOT, pack
 
@@ -26,10 +28,12 @@ os.environ["SAGEMAKER_SUBMIT_DIRECTORY"] = "/nowhere"
 held = os.open(os.devnull, os.O_RDONLY)
 forever = threading.Lock()
 forever.acquire()
-if os.environ["THREAD"] == "python":
+if os.environ["KIND"] == "python":
     threading.Thread(target=forever.acquire, daemon=True).start()
-if os.environ["THREAD"] == "library":
+if os.environ["KIND"] == "library":
     _thread.start_new_thread(forever.acquire, ())
+if os.environ["KIND"] == "extension":
+    import _pocketfft_umath
 told = []
 
 def asked(process):
@@ -97,13 +101,23 @@ def artifact(folder: Path, inference: str, **modules: str) -> Path:
     return pack(folder / "unpacked", folder)
 
 
-def played(folder: Path, *artifacts: Path, thread: str = "none") -> tuple[list[Any], str]:
-    """Let a job ask artifacts, twice those that live; return what it was told, and its log. With a thread it starts new Pythons."""
+def played(folder: Path, *artifacts: Path, kind: str = "none") -> tuple[list[Any], str]:
+    """Let a job ask artifacts, twice those that live; return what it was told, and its log.
+
+    Of a ``kind`` it starts new Pythons: it has a thread of its own (python), one unknown to Python (library), or an extension module.
+    """
     script = folder / "code" / "job.py"
     script.parent.mkdir(exist_ok=True)
     script.write_text(JOB)
+    [extension] = Path(numpy.__file__).parent.glob("fft/_pocketfft_umath.*.so")
+    shutil.copy(extension, script.parent)
     (script.parent / "features.py").write_text("VALUE = 'of the job'\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "THREAD": thread, "PYTHONWARNINGS": "error::DeprecationWarning"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "KIND": kind,
+        "PYTHONWARNINGS": "error::DeprecationWarning",
+    }
     done = subprocess.run(
         [sys.executable, script, *artifacts], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -120,8 +134,8 @@ def test_a_fork_sees_what_a_new_python_sees(tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     looking = artifact(tmp_path / "looking", LOOKING)
     seen = []
-    for thread, forked in (("none", True), ("python", False), ("library", False)):
-        [answer, again, code, end], log = played(tmp_path, looking, thread=thread)
+    for kind, forked in (("none", True), ("python", False), ("library", False), ("extension", False)):
+        [answer, again, code, end], log = played(tmp_path, looking, kind=kind)
         assert is_fork(answer) is forked
         assert answer.pop("pid") == again.pop("pid")
         assert answer.pop("env").items() ^ again.pop("env").items() == set()
@@ -129,7 +143,7 @@ def test_a_fork_sees_what_a_new_python_sees(tmp_path, monkeypatch, unbuffered):
         assert log == "printed by the artifact\n"
         del answer["command"]
         seen.append(re.sub(r"model-\w+", "model-X", json.dumps(answer)))
-    assert seen[0] == seen[1] == seen[2]
+    assert seen == [seen[0]] * 4
     assert "SAGEMAKER_SUBMIT_DIRECTORY" not in seen[0]
 
 
@@ -177,10 +191,10 @@ def test_an_artifact_that_ends_tells_its_code_and_its_error_as_a_new_python_does
     message, error = DEATHS[code]
     folders = [artifact(tmp_path / "ending", code), artifact(tmp_path / "sound", LOOKING)]
     logs = []
-    for thread in ("none", "python"):
-        [ended, answer, again, _, end], log = played(tmp_path, *folders, thread=thread)
+    for kind in ("none", "python"):
+        [ended, answer, again, _, end], log = played(tmp_path, *folders, kind=kind)
         assert f"ended with {message} before it answered" in ended
-        assert is_fork(answer) is (thread == "none")
+        assert is_fork(answer) is (kind == "none")
         assert (answer["pid"], again["sees"], end) == (again["pid"], "its own folder", "no child is left")
         log = log.replace("printed by the artifact\n", "")
         logs.append(

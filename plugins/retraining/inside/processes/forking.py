@@ -89,7 +89,12 @@ def forked(program: ModuleType, folder: Path) -> Fork | None:
     requests, answers = os.pipe(), os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which are counted below
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # there may not be room for two of a large process
+            for end in (*requests, *answers):
+                os.close(end)
+            return None
     if not pid:
         _run(program, folder, foreign, requests[0], answers[1])
     os.close(requests[0])
@@ -127,9 +132,8 @@ def _foreign_modules() -> set[str]:
     """Return the modules that come neither with Python nor with its environment, and those of this library."""
     paths = sysconfig.get_paths()
     named = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    installed = tuple(
-        str(Path(path, "_"))[:-1] for path in {*named, *site.getsitepackages(), str(Path(os.__file__).parent)}
-    )
+    named |= {*site.getsitepackages(), site.getusersitepackages(), str(Path(os.__file__).parent)}
+    installed = tuple(str(Path(path, "_"))[:-1] for path in named)
     tops = {name.partition(".")[0] for name in sys.modules}
     foreign = {__name__.partition(".")[0], "__main__"}
     foreign |= {top for top in tops if not all(place.startswith(installed) for place in _places(sys.modules.get(top)))}
@@ -199,7 +203,7 @@ def _be_new(program: str, folder: Path, foreign: set[str], requests: int, answer
     importlib.invalidate_caches()
     main = ModuleType("__main__")
     main.__file__ = program
-    sys.modules |= {name: main for name in ("__main__", "__mp_main__") if name in foreign}
+    sys.modules.update({name: main for name in ("__main__", "__mp_main__") if name in foreign})
     sys.argv = [program, str(folder)]
     if "numpy.random" in sys.modules:  # Python's own generator seeds itself after a fork
         sys.modules["numpy.random"].seed()
