@@ -265,6 +265,9 @@ bench-page: setup-dev  ## how soon the page shows its views with 500 versions, 5
 bench-page-load: setup-dev  ## what 50 people on the page leave of Airflow's own API, on a stack of its own; ARGS="--people 50 --seconds 120"
 	$(DEV)/python benchmarks/bench_page_load.py $(ARGS)
 
+bench-page-cost: setup-dev  ## processor time of each request for the page in the API server, beside Airflow's own; ARGS="--versions 500 --times 50"
+	$(DEV)/python benchmarks/bench_page_cost.py $(ARGS)
+
 bench-slots: setup setup-sdk  ## worker-slot seconds of a training of 60 s, declarative and with the SageMaker SDK
 	$(VENVS)/airflow/bin/python benchmarks/bench_slots.py $(ARGS)
 

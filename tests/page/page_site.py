@@ -63,13 +63,17 @@ class Site:
 
     def send(self, method: str, path: str, role: str | None, **request: Any) -> httpx.Response:
         """Send a request with the cookie of a person, or without."""
-        return self.loop.run_until_complete(self._send(method, path, role, **request))
+        return self.loop.run_until_complete(self._send(method, f"/retraining{path}", role, **request))
+
+    def airflow(self, path: str, **query: Any) -> httpx.Response:
+        """Ask Airflow's own API as an administrator."""
+        return self.loop.run_until_complete(self._send("GET", f"/api/v2/{path}", "admin", params=query))
 
     async def _send(self, method: str, path: str, role: str | None, **request: Any) -> httpx.Response:
         cookies = {"_token": self.tokens[role]} if role else {}
         transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", cookies=cookies) as client:
-            return await client.request(method, f"/retraining{path}", **request)
+            return await client.request(method, path, **request)
 
     def get(self, path: str, role: str = "user", **query: Any) -> Any:
         answer = self.ask("GET", path, role, params=query)

@@ -63,7 +63,7 @@ Text = Annotated[str | None, Query(max_length=1024)]
 
 async def answer(scope: Message, receive: Receive, send: Send) -> None:
     """Answer a request that Airflow passes on."""
-    await application()({**scope, airflow_view.HOST: scope.get("app")}, receive, send)
+    await application()(scope, receive, send)
 
 
 @lru_cache(maxsize=1)

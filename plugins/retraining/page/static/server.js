@@ -35,7 +35,7 @@ const airflow = {
 
 export const dags = () => airflow.get("dags", { tags: "retraining", limit: 200 });
 
-// Whether it is paused, its next run, the runs under way and what they ask: the page asks Airflow once for all who look.
+// Whether it is paused, its next run, the runs under way and what they ask: the page finds out once for all who look.
 export const dag = (model, fresh = false) => call("GET", route(model, "dag"), { headers: fresh ? { [CHANGED]: "0" } : {} });
 
 export const run = (id, runId) => airflow.get(`dags/${id}/dagRuns/${encodeURIComponent(runId)}`);
