@@ -146,7 +146,7 @@ def airflow_environment() -> dict[str, str]:
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.15,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
-        # A supervisor that sees its task's last words before its end holds the worker slot until its next heartbeat.
+        # A task that a person stops hears of it at its supervisor's next heartbeat.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
         "LOGGING__BASE_LOG_FOLDER": layout.AIRFLOW_HOME / "logs",
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from typing import Any
 
 from airflow.executors import local_executor
+from airflow.sdk.execution_time import supervisor
 
 from local_stack import importing
 
 SERVICES = ("glue", "lambda", "logs", "s3", "sagemaker", "sagemaker-runtime", "sns", "ssm")
 """AWS services that a run talks to."""
+ENDING = 0.01
+"""Seconds between two looks at a process that has said its last word."""
+
+
+class ActivitySubprocess(supervisor.ActivitySubprocess):
+    """The process of a task, as its worker sees it."""
+
+    def _service_subprocess(self, max_wait_time: float, *arguments: Any, **options: Any) -> int | None:
+        """Wait for what the process says, or for its end.
+
+        Airflow 3.3.1 sleeps until its next heartbeat, and holds the worker slot, when a task closes its pipes a moment before it ends.
+        """
+        if not self._open_sockets:
+            max_wait_time = min(max_wait_time, ENDING)
+        code: int | None = super()._service_subprocess(max_wait_time, *arguments, **options)
+        return code
 
 
 class LocalExecutor(local_executor.LocalExecutor):
@@ -19,15 +35,5 @@ class LocalExecutor(local_executor.LocalExecutor):
     def start(self) -> None:
         """Import what tasks need, and start the workers."""
         importing.for_forks(SERVICES)
-        scheduler = os.getpid()
-        os.register_at_fork(after_in_child=lambda: give_way(os.getppid() == scheduler))
+        supervisor.ActivitySubprocess = ActivitySubprocess  # type: ignore[misc]
         super().start()
-
-
-def give_way(worker: bool) -> None:
-    """Keep a worker, which supervises its task and wakes at the task's last words, from taking the processor before the task has ended.
-
-    It would not notice the end before its next heartbeat, and hold the worker slot until then.
-    """
-    with suppress(OSError, AttributeError):  # some containers do not allow it, macOS does not have it
-        os.sched_setscheduler(0, os.SCHED_BATCH if worker else os.SCHED_OTHER, os.sched_param(0))

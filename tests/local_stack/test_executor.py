@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from local_stack import importing, layout
 
 LIBRARY = layout.ROOT / "plugins"
@@ -79,19 +81,32 @@ def test_a_new_or_removed_module_is_a_change(tmp_path):
     assert states[3] == states[1]
 
 
-def test_a_worker_gives_way_to_its_task_and_the_task_to_nobody():
+def test_the_end_of_a_task_that_closed_its_pipes_before_is_noticed_at_once():
+    """As Airflow starts a task: in a process of its own, watched through pipes. This one says nothing more, and ends a moment later."""
     start = "importing.for_forks = lambda services: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
     inside = """
-print("worker", os.sched_getscheduler(0) == os.SCHED_BATCH)
-sys.stdout.flush()
-task = os.fork()
-if not task:
-    print("task", os.sched_getscheduler(0) == os.SCHED_OTHER)
-    sys.stdout.flush()
+import time
+from unittest.mock import MagicMock
+import structlog
+from airflow.sdk.execution_time import supervisor
+supervisor.MIN_HEARTBEAT_INTERVAL = 60
+def target():
+    for descriptor in range(256):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+    time.sleep(0.5)
     os._exit(0)
-os.waitpid(task, 0)
+process = supervisor.WatchedSubprocess.start.__func__(
+    supervisor.ActivitySubprocess, id="01890a5d-ac96-774b-bcce-b302099a8057", client=MagicMock(), target=target,
+    logger=structlog.get_logger(),
+)
+began = time.monotonic()
+process._monitor_subprocess()
+print("ended", process._exit_code, time.monotonic() - began < 30)
 """
-    assert told(LIBRARY, start, inside).splitlines()[-2:] == ["worker True", "task True"]
+    assert told(LIBRARY, start, inside).splitlines()[-1] == "ended 0 True"
 
 
 def test_a_broken_library_does_not_keep_the_scheduler_from_starting(tmp_path):
@@ -113,11 +128,15 @@ def test_of_a_library_that_breaks_half_way_nothing_is_kept(tmp_path):
     assert told(tmp_path, "importing.for_forks()", inside).splitlines()[-1] == "[]"
 
 
-def test_the_dag_processor_is_airflows_own():
-    call = [sys.executable, "-m", "local_stack.dag_processor", "--help"]
+@pytest.mark.parametrize(
+    ("module", "name", "option"),
+    [("dag_processor", "dag-processor", "--num-runs"), ("triggerer", "triggerer", "--capacity")],
+)
+def test_the_parts_of_the_stack_are_airflows_own(module, name, option):
+    call = [sys.executable, "-m", f"local_stack.{module}", "--help"]
     told = [
         subprocess.run(argv, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
-        for argv in (call, [sys.executable, "-m", "airflow", "dag-processor", "--help"])
+        for argv in (call, [sys.executable, "-m", "airflow", name, "--help"])
     ]
     assert told[0].splitlines()[-1] == told[1].splitlines()[-1]
-    assert "--num-runs" in told[0]
+    assert option in told[0]
