@@ -226,7 +226,7 @@ bench: setup-dev setup-xgboost setup-sdk  ## all benchmarks in a short form agai
 bench-parse: setup  ## what parsing the DAG files costs
 	$(VENVS)/airflow/bin/python benchmarks/bench_parse.py $(ARGS)
 
-bench-demo: setup  ## time, memory and worker-slot seconds of the demo and of small files on the warm stack; ARGS="--runs 5 --without-spares --without-watching"
+bench-demo: setup  ## time, memory and worker-slot seconds of the demo and of small files on the warm stack; ARGS="--runs 5 --without-spares"
 	$(VENVS)/airflow/bin/python benchmarks/bench_demo.py $(ARGS)
 
 bench-model: setup-dev setup-xgboost  ## RMSE of the shipped pipelines and of the gate, with plots

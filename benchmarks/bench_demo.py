@@ -1,9 +1,8 @@
 """Plays the demo in a folder of its own, sends small files to the warm stack, and reports seconds, and the memory that all processes held.
 
-    python benchmarks/bench_demo.py [--runs 5] [--without-spares] [--without-watching]
+    python benchmarks/bench_demo.py [--runs 5] [--without-spares]
 
-Worker-slot seconds are those of the processes that run tasks, from fork to end. On AWS no task watches its job before it defers, so what
-``--without-watching`` measures is what a run holds there, on the processors of this machine.
+Worker-slot seconds are those of the processes that run tasks, from fork to end.
 
 Memory is the proportional set size (PSS) of every process of the stack, summed twice a second: pages that processes share count once.
 """
@@ -30,9 +29,7 @@ from own_stack import command, environment_of  # noqa: E402
 
 from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
-from local_stack.stack import LOCAL_TEMPLATE_SETTINGS  # noqa: E402
 
-WATCH_SECONDS = float(LOCAL_TEMPLATE_SETTINGS["WatchSeconds"])
 MOST_RUNS = 3
 WARM_RUN = Path(__file__).with_name("warm_run.py")
 TARGETS = {
@@ -41,7 +38,6 @@ TARGETS = {
     "warm: upload to the new model in service, s": 18.0,
     "warm without spares: upload to the new model in service, s": 30.0,
     "warm: worker-slot seconds of a run": 6.0,
-    "warm without watching: worker-slot seconds of a run": 6.0,
     "upload to the DAG run, longest, s": 1.5,
     "peak memory of all processes, GiB": 6.0,
 }
@@ -53,9 +49,6 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="files sent to the warm stack (default: %(default)s)")
     parser.add_argument(
         "--without-spares", action="store_true", help="send as many again to a stack that keeps no spares"
-    )
-    parser.add_argument(
-        "--without-watching", action="store_true", help="send as many again while tasks defer as soon as their job runs"
     )
     options = parser.parse_args()
     with (
@@ -72,8 +65,6 @@ def main() -> int:
             measured = {"warm": warm_runs(options.runs, environment)}
             if options.without_spares:
                 measured["warm without spares"] = warm_runs(options.runs, environment, spares=False)
-            if options.without_watching:
-                measured["warm without watching"] = warm_runs(options.runs, environment, watch_seconds=0.0)
         finally:
             peak.stop()
     events = [run["event"] for runs in measured.values() for run in runs] + [summary["event_to_run_seconds"]]
@@ -89,9 +80,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def warm_runs(
-    count: int, environment: Mapping[str, str], spares: bool = True, watch_seconds: float = WATCH_SECONDS
-) -> list[dict[str, Any]]:
+def warm_runs(count: int, environment: Mapping[str, str], spares: bool = True) -> list[dict[str, Any]]:
     """Return what the runs of small files took on a stack that has had one run before.
 
     The data decide whether a model is better, so there are up to ``MOST_RUNS`` times as many, until `count` have put one in service.
@@ -100,15 +89,13 @@ def warm_runs(
     command("up", chosen)
     runs: list[dict[str, Any]] = []
     for number in range(1 + MOST_RUNS * count):
-        seed = 3 * number + (0 if spares else 1) + (0 if watch_seconds else 2)
-        call = [
-            str(layout.python("airflow")), str(WARM_RUN), str(seed), "spares" if spares else "none", str(watch_seconds)
-        ]  # fmt: skip
+        seed = 2 * number + (0 if spares else 1)
+        call = [str(layout.python("airflow")), str(WARM_RUN), str(seed), "spares" if spares else "none"]
         done = subprocess.run(
             call, cwd=ROOT, env=chosen, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
         )
         runs.append(json.loads(done.stdout.splitlines()[-1]))
-        how = f"with{'' if spares else 'out'} spares, watching {watch_seconds:.0f} s"
+        how = f"with{'' if spares else 'out'} spares"
         outcome = "kept the old model" if runs[-1]["service"] is None else "new model in service"
         print(f"run {number} {how}: {runs[-1]['end']:.1f} s, {outcome}", file=sys.stderr)
         if sum(run["service"] is not None for run in runs[1:]) == count:

@@ -1,6 +1,6 @@
 """Uploads 100 rows to the stack that runs, follows the run to its end and prints its seconds as a line of JSON; for bench_demo.py.
 
-Arguments: a seed; ``spares`` or ``none``; and how many seconds a task watches its job itself before it defers, 0 on AWS.
+Arguments: a seed; ``spares`` or ``none``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ sys.path.insert(0, str(ROOT))  # so that it also runs as a plain script
 from local_stack import layout, processes, stack  # noqa: E402
 from local_stack.airflow_api import AirflowApi  # noqa: E402
 from local_stack.verbs.runs import data_bucket, upload_and_follow  # noqa: E402
-from retraining.settings.environment import platform_parameter  # noqa: E402
 
 MODEL = "abalone"
 ROWS = 100
@@ -36,11 +35,10 @@ NO_PROCESS = "EmptyOperator"
 
 def main() -> int:
     """Make rows from a seed, send them, print."""
-    seed, spares, watch_seconds = int(sys.argv[1]), sys.argv[2] == "spares", float(sys.argv[3])
+    seed, spares = int(sys.argv[1]), sys.argv[2] == "spares"
     if spares:
         wait_for_spares()
     api, session = AirflowApi(), stack.aws_session()
-    watch(session.client("ssm"), watch_seconds)
     bucket = data_bucket(session, MODEL)
     body = rows_like((layout.ROOT / "data" / "abalone.csv").read_text(), seed).encode()
     followed = upload_and_follow(
@@ -65,14 +63,6 @@ def main() -> int:
         )
     )
     return 0
-
-
-def watch(ssm: Any, seconds: float) -> None:
-    """Let tasks watch their jobs for so long; the parameter is read by each task."""
-    name = platform_parameter(MODEL)
-    document = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
-    value = json.dumps({**document, "watch_seconds": seconds})
-    ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
 
 def wait_for_spares() -> None:

@@ -33,14 +33,14 @@ from retraining.settings.environment import environment
 AIRFLOW_PARTS = {
     "api-server": ["airflow", "api-server"],
     "dag-processor": ["local_stack.dag_processor"],
-    "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
+    "triggerer": ["local_stack.triggerer", "--skip-serve-logs"],
     # Last, when the others are healthy: a task that it starts asks the API server at once, and fails when nobody answers.
     "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
 }
 """Python's module of each process, and its arguments."""
 ALL = ("local_aws", *AIRFLOW_PARTS)
 SPARES = "RETRAINING_SPARES"  # what SPARES=0 behind a verb sets to 0
-LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "1", "WatchSeconds": "10", "SettleSeconds": "1"}
+LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "0.2", "SettleSeconds": "1"}
 Say = Callable[[str], None]
 
 

@@ -143,9 +143,10 @@ def test_a_run_without_new_data_is_skipped_to_its_end_and_both_branches_meet(dag
 
 def test_one_failed_candidate_vetoes_nobody_and_candidates_come_from_the_plan(dags):
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
-    assert dag.get_task("score_champion").trigger_rule == "all_done_min_one_success"
-    assert dag.get_task("score_champion").upstream_task_ids == {"training"}
-    assert dag.get_task("evaluate_model").upstream_task_ids == {"score_champion"}
+    assert dag.get_task("after_training").trigger_rule == "all_done_min_one_success"
+    assert dag.get_task("after_training").upstream_task_ids == {"training"}
+    assert dag.get_task("evaluate_model").upstream_task_ids == {"after_training", "score_champion"}
+    assert dag.get_task("evaluate_model").trigger_rule == "all_success"
     mapped_over = dag.get_task("training").expand_input.value["op_kwargs"]
     assert mapped_over.operator.task_id == "list_candidates"
 
@@ -157,10 +158,22 @@ def test_a_person_is_told_before_the_wait_for_an_answer_begins(dags):
 
 def test_both_ends_of_every_run_finish_a_deployment_that_nobody_finished(dags):
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
-    assert dag.get_task("sense_new_data").upstream_task_ids == {"settle_endpoint"}
+    assert dag.get_task("claim_new_data").upstream_task_ids == {"settle_endpoint", "sense_new_data"}
     for name in ("close_endpoint", "stop_leftovers"):
         assert dag.get_task(name).is_teardown
-        assert dag.get_task(name).upstream_task_ids == {"end"}
+        assert "end" in dag.get_task(name).upstream_task_ids
+
+
+def test_the_endpoint_is_settled_by_one_task_at_a_time_also_when_a_run_without_work_ends_at_once(dags):
+    dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
+    assert dag.get_task("close_endpoint").upstream_task_ids == {"end", "settle_endpoint"}
+
+
+def test_what_needs_neither_the_merge_nor_the_training_does_not_wait_for_them(dags):
+    dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
+    assert dag.get_task("list_candidates").upstream_task_ids == {"claim_new_data"}
+    assert dag.get_task("training").upstream_task_ids == {"check_data_quality", "list_candidates"}
+    assert dag.get_task("score_champion").upstream_task_ids == {"check_data_quality"}
     rollback = next(dag for dag in dags if dag.dag_id == "abalone_rollback")
     assert rollback.get_task("release_endpoint").is_teardown
 

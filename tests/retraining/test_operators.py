@@ -13,6 +13,8 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped, TaskDeferred
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import TaskSuccessEvent
 from botocore.exceptions import ClientError
 from local_account import BUCKET, wait_for
 
@@ -81,28 +83,63 @@ def test_the_operator_defers_and_returns_the_result_of_a_completed_job(operator_
     assert result["adopted"] is False
 
 
-def test_a_task_that_watches_its_job_sees_a_short_one_end_without_the_triggerer(operator_for, capsys):
-    operator = operator_for(f"{QUICK}; print('a line of the job')", watch_seconds=lambda: 60.0)
-    assert operator.execute({})["adopted"] is False
-    assert "| a line of the job" in capsys.readouterr().out
+def ended_by(trigger, monkeypatch, store=None):
+    """Run a trigger of a task to its event; return it and what was stored as the task's XCom."""
+    kept = []
+
+    async def aset(key, value, **place):
+        kept.append((key, value, place))
+        if store:
+            store()
+
+    async def event():
+        return [event async for event in trigger.run()]
+
+    monkeypatch.setattr(XCom, "aset", aset)
+    trigger.task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=2)
+    [found] = asyncio.run(event())
+    return found, kept
 
 
-def test_a_task_that_cannot_look_at_its_job_leaves_that_to_the_triggerer(operator_for, monkeypatch):
-    operator = operator_for("import time; time.sleep(60)", watch_seconds=lambda: 60.0)
-    kind = type(TRAINING)
-    look, looked = kind.poll, []
-
-    def poll(self, access, handle):
-        looked.append(handle)
-        if len(looked) > 1:
-            raise ConnectionError("refused")
-        return look(self, access, handle)
-
-    monkeypatch.setattr(kind, "poll", poll)
-    with pytest.raises(TaskDeferred):
+def test_a_task_that_only_waits_for_its_job_is_ended_with_the_result_and_needs_no_second_worker(
+    operator_for, monkeypatch
+):
+    operator = operator_for(QUICK)
+    with pytest.raises(TaskDeferred) as deferral:
         operator.execute({})
-    assert len(looked) == 2
-    operator.on_kill()
+    event, kept = ended_by(rebuilt(deferral.value.trigger), monkeypatch)
+    assert isinstance(event, TaskSuccessEvent)
+    [(key, result, place)] = kept
+    assert (key, place) == ("return_value", {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": 2})
+    assert result == operator.resume({}, {"outcome": "succeeded"}, **deferral.value.kwargs)
+
+
+@pytest.mark.parametrize("program", [QUICK, "raise ValueError('no')"])
+def test_a_task_with_something_to_do_after_its_job_goes_on(operator_for, monkeypatch, program):
+    operator = operator_for(program, on_success=lambda result: result)
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    event, kept = ended_by(rebuilt(deferral.value.trigger), monkeypatch)
+    assert not isinstance(event, TaskSuccessEvent)
+    assert event.payload["outcome"] == ("succeeded" if program == QUICK else "failed")
+    assert kept == []
+
+
+def test_a_failed_job_is_judged_by_its_task(operator_for, monkeypatch):
+    operator = operator_for("raise ValueError('no')")
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    event, kept = ended_by(rebuilt(deferral.value.trigger), monkeypatch)
+    assert (event.payload["outcome"], kept) == ("failed", [])
+
+
+def test_a_result_that_cannot_be_kept_is_left_to_the_task(operator_for, monkeypatch):
+    operator = operator_for(QUICK)
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    event, _ = ended_by(rebuilt(deferral.value.trigger), monkeypatch, store=lambda: {}["no database"])
+    assert event.payload["outcome"] == "succeeded"
+    assert operator.resume({}, event.payload, **deferral.value.kwargs)["adopted"] is False
 
 
 def test_a_second_task_with_the_same_request_adopts_the_ended_job_without_deferring(operator_for):

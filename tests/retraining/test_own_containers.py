@@ -195,8 +195,8 @@ def test_the_request_says_which_job_scores_and_the_handle_remembers(monkeypatch,
 def test_the_dag_asks_challengers_only_where_there_are_containers(with_r, text, tmp_path_factory):
     tuning = "  tuning: {candidate: svr-hgb, trials: 2, ranges: {params.svr_C: {min: 1, max: 2}}}\n"
     dag = retraining_dag(with_r(None, (TRAINING, f"{tuning}{TRAINING}")).parent)
-    for scoring in ("score_champion", "score_challenger"):
-        assert dag.get_task(scoring).upstream_task_ids == {"training", "tuning"}
+    assert dag.get_task("score_champion").upstream_task_ids == {"check_data_quality"}
+    assert dag.get_task("score_challenger").upstream_task_ids == {"after_training"}
     assert dag.get_task("evaluate_model").upstream_task_ids == {"score_champion", "score_challenger"}
     without = written(tmp_path_factory.mktemp("without"), text)
     assert "score_challenger" not in retraining_dag(without.parent).task_ids

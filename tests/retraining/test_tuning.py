@@ -218,8 +218,8 @@ def test_the_dag_has_the_task_only_with_a_search(config, tmp_path):
         return retraining_dag(tmp_path)
 
     with_search = dag_of(written(config, tuning={"trials": 5, "parallel": 2}))
-    assert with_search.get_task("score_champion").upstream_task_ids == {"training", "tuning"}
-    assert with_search.get_task("tuning").upstream_task_ids == {"list_candidates"}
+    assert with_search.get_task("after_training").upstream_task_ids == {"training", "tuning"}
+    assert with_search.get_task("tuning").upstream_task_ids == {"check_data_quality"}
     limit = config.training.max_runtime_seconds
     assert with_search.get_task("tuning").max_wait.total_seconds() == 3 * limit + 900
     without = dag_of(config.model_dump(mode="json"))

@@ -22,11 +22,9 @@ from retraining.dag.triggers import PERMANENT_ERRORS, JobTrigger
 from retraining.jobs.job import (
     STOPPED_REASON,
     Asker,
-    AwsJob,
     Handle,
     JobBusyError,
     JobError,
-    JobStatus,
     Submitted,
     is_transient,
     lacks_capacity,
@@ -38,8 +36,6 @@ from retraining.settings.access import AwsAccess
 LONGEST_WAIT = timedelta(hours=6)
 """How long a job waits for the service to have room, or for other work of its name to end, before its task fails."""
 LONGEST_WARNING = 1000
-WATCH_INTERVAL = 0.2
-"""Seconds between two looks of a task that watches its job itself."""
 ANSWER = "answer"
 """XCom of a question's answer."""
 
@@ -88,7 +84,8 @@ class ReportLink(BaseOperatorLink):
 class JobOperator(Pausing, PythonOperator):
     """What all operators of jobs share once the job exists: defer until it has ended, judge it, stop it.
 
-    Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's.
+    Only success is success. A killed, cleared or failed task stops its job. The task's result is what ``on_success`` makes of the job's;
+    without it the triggerer ends the task with the job's result, and no second worker is needed.
     What can only be waited for (a busy service, no capacity, a used-up quota) is waited for without a worker and without using retries.
 
     Args:
@@ -98,7 +95,6 @@ class JobOperator(Pausing, PythonOperator):
         access: how to reach AWS.
         max_wait: how long the job may take, waiting included; afterwards it is stopped.
         poll_seconds: returns the seconds between two looks at the job.
-        watch_seconds: returns the seconds for which the task looks at the job itself, before it defers; none if it is not given.
         on_failure: called with ``message`` and the context when the work itself failed, before the task does.
         patience: how long to wait until the job can be started at all.
         longest_pause: seconds; pauses between two tries to start it grow up to this.
@@ -117,7 +113,6 @@ class JobOperator(Pausing, PythonOperator):
         access: AwsAccess,
         max_wait: timedelta,
         poll_seconds: Callable[[], float],
-        watch_seconds: Callable[[], float] | None = None,
         on_success: Callable[..., Any] | None = None,
         on_failure: Callable[..., Any] | None = None,
         patience: timedelta = LONGEST_WAIT,
@@ -134,7 +129,6 @@ class JobOperator(Pausing, PythonOperator):
         self.access = access
         self.max_wait = max_wait
         self.poll_seconds = poll_seconds
-        self.watch_seconds = watch_seconds or (lambda: 0.0)
         self.on_success = on_success
         self._handle: Handle | None = None
         self._killed = False
@@ -157,6 +151,7 @@ class JobOperator(Pausing, PythonOperator):
         """Create or adopt the job, and defer until it has ended.
 
         Raises:
+            TaskDeferred: the job is in progress.
             AirflowFailException: the job is refused, or failed for a reason that a retry cannot mend.
 
         """
@@ -182,13 +177,11 @@ class JobOperator(Pausing, PythonOperator):
             )
         job = JOB_KINDS[self.kind]
         self.log.info("%s %s", "adopted" if submitted.adopted else "started", job.title(submitted.handle))
-        status = self._watched(job, submitted.handle)
-        if status.outcome != "running":
-            live = job.live_log(self.access, submitted.handle)
-            for line in live.fresh() if live else ():
-                self.log.info("| %s", line)
-            event = {"outcome": status.outcome, "state": status.state, "reason": status.reason}
-            return self._finish(context, submitted.handle, event, submitted.adopted, since, pauses)
+        if submitted.adopted:
+            status = job.poll(self.access, submitted.handle)
+            if status.outcome != "running":
+                event = {"outcome": status.outcome, "state": status.state, "reason": status.reason}
+                return self._finish(context, submitted.handle, event, submitted.adopted, since, pauses)
         self.defer(
             trigger=JobTrigger(
                 kind=self.kind,
@@ -196,23 +189,11 @@ class JobOperator(Pausing, PythonOperator):
                 access=self.access.model_dump(),
                 deadline=time.time() + self.max_wait.total_seconds(),
                 poll_seconds=self.poll_seconds(),
+                ends=None if self.on_success else {"adopted": submitted.adopted},
             ),
             method_name="resume",
             kwargs={"handle": submitted.handle, "adopted": submitted.adopted, "since": since, "pauses": pauses},
         )
-
-    def _watched(self, job: AwsJob, handle: Handle) -> JobStatus:
-        """Look at the job until it has ended, or until the triggerer is to go on."""
-        until = time.monotonic() + self.watch_seconds()
-        status = job.poll(self.access, handle)
-        while status.outcome == "running" and time.monotonic() < until:
-            time.sleep(WATCH_INTERVAL)
-            try:
-                status = job.poll(self.access, handle)
-            except Exception as error:  # the triggerer has patience with it
-                self.log.warning("%s: cannot be looked at: %s", job.title(handle), plain(str(error)))
-                break
-        return status
 
     def resume(
         self, context: Any, event: dict[str, Any], handle: Handle, adopted: bool, since: float = 0.0, pauses: int = 0

@@ -21,7 +21,6 @@ from airflow.sdk import (
     CronTriggerTimetable,
     Param,
     chain,
-    cross_downstream,
 )
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -103,8 +102,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             )
         ],
     )
-    looks = {"poll_seconds": steps.poll_seconds, "watch_seconds": steps.watch_seconds}
-    job: dict[str, Any] = {"model": name, "access": config.aws, **looks}
+    job: dict[str, Any] = {"model": name, "access": config.aws, "poll_seconds": steps.poll_seconds}
     with DAG(
         dag_id=f"{name.replace('-', '_')}_retraining",
         description=config.description,
@@ -208,24 +206,23 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             kind="scoring",
             step="champion",
             python_callable=with_results(steps.champion_request, plan=PLAN, dataset=DATASET),
-            trigger_rule="all_done_min_one_success",  # a failed candidate is named, and vetoes nobody
             max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
             forgives=AirflowFailException,
             **job,
         )
-        scorings: list[Any] = [score_champion]
+        # A failed candidate is named, and vetoes nobody.
+        after_training = EmptyOperator(task_id="after_training", trigger_rule="all_done_min_one_success")
+        judged: Any = after_training
         if any(candidate.container for candidate in config.training.candidates):
-            scorings.append(
-                AwsJobOperator(
-                    task_id="score_challenger",
-                    kind="transform",
-                    step="challenger",
-                    python_callable=with_results(steps.challenger_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
-                    trigger_rule="all_done_min_one_success",
-                    max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
-                    **job,
-                )
+            judged = AwsJobOperator(
+                task_id="score_challenger",
+                kind="transform",
+                step="challenger",
+                python_callable=with_results(steps.challenger_request, plan=PLAN, dataset=DATASET, trained=TRAINED),
+                max_wait=timedelta(seconds=config.evaluation.max_runtime_seconds + 900),
+                **job,
             )
+            after_training >> judged
         evaluation_operator, evaluation_body = in_form(
             config.steps.evaluation,
             "evaluation",
@@ -318,12 +315,13 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         end = EmptyOperator(task_id="end")
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
         close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()
-        chain(start, settle_endpoint, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
+        chain(start, [settle_endpoint, sense_new_data], claim_new_data, preprocess_data, check_data_quality)
         chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
-        chain(check_data_quality, list_candidates, trainings)
-        cross_downstream(trainings, scorings)  # a chain would pair them
+        chain(claim_new_data, list_candidates, training)
+        chain(check_data_quality, trainings, after_training)
+        chain(check_data_quality, score_champion, evaluate_model)
         chain(
-            scorings,
+            judged,
             evaluate_model,
             analyze_results,
             check_threshold,
@@ -340,6 +338,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             end,
         )
         end >> [stop_leftovers, close_endpoint]
+        settle_endpoint >> close_endpoint  # a run without work ends before
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag

@@ -93,7 +93,6 @@ def rollback_dag(folder: Path, doc_md: str | None = None) -> DAG:
             python_callable=with_results(request, rollback=ROLLBACK),
             max_wait=longest,
             poll_seconds=steps.poll_seconds,
-            watch_seconds=steps.watch_seconds,
             patience=longest,
             longest_pause=60.0,
         )

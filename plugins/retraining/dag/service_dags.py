@@ -118,7 +118,6 @@ def _job(
         python_callable=request,
         max_wait=timedelta(seconds=limit),
         poll_seconds=steps.poll_seconds,
-        watch_seconds=steps.watch_seconds,
     )
 
 

@@ -61,10 +61,6 @@ class SurveySteps:
         """Seconds between two looks at a job."""
         return self.platform.poll_seconds
 
-    def watch_seconds(self) -> float:
-        """Seconds for which a task itself watches a job."""
-        return self.platform.watch_seconds
-
     def plan_survey(self, params: Mapping[str, Any], run_id: str, dag_run: Any) -> dict[str, Any]:
         """Fix what this run makes: dataset version, options, seed, file name. Uploads code, request and manifests.
 
@@ -231,7 +227,6 @@ def survey_dag(
             python_callable=with_results(steps.survey_request, plan=PLAN),
             max_wait=timedelta(seconds=limit + 900),
             poll_seconds=steps.poll_seconds,
-            watch_seconds=steps.watch_seconds,
         )
         upload_survey = PythonOperator(
             task_id="upload_survey", python_callable=with_results(steps.upload_survey, plan=PLAN)

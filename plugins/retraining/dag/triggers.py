@@ -17,16 +17,18 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_plus
 
-from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from retraining.aws.clients import client
 from retraining.aws.errors import error_code
 from retraining.contract.plain_text import plain
-from retraining.jobs.job import AwsJob, Handle
+from retraining.jobs.job import AwsJob, Handle, JobStatus
 from retraining.jobs.kinds import JOB_KINDS
 from retraining.settings.access import AwsAccess
 
 UNREACHABLE_SECONDS = 60.0
+LINES_SECONDS = 1.0
+"""Seconds between two looks at the lines that a job prints, at least: each is three calls to AWS, and one at the job's state."""
 LONG_POLL_SECONDS = 10
 HELD_SECONDS = 120.0
 """How long a message stays in its queue after a watcher has counted it: until its event is stored, and other environments have seen it."""
@@ -56,7 +58,8 @@ async def in_thread(pool: Executor, function: Callable[..., Any], *arguments: An
 class JobTrigger(BaseTrigger):
     """Wait until a job has ended, and stop it when its time is up or the task is killed.
 
-    The event is ``{"outcome": "succeeded"|"failed"|"timeout"|"unreachable", "state": ..., "reason": ...}``.
+    The event is ``{"outcome": "succeeded"|"failed"|"timeout"|"unreachable", "state": ..., "reason": ...}``, with which the task goes on in
+    a worker. A task that has nothing more to do when its job has succeeded is ended at once, with the job's result.
 
     Args:
         kind: key of ``jobs.kinds.JOB_KINDS``.
@@ -64,27 +67,37 @@ class JobTrigger(BaseTrigger):
         access: fields of ``AwsAccess``.
         deadline: Unix time at which the job is stopped; later than the job's own limit.
         poll_seconds: seconds between two looks.
+        ends: what the result of a task says beside its job's, if the job's success is the task's; None when the task goes on.
 
     """
 
-    def __init__(self, kind: str, handle: Handle, access: dict[str, Any], deadline: float, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        kind: str,
+        handle: Handle,
+        access: dict[str, Any],
+        deadline: float,
+        poll_seconds: float,
+        ends: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.handle = handle
         self.access = access
         self.deadline = deadline
         self.poll_seconds = poll_seconds
+        self.ends = ends
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what rebuilds this trigger in another triggerer."""
-        names = ("kind", "handle", "access", "deadline", "poll_seconds")
+        names = ("kind", "handle", "access", "deadline", "poll_seconds", "ends")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the job until it has ended."""
         job, access = JOB_KINDS[self.kind], AwsAccess(**self.access)
         title, last_contact, last_state = job.title(self.handle), time.monotonic(), ""
-        live = job.live_log(access, self.handle)
+        live, next_lines = job.live_log(access, self.handle), 0.0
         while True:
             try:
                 status = await in_thread(LOOKS, job.poll, access, self.handle)
@@ -102,10 +115,12 @@ class JobTrigger(BaseTrigger):
                 if status.state != last_state:
                     self.log.info("%s is %s %s", title, status.state, plain(status.reason))
                     last_state = status.state
-                for line in await in_thread(LOOKS, live.fresh) if live else ():
-                    self.log.info("| %s", line)
+                if live and (status.outcome != "running" or time.monotonic() >= next_lines):
+                    for line in await in_thread(LOOKS, live.fresh):
+                        self.log.info("| %s", line)
+                    next_lines = time.monotonic() + LINES_SECONDS
                 if status.outcome != "running":
-                    yield TriggerEvent({"outcome": status.outcome, "state": status.state, "reason": status.reason})
+                    yield await self._ended(job, access, status)
                     return
             if time.time() > self.deadline and await self._stopped(job, access):
                 yield TriggerEvent(
@@ -117,6 +132,21 @@ class JobTrigger(BaseTrigger):
                 )
                 return
             await asyncio.sleep(self.poll_seconds)
+
+    async def _ended(self, job: AwsJob, access: AwsAccess, status: JobStatus) -> TriggerEvent:
+        """Return the end of the task, if its job's success is its own, or else what it goes on with."""
+        event = TriggerEvent({"outcome": status.outcome, "state": status.state, "reason": status.reason})
+        ti, title = self.task_instance, job.title(self.handle)
+        if self.ends is None or ti is None or status.outcome != "succeeded":
+            return event
+        try:
+            result = {**await in_thread(LOOKS, job.result, access, self.handle), **self.ends}
+            await _return(ti, result)
+        except Exception as error:
+            self.log.warning("%s: its result cannot be kept, so the task goes on in a worker: %s", title, error)
+            return event
+        self.log.info("%s succeeded: %s", title, result)
+        return TaskSuccessEvent()
 
     async def _stopped(self, job: AwsJob, access: AwsAccess) -> bool:
         """Stop a job whose time is up; False when AWS did not take the call, which is then made again after the next look."""
@@ -153,6 +183,17 @@ class JobTrigger(BaseTrigger):
             self.log.warning("Airflow does not say whether task %s still waits: %s", ti.task_id, error)
             return False
         return state == "deferred"
+
+
+async def _return(ti: Any, result: dict[str, Any]) -> None:
+    """Store the result of a task as Airflow stores what a task returns.
+
+    The event could carry it, too, but Airflow 3.3.1 writes an XCom of an event as the text of its JSON, which tasks read as a string.
+    """
+    from airflow.sdk.execution_time.xcom import XCom
+
+    place = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    await XCom.aset("return_value", result, **place)
 
 
 def _task_state(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str | None:

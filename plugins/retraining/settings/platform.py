@@ -25,6 +25,4 @@ class Platform(Strict):
     survey_role_arn: str
     experiment_role_arn: str
     poll_seconds: Annotated[float, Field(gt=0)] = 15
-    watch_seconds: Annotated[float, Field(ge=0)] = 0
-    """How long a task itself watches its job before it leaves that to the triggerer."""
     settle_seconds: Annotated[float, Field(ge=0)] = 60

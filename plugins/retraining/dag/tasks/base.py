@@ -86,10 +86,6 @@ class TaskBodies:
         """Seconds between two looks at a job."""
         return self.platform.poll_seconds
 
-    def watch_seconds(self) -> float:
-        """Seconds for which a task itself watches a job."""
-        return self.platform.watch_seconds
-
     def note_failure(self, context: Any) -> None:
         """Note why a task failed, for the message; the failure callback of every task."""
         self.outcomes.note_failure(context)

@@ -61,10 +61,6 @@ class RollbackTasks(SmokeTasks):
         """Seconds between two looks at the endpoint."""
         return self.platform.poll_seconds
 
-    def watch_seconds(self) -> float:
-        """Seconds for which a task itself watches the endpoint."""
-        return self.platform.watch_seconds
-
     def choose_package(self, params: Mapping[str, Any], dag_run: Any) -> dict[str, Any]:
         """Decide once what this run goes back to, and record who wants it and why; a repeated task finds the decision.
 
