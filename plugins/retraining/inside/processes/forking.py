@@ -6,8 +6,8 @@ returns into its callers, and ends without ``atexit``.
 
 There is no fork where the difference would be seen, and the caller starts a new Python: another system than Linux, a thread besides this
 one, a module of the artifact under the name of one that would stay imported, a module to be forgotten that can only be loaded once.
-Threads of libraries do not exist in a fork, but what waits for them does. Those of OpenBLAS end before every fork and come back when they
-are needed; whether others remain is seen right after the fork, which waits for that before it runs anything of the artifact.
+Other threads do not exist in a fork, but what waits for them does. Those of OpenBLAS end before every fork and come back when they are
+needed; whether others remain is seen right after the fork, which waits for that before it runs anything of the artifact.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def _threads() -> int:
 
 def _stands_for_new(foreign: set[str], code: Path) -> bool:
     """Whether a fork that forgets ``foreign`` modules can pass for a new Python to the code in a folder."""
-    if not _TASKS.is_dir() or threading.active_count() > 1:
-        return False
-    if not all(isinstance(stream, io.TextIOWrapper) for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__)):
+    if not _TASKS.is_dir() or not all(
+        isinstance(stream, io.TextIOWrapper) for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    ):
         return False
     if any(place.endswith(tuple(EXTENSION_SUFFIXES)) for name in foreign for place in _places(sys.modules[name])):
         return False
@@ -213,9 +213,11 @@ def _stream(descriptor: int, like: io.TextIOWrapper) -> io.TextIOWrapper:
     """Return a standard stream anew: the buffer of the old one may hold what the parent will write, or has not read."""
     raw = io.FileIO(descriptor, "wb" if descriptor else "rb", closefd=False)
     raw.name = like.name
-    buffer: Any = raw  # of an unbuffered Python
-    if not like.write_through:
-        buffer = io.BufferedWriter(raw) if descriptor else io.BufferedReader(raw)
+    buffer: Any = raw  # where an unbuffered Python writes
+    if not descriptor:
+        buffer = io.BufferedReader(raw)
+    elif not like.write_through:
+        buffer = io.BufferedWriter(raw)
     stream = io.TextIOWrapper(
         buffer,
         encoding=like.encoding,
