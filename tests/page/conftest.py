@@ -42,9 +42,9 @@ def site(account: Account) -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each request see what a test has just changed; a view that is being made is shared all the same."""
-    from retraining.page import history_view, now_view
-    from retraining.page.concurrency import shared
+    from retraining.page import history_view
+    from retraining.page.concurrency import shared, sparing
 
     monkeypatch.setattr(shared, "BELIEVED_SECONDS", 0.0)
     history_view._summaries.forget()
-    now_view._packages.forget()
+    sparing.answers.forget()

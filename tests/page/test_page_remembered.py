@@ -3,14 +3,18 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from local_account import Account
+from local_account import IMAGE, ROLE, Account, variant
 from page_site import BUCKET, Site
 
 from retraining.page.concurrency import remembered
 from retraining.page.concurrency.remembered import Remembered
+from retraining.page.concurrency.sparing import Sparing
 from retraining.page.known_models import known_model
+from retraining.serving import registry
 
 
 def test_values_come_in_the_order_of_their_keys_and_are_read_once(monkeypatch):
@@ -93,6 +97,75 @@ def test_an_approved_package_is_described_once_and_whether_it_is_approved_is_ask
         again = len(described) - first
     finally:
         sagemaker.meta.events.unregister("before-call.sagemaker.DescribeModelPackage", note)
-    assert (first, again) == (4, 1)  # the newest one tells what serves, and that is asked each time
+    assert (first, again) == (3, 0)
     account.sagemaker.update_model_package(ModelPackageArn=packages[0], ModelApprovalStatus="Rejected")
     assert [item["dataset_version"] for item in site.get("/models/abalone/now")["approved"]] == ["2", "1"]
+
+
+@contextmanager
+def asked_of(client: Any) -> Iterator[list[str]]:
+    """Names of the operations that a client asks AWS for."""
+    names: list[str] = []
+
+    def note(model: Any, **_: object) -> None:
+        names.append(model.name)
+
+    client.meta.events.register("before-call.sagemaker", note)
+    yield names
+    client.meta.events.unregister("before-call.sagemaker", note)
+
+
+def test_a_package_is_described_again_when_its_list_tells_another_status(account: Account, packages: list[str]) -> None:
+    sagemaker, model = account.sagemaker, "abalone"
+    with asked_of(sagemaker) as asked:
+        assert [package.arn for package in registry.packages(Sparing(sagemaker), model)] == packages
+        assert sorted(asked) == [*["DescribeModelPackage"] * 3, "ListModelPackages"]
+        asked.clear()
+        assert [package.status for package in registry.packages(Sparing(sagemaker), model)] == [registry.APPROVED] * 3
+        assert asked == ["ListModelPackages"]
+        sagemaker.update_model_package(
+            ModelPackageArn=packages[1], ModelApprovalStatus=registry.REJECTED, ApprovalDescription="It is worse"
+        )
+        asked.clear()
+        _, rejected, _ = registry.packages(Sparing(sagemaker), model)
+        assert (rejected.status, rejected.reason) == (registry.REJECTED, "It is worse")
+        assert asked == ["ListModelPackages", "DescribeModelPackage"]
+
+
+def test_what_serves_is_described_again_when_the_endpoint_has_changed(account: Account) -> None:
+    sagemaker, name = account.sagemaker, "dev-described"
+
+    def serve(artifact: str) -> None:
+        container = {"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/abalone/{artifact}"}
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant(name)])
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+    def remove() -> None:
+        sagemaker.delete_endpoint(EndpointName=name)
+        sagemaker.delete_endpoint_config(EndpointConfigName=name)
+        sagemaker.delete_model(ModelName=name)
+
+    def artifact() -> str:
+        looked = Sparing(sagemaker)
+        config = looked.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+        assert looked.describe_endpoint(EndpointName=name)["EndpointConfigName"] == config
+        [served] = looked.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+        container = looked.describe_model(ModelName=served["ModelName"])["PrimaryContainer"]
+        return container["ModelDataUrl"].rpartition("/")[2]
+
+    for data in ("one.tar.gz", "two.tar.gz"):
+        account.s3.put_object(Bucket=BUCKET, Key=f"abalone/{data}", Body=b"x")
+    serve("one.tar.gz")
+    account.endpoint_settled(name)
+    with asked_of(sagemaker) as asked:
+        assert artifact() == "one.tar.gz"
+        assert asked == ["DescribeEndpoint", "DescribeEndpointConfig", "DescribeModel"]
+        asked.clear()
+        assert artifact() == "one.tar.gz"
+        assert asked == ["DescribeEndpoint"]
+    remove()
+    serve("two.tar.gz")
+    assert artifact() == "two.tar.gz"
+    account.endpoint_settled(name)
+    remove()

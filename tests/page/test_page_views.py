@@ -59,6 +59,25 @@ def test_who_has_just_changed_something_does_not_get_what_others_saw_before(
         account.s3.delete_object(Bucket=BUCKET, Key="abalone/new/changed.csv")
 
 
+def test_one_look_at_log_and_landing_zone_serves_all_views_of_a_moment(
+    site: Site, account: Account, monkeypatch
+) -> None:
+    monkeypatch.setattr(shared, "BELIEVED_SECONDS", 3600.0)
+    fresh = {"X-Retraining-Changed": "0"}
+    assert site.ask("GET", "/models/abalone/now", headers=fresh).status_code == 200
+    account.s3.put_object(Bucket=BUCKET, Key="abalone/new/changed.csv", Body=b"1,2")
+    try:
+        before = site.get("/models/abalone/now")["data"]["waiting"]
+        assert site.get("/models/abalone/data")["waiting_files"] == before
+        assert site.get("/models/abalone/files", key="abalone/new/changed.csv")["state"] == "unknown"
+        followed = site.ask("GET", "/models/abalone/files?key=abalone/new/changed.csv", headers=fresh)
+        assert followed.json() == {"state": "waiting"}
+        assert site.get("/models/abalone/now", "viewer")["data"]["waiting"] == before + 1
+        assert site.get("/models/abalone/data", "viewer")["waiting_files"] == before + 1
+    finally:
+        account.s3.delete_object(Bucket=BUCKET, Key="abalone/new/changed.csv")
+
+
 def test_data_says_who_is_looking(site: Site) -> None:
     assert site.get("/models/abalone/data", "viewer")["person"] == {"name": "viewer", "may_act": False}
     assert site.get("/models/abalone/data", "user")["person"]["may_act"]
@@ -151,7 +170,14 @@ def test_settings_that_a_dag_left_stand_in_for_the_dag_folder(site: Site, accoun
     monkeypatch.setattr(known_models, "_models_folder", lambda: Path("/nowhere"))
     assert "start its retraining DAG once" in site.ask("GET", "/models/abalone/now").json()["detail"]
     leave_settings(account.s3, BUCKET, config)
-    assert site.get("/models/abalone/now")["about"]["name"] == "abalone"
+    described = config.description
+    for moment in (1, 2):
+        monkeypatch.setattr(known_models, "LEFT_SECONDS", moment * 10**8)  # the same moment for all of the test
+        for _ in range(2):
+            about = site.get("/models/abalone/now")["about"]
+            assert (about["name"], about["description"]) == ("abalone", described)
+            leave_settings(account.s3, BUCKET, config.model_copy(update={"description": f"Left {moment}"}))
+        described = f"Left {moment}"
     account.s3.delete_object(Bucket=BUCKET, Key="abalone/serving/settings/model.json")
 
 

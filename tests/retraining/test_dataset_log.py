@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from log_versions import make_version
 
 from retraining.dataset.log import CHECKPOINT_EVERY, DatasetLog, VersionConflictError
-from retraining.dataset.records import IGNORED, REFUSED, FileRecord, FileVerdict, Judgement, TrainedNote
+from retraining.dataset.records import IGNORED, REFUSED, Erasure, FileRecord, FileVerdict, Judgement, TrainedNote
 from retraining.dataset.state import LogState, batch_digest, manifest_entries, new_files
 
 RECORDS = st.lists(
@@ -131,7 +131,7 @@ def test_refused_and_ignored_files_of_a_version_are_known_and_no_rows_of_it(log)
     version = make_version(1)
     log.commit(version.model_copy(update={"left_out": (BAD, marker)}))
     state = log.read()
-    assert {BAD.identity, marker.identity} < state.known_files()
+    assert {BAD.identity, marker.identity} < state.known_files
     assert [judged.file.key for judged in state.refused_files] == [BAD.key]
     assert state.versions[0].files == version.files
 
@@ -163,7 +163,7 @@ def test_a_version_that_starts_anew_leaves_the_batches_before_it_to_earlier_vers
     assert [output.key for output in state.at(2).training_objects("train", "csv_without_header")] == [
         make_version(number).training["train"][0].key for number in (1, 2)
     ]
-    assert make_version(1).files[0].identity not in state.known_files()
+    assert make_version(1).files[0].identity not in state.known_files
 
 
 def test_a_version_asks_for_training_until_a_run_has_judged_it(log):
@@ -186,8 +186,8 @@ def test_a_version_that_adds_no_row_asks_for_no_training(log):
 def test_a_file_is_new_exactly_when_no_version_has_its_key_and_etag(committed, landed):
     state = LogState((make_version(1, files=tuple(committed) or (FileRecord(key="x", etag="x", size=0),)),))
     fresh = new_files(landed, state)
-    assert all(record.identity not in state.known_files() for record in fresh)
-    assert {record.identity for record in landed} - state.known_files() == {record.identity for record in fresh}
+    assert all(record.identity not in state.known_files for record in fresh)
+    assert {record.identity for record in landed} - state.known_files == {record.identity for record in fresh}
 
 
 @given(st.permutations(["a", "b", "c"]))
@@ -258,6 +258,22 @@ def test_a_log_that_is_read_again_fetches_what_is_new_and_nothing_else(account, 
     assert again == DatasetLog(account.s3, bucket, prefix).read()
 
 
+def test_what_a_log_says_is_put_together_again_when_any_document_of_it_is_new(log):
+    log.commit(make_version(1))
+    said = log.read()
+    assert log.read() is said
+    for change in (
+        lambda: log.commit(make_version(2)),
+        lambda: log.judge(Judgement(batch="b1", created_at="now", files=(BAD,))),
+        lambda: log.release("b1", who="operator", why="a try"),
+        lambda: log.erase(Erasure(created_at="now", who="operator", why="a wish", versions=(1,), removed=())),
+        lambda: log.note_trained(TrainedNote(version=2, run_key="r", decision="approved")),
+    ):
+        change()
+        before, said = said, log.read()
+        assert said != before and log.read() is said
+
+
 def test_a_document_that_changed_under_its_name_is_fetched_again(account, bucket):
     prefix = f"model-{uuid.uuid4().hex[:8]}/"
     log = DatasetLog(account.s3, bucket, prefix)
@@ -312,7 +328,7 @@ def test_a_log_remembers_one_reading_however_many_there_were(log):
     for number in range(1, CHECKPOINT_EVERY + 2):
         log.commit(make_version(number))
         log.read()
-    assert [name for name, _ in log._parsed] == [
+    assert [name for name, _ in log._last[0]] == [
         f"log/checkpoint-{CHECKPOINT_EVERY:06d}.json",
         f"log/{CHECKPOINT_EVERY + 1:06d}.json",
     ]

@@ -152,7 +152,7 @@ def test_refused_data_is_one_message_and_not_also_a_failure(stage):
 def test_files_that_are_all_ignored_refuse_nothing(stage):
     with pytest.raises(AirflowSkipException, match="markers and leftovers"):
         stage.steps.check_data_quality(merged_batch(stage, a="ignored"), {}, RUN)
-    assert (f"{stage.name}/new/a.csv", "e") in stage.steps._dataset.read().known_files()
+    assert (f"{stage.name}/new/a.csv", "e") in stage.steps._dataset.read().known_files
 
 
 @pytest.mark.local_aws

@@ -47,7 +47,7 @@ def to_record(item: dict[str, Any], prefix: str, landing: Landing) -> FileRecord
 
 def unseen(landed: Iterable[LandedFile], state: LogState) -> tuple[list[LandedFile], list[FileVerdict]]:
     """Return the files that a run has to look at, and the objects that are no data by name or size and not on record as such."""
-    known = state.known_files()
+    known = state.known_files
     files: list[LandedFile] = []
     ignored: list[FileVerdict] = []
     for file in landed:

@@ -58,11 +58,11 @@ class DatasetLog:
         self._bucket = bucket
         self._prefix = prefix
         self._root = f"{prefix}dataset/"
-        self._parsed: Mapping[tuple[str, str], Any] = {}
-        """What the last reading consisted of, by name and entity tag; replaced as a whole, so that threads may share a log."""
+        self._last: tuple[Mapping[tuple[str, str], Any], LogState] = {}, LogState()
+        """The last reading: its records by name and entity tag, and what they say; replaced as a whole, so that threads may share a log."""
 
     def read(self) -> LogState:
-        """Read the whole log, starting from its newest checkpoint."""
+        """Read the whole log, starting from its newest checkpoint; the very object of the last reading when nothing has changed."""
         log, trained = self._listed_log(), self._tags("trained/")
         checkpoint = max((name for name in log if name.startswith(CHECKPOINT)), default=None)
         parsed = self._records([checkpoint] if checkpoint else [], log, Checkpoint)
@@ -79,9 +79,13 @@ class DatasetLog:
         for folder, kind in (("judged/", Judgement), ("released/", Release), ("erased/", Erasure)):
             parsed |= (found := self._records(list(tags := self._tags(folder)), tags, kind))
             notes.append(tuple(found.values()))
-        self._parsed = parsed
         judgements, releases, erasures = notes
-        return LogState(tuple(versions), judgements, releases, frozenset(map(_number, trained)), erasures)
+        judged_versions = frozenset(map(_number, trained))
+        known, state = self._last
+        if known.keys() != parsed.keys() or state.trained != judged_versions:
+            state = LogState(tuple(versions), judgements, releases, judged_versions, erasures)
+        self._last = parsed, state
+        return state
 
     def commit(self, version: Version) -> None:
         """Commit ``version``, whose number must be the log's latest plus one.
@@ -158,7 +162,8 @@ class DatasetLog:
 
     def _listed_log(self) -> dict[str, str]:
         """Return the entity tags of ``log/``, without those of versions that the checkpoint of the last reading holds."""
-        for (name, _), record in self._parsed.items():
+        known, _ = self._last
+        for (name, _), record in known.items():
             if isinstance(record, Checkpoint):  # names of checkpoints stand behind those of versions
                 log = self._tags("log/", after=f"log/{len(record.versions):06d}.json")
                 if name in log:
@@ -179,7 +184,7 @@ class DatasetLog:
     def _records(self, names: Sequence[str], tags: Mapping[str, str], kind: type[Record]) -> dict[tuple[str, str], Any]:
         """Return documents as records, in the order of the names, by name and entity tag; what the last reading had is not fetched."""
         keys = [(name, tags[name]) for name in names]
-        parsed = self._parsed
+        parsed, _ = self._last
         fetched = [key for key in keys if key not in parsed]
         if fetched:
             with ThreadPoolExecutor(max_workers=min(READERS, len(fetched))) as pool:

@@ -72,12 +72,13 @@ class LogState:
         )
         return f"{came}: a training waits for {least} (schedule.min_rows)"
 
-    def known_files(self) -> set[tuple[str, str]]:
+    @cached_property
+    def known_files(self) -> frozenset[tuple[str, str]]:
         """Identities of the files that nobody has to look at again: merged, refused and not released, or ignored."""
-        merged = {record.identity for version in self.current for record in version.files}
+        merged = frozenset(record.identity for version in self.current for record in version.files)
         return merged | {judged.file.identity for judged in self._verdicts() if not self._is_released(judged)}
 
-    @property
+    @cached_property
     def refused_files(self) -> list[JudgedFile]:
         """The refusals that stand, oldest first."""
         verdicts = (judged for judged in self._verdicts() if judged.file.outcome == REFUSED)
@@ -191,7 +192,7 @@ def batch_digest(
 
 def new_files(landed: Iterable[FileRecord], state: LogState) -> list[FileRecord]:
     """Return the landed files that the log does not know or that were released, in key order."""
-    known = state.known_files()
+    known = state.known_files
     fresh = sorted((record for record in landed if record.identity not in known), key=lambda record: record.key)
     return [
         record.model_copy(update={"attempt": attempt, "beyond_budget": record.identity in state.accepted})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from asyncio import gather
 from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -91,8 +92,9 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/now")
     async def now(visitor: Seeing) -> Response:
-        view = await shared(now_view.now, visitor)
-        return JSONResponse({**view, "person": _person(visitor), "largest_file": sending.LARGEST})
+        view, landed = await gather(shared(now_view.now, visitor), shared(data_view.landed, visitor))
+        data = await shared(data_view.counts, visitor, landed)
+        return JSONResponse({**view, "data": data, "person": _person(visitor), "largest_file": sending.LARGEST})
 
     @app.get("/models/{model}/dag")
     async def dag(person: airflow_view.Onlooking) -> Response:
@@ -109,7 +111,8 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/data")
     async def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> Response:
-        return JSONResponse({**await shared(data_view.data, visitor, before), "person": _person(visitor)})
+        landed = await shared(data_view.landed, visitor)
+        return JSONResponse({**await shared(data_view.data, visitor, landed, before), "person": _person(visitor)})
 
     @app.get("/models/{model}/versions/{number}")
     async def version(visitor: Seeing, number: VersionNumber) -> Response:

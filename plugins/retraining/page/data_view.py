@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from retraining.aws.documents import get_json
-from retraining.dataset.landing_zone import LandedFile
+from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
 from retraining.dataset.outputs import stored_profile
 from retraining.dataset.records import FileVerdict, Judgement, Version
 from retraining.dataset.state import JudgedFile, LogState
 from retraining.page.known_models import KnownModel
-from retraining.page.now_view import waiting_as_json, waiting_files
 from retraining.telling.profiling.figures import changes
 
 VERSIONS = 100
 """Versions, and batches that made no version, of one answer."""
 REFUSED_FILES = 200
+WAITING_FILES = 50
 
 
-def data(model: KnownModel, before: int | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Landed:
+    """What was seen of a data set at one look; views are made once of each, so it equals only itself."""
+
+    state: LogState
+    waiting: list[LandedFile]
+    """Landed files that no run has looked at yet."""
+
+
+def landed(model: KnownModel) -> Landed:
+    """Look at the dataset log and the landing zone."""
+    state = model.dataset.read()
+    return Landed(state, unseen(landed_files(model.s3, model.bucket, model.prefix, model.config.landing), state)[0])
+
+
+def counts(model: KnownModel, landed: Landed) -> dict[str, Any]:
+    """Return the newest version with its rows, and how many files wait and are refused."""
+    state = landed.state
+    return {
+        "version": state.latest,
+        "rows_by_split": state.rows_by_split(),
+        "waiting": len(landed.waiting),
+        "refused": len(state.refused_files),
+        "untrained": state.untrained,
+        "gathering": state.gathering(model.config.schedule.min_rows),
+    }
+
+
+def data(model: KnownModel, landed: Landed, before: int | None = None) -> dict[str, Any]:
     """Return the newest versions (those before a number), batches without a version, standing refusals, and files that wait."""
-    state, waiting = landed(model)
+    state = landed.state
     shown = [version for version in reversed(state.versions) if before is None or version.version < before]
     return {
         "versions": [_version(version) for version in shown[:VERSIONS]],
         "older": len(shown) > VERSIONS,
         "judgements": [_judgement(item) for item in _newest(state.judgements)[:VERSIONS]],
         "refused": [_refusal(judged) for judged in reversed(state.refused_files[-REFUSED_FILES:])],
-        "waiting": waiting_as_json(waiting),
-        "waiting_files": len(waiting),
+        "waiting": _waiting(landed.waiting),
+        "waiting_files": len(landed.waiting),
         "rows_by_split": state.rows_by_split(),
     }
 
@@ -75,15 +104,9 @@ def profile_of(model: KnownModel, number: int) -> dict[str, Any]:
     }
 
 
-def landed(model: KnownModel) -> tuple[LogState, list[LandedFile]]:
-    """Return what the log knows, and the landed files that it does not know."""
-    state = model.dataset.read()
-    return state, waiting_files(model, state)
-
-
-def way_of(model: KnownModel, landed: tuple[LogState, list[LandedFile]], key: str) -> dict[str, Any]:
+def way_of(model: KnownModel, landed: Landed, key: str) -> dict[str, Any]:
     """Return how far a sent file has come: ``waiting``, ``merged``, ``refused``, ``ignored`` or ``unknown``, and the verdict of its run."""
-    state, waiting = landed
+    state = landed.state
     for version in reversed(state.current):
         if any(file.key == key for file in version.files):
             counts = _rows(_counts(model, version.batch).get(key, {}))
@@ -97,7 +120,7 @@ def way_of(model: KnownModel, landed: tuple[LogState, list[LandedFile]], key: st
     refused = [judged for judged in state.refused_files if judged.file.key == key]
     if refused:
         return {"state": "refused", **_refusal(refused[-1])}
-    if any(file.record.key == key for file in waiting):
+    if any(file.record.key == key for file in landed.waiting):
         return {"state": "waiting"}
     return {"state": "ignored" if _is_ignored(state, key) else "unknown"}
 
@@ -151,6 +174,14 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         "rows": dict(judgement.rows),
         "files": [_verdict(file) for file in judgement.files],
     }
+
+
+def _waiting(files: list[LandedFile]) -> list[dict[str, Any]]:
+    """Return the newest of the waiting files with size in bytes and age in seconds."""
+    return [
+        {"key": file.record.key, "size": file.record.size, "age_seconds": round(file.age_seconds)}
+        for file in sorted(files, key=lambda file: file.age_seconds)[:WAITING_FILES]
+    ]
 
 
 def _newest(judgements: tuple[Judgement, ...]) -> list[Judgement]:

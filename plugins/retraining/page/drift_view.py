@@ -9,6 +9,7 @@ from typing import Any
 from retraining.judging import drift_incident
 from retraining.judging.compared_profiles import ranges
 from retraining.judging.drift import UNCERTAINTY, VARIANCE, Detectors, Finding
+from retraining.page.concurrency.sparing import Sparing
 from retraining.page.known_models import KnownModel
 from retraining.serving import batch, watch_records
 
@@ -160,7 +161,7 @@ def _unit(model: KnownModel, name: str, known: Mapping[str, Any] | None) -> str 
 
 
 def _serving(model: KnownModel) -> str | None:
-    found = batch.scorer(model.sagemaker, model.config.name, model.config.endpoint)
+    found = batch.scorer(Sparing(model.sagemaker), model.config.name, model.config.endpoint)
     return found.version if found else None
 
 

@@ -22,8 +22,8 @@ from retraining.settings.model_config import ConfigError, ModelConfig, load_mode
 from retraining.settings.platform import Platform
 from retraining.telling.page_settings import left_settings
 
-PLATFORM_SECONDS = 60
-"""How long a platform parameter is believed."""
+PLATFORM_SECONDS, LEFT_SECONDS = 60, 5
+"""How long a platform parameter, and the settings that a DAG has left, are believed."""
 REMEMBERED_LOGS = 8
 """Dataset logs that are kept parsed: some 20 MB each with 5,000 files."""
 
@@ -94,7 +94,7 @@ def known_model(name: str) -> KnownModel:
         access = AwsAccess()
         platform = _platform(platform_parameter(name), access, int(time.time()) // PLATFORM_SECONDS)
         try:
-            left = left_settings(client("s3", access), platform.bucket, name)
+            left = _left(access, platform.bucket, name, int(time.time()) // LEFT_SECONDS)
         except LookupError as error:
             raise UnknownModelError(
                 f"model {name} has not told this page its settings yet: start its retraining DAG once"
@@ -130,6 +130,11 @@ def _models_folder() -> Path:
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int) -> ModelConfig:
     return load_model_config(path)
+
+
+@lru_cache(maxsize=64)
+def _left(access: AwsAccess, bucket: str, name: str, moment: int) -> ModelConfig:
+    return left_settings(client("s3", access), bucket, name)
 
 
 @lru_cache(maxsize=REMEMBERED_LOGS)

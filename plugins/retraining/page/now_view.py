@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
-from retraining.dataset.state import LogState
 from retraining.page import drift_view, history_view
-from retraining.page.concurrency.remembered import Remembered
+from retraining.page.concurrency.sparing import Sparing
 from retraining.page.known_models import KnownModel
 from retraining.serving import registry
 from retraining.serving.champion import standing
@@ -18,33 +16,20 @@ from retraining.telling.gate_table import label
 
 PACKAGES = 20
 """How many approved packages are offered to go back to."""
-WAITING_FILES = 50
-BELIEVED_SECONDS = 60
-_packages: Remembered[registry.Package] = Remembered(BELIEVED_SECONDS)
-"""By ARN; which of them are approved is asked anew."""
 
 
 def now(model: KnownModel) -> dict[str, Any]:
-    """Return what serves, the versions that approved models have, the open incident, and how many files wait."""
-    config, sagemaker = model.config, model.sagemaker
-    stands = standing(sagemaker, config.name, config.endpoint)
-    state = model.dataset.read()
-    waiting = waiting_files(model, state)
+    """Return what serves, the versions that approved models have, and the open incident."""
+    config, sagemaker = model.config, Sparing(model.sagemaker)
+    approved = list(islice(registry.packages(sagemaker, config.name, registry.APPROVED), PACKAGES))
+    stands = standing(sagemaker, config.name, config.endpoint, packages=approved)
     return {
         "about": about(config),
         "endpoint": _endpoint(sagemaker, config.endpoint),
         "champion": _shown(model, [stands.package])[0] if stands.package else None,
         "disagreement": stands.disagreement,
         "incident": drift_view.open_incident(model),
-        "approved": _shown(model, _approved(sagemaker, config.name)),
-        "data": {
-            "version": state.latest,
-            "rows_by_split": state.rows_by_split(),
-            "waiting": len(waiting),
-            "refused": len(state.refused_files),
-            "untrained": state.untrained,
-            "gathering": state.gathering(config.schedule.min_rows),
-        },
+        "approved": _shown(model, approved),
     }
 
 
@@ -63,19 +48,6 @@ def about(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def waiting_files(model: KnownModel, state: LogState) -> list[LandedFile]:
-    """Return the landed files that no run has looked at yet."""
-    return unseen(landed_files(model.s3, model.bucket, model.prefix, model.config.landing), state)[0]
-
-
-def waiting_as_json(files: list[LandedFile]) -> list[dict[str, Any]]:
-    """Return the first of the waiting files with size in bytes and age in seconds."""
-    return [
-        {"key": file.record.key, "size": file.record.size, "age_seconds": round(file.age_seconds)}
-        for file in sorted(files, key=lambda file: file.age_seconds)[:WAITING_FILES]
-    ]
-
-
 def _endpoint(sagemaker: Any, name: str | None) -> dict[str, Any]:
     """Return name, status and age of the endpoint; all None of a model that has none."""
     from botocore.exceptions import ClientError
@@ -91,12 +63,6 @@ def _endpoint(sagemaker: Any, name: str | None) -> dict[str, Any]:
             raise
         return {"name": name, "status": None, "since": None}
     return {"name": name, "status": found["EndpointStatus"], "since": found["LastModifiedTime"].isoformat()}
-
-
-def _approved(sagemaker: Any, model: str) -> list[registry.Package]:
-    """Return the newest approved packages; what is registered with one does not change."""
-    arns = list(islice(registry.arns(sagemaker, model, registry.APPROVED), PACKAGES))
-    return list(_packages.of(arns, lambda arn: registry.package(sagemaker, arn)).values())
 
 
 def _shown(model: KnownModel, packages: Sequence[registry.Package]) -> list[dict[str, Any]]:

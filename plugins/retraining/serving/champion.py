@@ -139,7 +139,13 @@ def of_artifact(packages: Iterable[Package], model_data: str, image: str = "") -
     return next((package for package in found if package.status != REJECTED), found[0] if found else None)
 
 
-def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str | None = None) -> Standing:
+def standing(
+    sagemaker: Any,
+    model: str,
+    endpoint: str | None,
+    deployment: str | None = None,
+    packages: Iterable[Package] | None = None,
+) -> Standing:
     """Return the champion of a model: what its endpoint serves, or the newest approved package while there is no endpoint.
 
     Args:
@@ -147,9 +153,12 @@ def standing(sagemaker: Any, model: str, endpoint: str | None, deployment: str |
         model: the model's name.
         endpoint: the name of its endpoint; None of a model that has none.
         deployment: whose registry; that of this process when not given.
+        packages: the approved ones, newest first, where they are known already.
 
     """
-    approved = next(registry.packages(sagemaker, model, APPROVED, deployment), None)
+    approved = next(
+        iter(registry.packages(sagemaker, model, APPROVED, deployment) if packages is None else packages), None
+    )
     if endpoint is None:
         return Standing(_champion(approved), "", approved) if approved else Standing(None)
     now = served(sagemaker, endpoint)
