@@ -1,4 +1,4 @@
-"""Airflow's processes import what their forks need: a task, or the reading of a DAG file, is mostly imports.
+"""Airflow's processes import what their forks need, and read each model.yaml: a task, or the reading of a DAG file, is mostly that.
 
 Who changes the library while the stack runs finds the change in the next task: a fork that sees one imports the library anew.
 """
@@ -10,7 +10,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from airflow.configuration import conf
 
 _LOG = logging.getLogger(__name__)
 LIBRARY = "retraining"
@@ -41,6 +44,11 @@ def _import(services: Sequence[str]) -> None:
         from retraining.aws.clients import read_ahead
 
         read_ahead(services)
+    from retraining.settings.model_config import ConfigError, load_model_config
+
+    for path in sorted(Path(conf.get("core", "dags_folder")).glob("models/*/model.yaml")):
+        with suppress(ConfigError):  # its DAG file says so
+            load_model_config(path)
     os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
 
 

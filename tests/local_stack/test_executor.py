@@ -70,6 +70,24 @@ def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
     ]
 
 
+def test_a_task_finds_each_model_yaml_parsed_and_one_that_has_changed_since_is_read(tmp_path):
+    folder = tmp_path / "models" / "abalone"
+    shutil.copytree(layout.ROOT / "dags" / "models" / "abalone", folder)
+    before = f"os.environ['AIRFLOW__CORE__DAGS_FOLDER'] = {str(tmp_path)!r}; importing.for_forks()"
+    inside = f"""
+from pathlib import Path
+import yaml
+from retraining.settings.model_config import load_model_config
+path, parse, parsed = Path({str(folder / "model.yaml")!r}), yaml.safe_load, []
+yaml.safe_load = lambda text: parsed.append(text) or parse(text)
+names = [load_model_config(path).owner]
+path.write_text(path.read_text().replace("owner: data-science", "owner: somebody else"))
+names.append(load_model_config(path).owner)
+print(names, len(parsed))
+"""
+    assert told(LIBRARY, before, inside).splitlines()[-1] == "['data-science', 'somebody else'] 1"
+
+
 def test_a_new_or_removed_module_is_a_change(tmp_path):
     old, new = tmp_path / "room" / "old.py", tmp_path / "room" / "new.py"
     old.parent.mkdir()
