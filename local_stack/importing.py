@@ -25,7 +25,7 @@ def for_forks(services: Sequence[str] = ()) -> None:
     """Import the library for all processes that will be forked from this one; one that is broken just now is left to them.
 
     Args:
-        services: of AWS; what their clients are made of is read, too.
+        services: of AWS; their clients, as each model asks for them, are made, too.
 
     """
     try:
@@ -40,15 +40,12 @@ def _import(services: Sequence[str]) -> None:
     seen = state_of(root)
     for name in _modules(root):
         importlib.import_module(name)
-    if services:
-        from retraining.aws.clients import read_ahead
-
-        read_ahead(services)
+    from retraining.aws.clients import make_ahead
     from retraining.settings.model_config import ConfigError, load_model_config
 
     for path in sorted(Path(conf.get("core", "dags_folder")).glob("models/*/model.yaml")):
         with suppress(ConfigError):  # its DAG file says so
-            load_model_config(path)
+            make_ahead(services, load_model_config(path).aws)
     os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
 
 
