@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 from bench_page import prepare
 from figures import note
 from own_account import ROOT, account
-from people import DAG, HEADER, MODEL
+from people import DAG, HEADER, MODEL, ROW
 
 TARGETS = {"dag": 6.0, "now": 15.0}
 """Milliseconds of a fresh view at most."""
@@ -45,6 +46,7 @@ VIEWS = {
     "follow": ("files?key=x", b""),
     "check": ("checks?name=a.csv", FILE),
     "send": ("files?name=a.csv", FILE),
+    "try": ("predictions", json.dumps({"rows": [ROW]}).encode()),
 }
 
 
@@ -64,13 +66,13 @@ def main() -> int:
     parser.add_argument("--versions", type=int, default=500)
     parser.add_argument("--times", type=int, default=50, help="how often each request is sent")
     options = parser.parse_args()
-    sys.path[:0] = [str(ROOT / folder) for folder in ("plugins", "tests/page")]
+    sys.path[:0] = [str(ROOT / name) for name in ("plugins", "tests/page", "tests/local_aws", "tests/prediction_api")]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, account(Path(folder)) as (url, _):
         os.environ |= {"AWS_ENDPOINT_URL": url, "AIRFLOW_HOME": folder, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         os.environ |= {"AIRFLOW__API_AUTH__JWT_SECRET": "k" * 64, "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags")}
         os.environ |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins")}
         prepare(url, options.versions, 1000)
-        serve(url)
+        serve(Path(folder), url)
         app, token = airflow()
         with silent():
             found = asyncio.run(measured(app, token, options.times))
@@ -90,35 +92,33 @@ def silent() -> Iterator[None]:
         os.close(opened)
 
 
-def serve(url: str) -> None:
+def serve(folder: Path, url: str) -> None:
     """Register approved packages, and make the newest of them serve."""
-    from page_site import BUCKET
+    from asked_api import SCALE
+    from local_account import BUCKET, IMAGE, Account
 
-    from retraining.aws.clients import client
-    from retraining.settings.access import AwsAccess
-
-    access = AwsAccess(region="us-east-1", endpoint_url=url)
-    sagemaker, group, role = client("sagemaker", access), f"dev-{MODEL}-models", "arn:aws:iam::000000000000:role/serve"
-    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
-    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    own = Account(folder)
+    own.url, own.access_key, own.secret_key = url, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    own.s3.create_bucket(Bucket=BUCKET)
+    own.model("scale", SCALE)
+    serving = own.sagemaker.describe_model(ModelName="scale")["PrimaryContainer"]["ModelDataUrl"]
+    own.sagemaker.create_model_package_group(ModelPackageGroupName=f"dev-{MODEL}-models")
     for number in range(1, PACKAGES + 1):
-        key = f"{MODEL}/models/{number}/model.tar.gz"
-        client("s3", access).put_object(Bucket=BUCKET, Key=key, Body=b"x")
-        container = {"Image": image, "ModelDataUrl": f"s3://{BUCKET}/{key}"}
-        sagemaker.create_model_package(
-            ModelPackageGroupName=group,
+        data = serving if number == PACKAGES else own.put(f"models/earlier-{number}.tar.gz", b"x")
+        own.sagemaker.create_model_package(
+            ModelPackageGroupName=f"dev-{MODEL}-models",
             ModelApprovalStatus="Approved",
             InferenceSpecification={
-                "Containers": [container],
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": data}],
                 "SupportedContentTypes": ["text/csv"],
                 "SupportedResponseMIMETypes": ["text/csv"],
             },
             CustomerMetadataProperties={"run_key": f"v{number}-0123456789ab", "dataset_version": str(number)},
         )
-    sagemaker.create_model(ModelName="one", ExecutionRoleArn=role, PrimaryContainer=container)
-    variant = {"VariantName": "one", "ModelName": "one", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-    sagemaker.create_endpoint_config(EndpointConfigName="one", ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName=f"dev-{MODEL}", EndpointConfigName="one")
+    own.sagemaker.create_endpoint(EndpointName=f"dev-{MODEL}", EndpointConfigName="scale")
+    status = own.endpoint_settled(f"dev-{MODEL}")["EndpointStatus"]
+    if status != "InService":
+        raise RuntimeError(f"the endpoint is {status}")
 
 
 def airflow() -> tuple[Any, str]:

@@ -4,6 +4,7 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_account import Account
@@ -123,7 +124,25 @@ def test_a_file_that_is_too_large_is_refused_and_says_where_it_goes(site: Site, 
         for _ in range(20):
             yield b"x" * 100
 
-    assert site.ask("POST", CHECKS, params={"name": "big.csv"}, content=blocks()).status_code == 413
+    unsaid = site.ask("POST", CHECKS, params={"name": "big.csv"}, content=blocks())
+    assert unsaid.status_code == 413 and unsaid.json() == said.json()
+
+
+def test_nothing_is_left_of_a_file_on_its_way_and_nobody_else_can_read_it(
+    tmp_path: Path, site: Site, monkeypatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    inner, seen = sending.judged, []
+
+    def judged(model: Any, file: sending.Received, name: str) -> Any:
+        seen.append((file.path.parent, file.path.stat().st_mode & 0o777, file.path.read_bytes(), file.size))
+        return inner(model, file, name)
+
+    monkeypatch.setattr(sending, "judged", judged)
+    assert send(site, CHECKS, "one.csv", b"M,1").status_code == 200
+    monkeypatch.setattr(sending, "LARGEST", 2)
+    assert send(site, CHECKS, "big.csv", b"M,1").status_code == 413
+    assert seen == [(tmp_path, 0o600, b"M,1", 3)] and list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_that_unpacks_without_end_is_ended(site: Site, monkeypatch) -> None:
@@ -156,8 +175,7 @@ def test_what_a_killed_server_had_received_is_removed_and_nothing_else(tmp_path:
     others = tmp_path / "others"
     others.mkdir()
     for name in ("retraining-page-old", "retraining-page-new", "something-old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_bytes(b"1,2")
+        (tmp_path / name).write_bytes(b"1,2")
     (tmp_path / "retraining-page-link").symlink_to(others)
     for name in ("retraining-page-old", "something-old", "retraining-page-link"):
         os.utime(tmp_path / name, (long_ago, long_ago), follow_symlinks=False)

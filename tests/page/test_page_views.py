@@ -69,13 +69,36 @@ def test_one_look_at_log_and_landing_zone_serves_all_views_of_a_moment(
     try:
         before = site.get("/models/abalone/now")["data"]["waiting"]
         assert site.get("/models/abalone/data")["waiting_files"] == before
-        assert site.get("/models/abalone/files", key="abalone/new/changed.csv")["state"] == "unknown"
-        followed = site.ask("GET", "/models/abalone/files?key=abalone/new/changed.csv", headers=fresh)
-        assert followed.json() == {"state": "waiting"}
-        assert site.get("/models/abalone/now", "viewer")["data"]["waiting"] == before + 1
+        assert site.ask("GET", "/models/abalone/now", headers=fresh).json()["data"]["waiting"] == before + 1
         assert site.get("/models/abalone/data", "viewer")["waiting_files"] == before + 1
     finally:
         account.s3.delete_object(Bucket=BUCKET, Key="abalone/new/changed.csv")
+
+
+def test_a_file_is_followed_by_its_own_key_without_a_look_at_the_others(site: Site, account: Account) -> None:
+    files, key = "/models/abalone/files", "abalone/new/followed.csv"
+    there = [key, f"{key}.csv", "abalone/other/followed.csv", "oyster/new/followed.csv", "abalone/new/empty.csv"]
+    for name in there:
+        account.s3.put_object(Bucket=BUCKET, Key=name, Body=b"" if "empty" in name else b"1,2")
+    asked: list[dict] = []
+    s3 = known_model("abalone").s3
+
+    def note(params: dict, **_: object) -> None:
+        asked.append(params["query_string"])
+
+    s3.meta.events.register("before-call.s3.ListObjectsV2", note)
+    try:
+        assert site.get(files, key=key) == {"state": "waiting"}
+        listed = [query["prefix"] for query in asked if "dataset" not in query["prefix"]]
+        assert listed == [key]
+        for name in (key[:-1], *there[2:], "abalone/dataset/log/000001.json"):
+            assert site.get(files, key=name) == {"state": "unknown"}, name
+        assert site.get(files, key="abalone/new/good.csv")["state"] == "merged"
+        assert site.get(files, key=REFUSED_KEY)["state"] == "refused"
+    finally:
+        s3.meta.events.unregister("before-call.s3.ListObjectsV2", note)
+        for name in there:
+            account.s3.delete_object(Bucket=BUCKET, Key=name)
 
 
 def test_data_says_who_is_looking(site: Site) -> None:

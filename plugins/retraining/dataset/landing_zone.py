@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,13 +27,25 @@ class LandedFile:
 
 def landed_files(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[LandedFile]:
     """List all objects in the raw and new folders of a model, with paging."""
-    found = []
+    found: list[LandedFile] = []
     for folder in (landing.raw, landing.new):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + folder):
-            now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-            for item in page.get("Contents", []):
-                found.append(LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now)))
+            found.extend(_landed(page, prefix, landing))
     return found
+
+
+def landed_file(s3: Any, bucket: str, prefix: str, landing: Landing, key: str) -> LandedFile | None:
+    """Return the object of a key; None when there is none, or when the key is not of the raw and new folders of the model."""
+    if not key.startswith((prefix + landing.raw, prefix + landing.new)):
+        return None
+    page = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)  # a key comes before those that it begins
+    return next((file for file in _landed(page, prefix, landing) if file.record.key == key), None)
+
+
+def _landed(page: Mapping[str, Any], prefix: str, landing: Landing) -> Iterator[LandedFile]:
+    now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+    for item in page.get("Contents", []):
+        yield LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now))
 
 
 def to_record(item: dict[str, Any], prefix: str, landing: Landing) -> FileRecord:

@@ -92,8 +92,8 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/now")
     async def now(visitor: Seeing) -> Response:
-        view, landed = await gather(shared(now_view.now, visitor), shared(data_view.landed, visitor))
-        data = await shared(data_view.counts, visitor, landed)
+        view, looks = await gather(shared(now_view.now, visitor), _looks(visitor))
+        data = await shared(data_view.counts, visitor, *looks)
         return JSONResponse({**view, "data": data, "person": _person(visitor), "largest_file": sending.LARGEST})
 
     @app.get("/models/{model}/dag")
@@ -111,8 +111,8 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/data")
     async def data(visitor: Seeing, before: Annotated[int | None, Query(ge=1, le=10**9)] = None) -> Response:
-        landed = await shared(data_view.landed, visitor)
-        return JSONResponse({**await shared(data_view.data, visitor, landed, before), "person": _person(visitor)})
+        view = await shared(data_view.data, visitor, *await _looks(visitor), before)
+        return JSONResponse({**view, "person": _person(visitor)})
 
     @app.get("/models/{model}/versions/{number}")
     async def version(visitor: Seeing, number: VersionNumber) -> Response:
@@ -167,8 +167,8 @@ def routes() -> FastAPI:
 
     @app.get("/models/{model}/files")
     async def way(visitor: Seeing, key: FileName) -> Response:
-        landed = await shared(data_view.landed, visitor)
-        return JSONResponse(await looking(data_view.way_of, visitor.model, landed, key))
+        found = await shared(data_view.log, visitor)
+        return JSONResponse(await looking(data_view.way_of, visitor.model, found, key))
 
     @app.post("/models/{model}/predictions")
     async def predict(visitor: Seeing, request: Request) -> Response:
@@ -182,6 +182,10 @@ def routes() -> FastAPI:
             return JSONResponse(await working(comparing.compare, visitor.model, file, name))
 
     return app
+
+
+async def _looks(visitor: Visitor) -> tuple[data_view.Log, data_view.Landing]:
+    return await gather(shared(data_view.log, visitor), shared(data_view.landing, visitor))
 
 
 def _release(visitor: Visitor, wanted: ReleaseRequest) -> list[str]:

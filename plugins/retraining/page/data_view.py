@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from retraining.aws.documents import get_json
-from retraining.dataset.landing_zone import LandedFile, landed_files, unseen
+from retraining.dataset.landing_zone import LandedFile, landed_file, landed_files, unseen
 from retraining.dataset.outputs import stored_profile
 from retraining.dataset.records import FileVerdict, Judgement, Version
 from retraining.dataset.state import JudgedFile, LogState
 from retraining.page.known_models import KnownModel
 from retraining.telling.profiling.figures import changes
+
+S = TypeVar("S")
 
 VERSIONS = 100
 """Versions, and batches that made no version, of one answer."""
@@ -21,44 +23,51 @@ WAITING_FILES = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Landed:
-    """What was seen of a data set at one look; views are made once of each, so it equals only itself."""
+class Look(Generic[S]):
+    """What was seen at one look. It equals only itself, so that a view is made once of each."""
 
-    state: LogState
-    waiting: list[LandedFile]
-    """Landed files that no run has looked at yet."""
+    seen: S
 
 
-def landed(model: KnownModel) -> Landed:
-    """Look at the dataset log and the landing zone."""
-    state = model.dataset.read()
-    return Landed(state, unseen(landed_files(model.s3, model.bucket, model.prefix, model.config.landing), state)[0])
+Log = Look[LogState]
+Landing = Look[list[LandedFile]]
 
 
-def counts(model: KnownModel, landed: Landed) -> dict[str, Any]:
+def log(model: KnownModel) -> Log:
+    """Look at the dataset log."""
+    return Look(model.dataset.read())
+
+
+def landing(model: KnownModel) -> Landing:
+    """Look at the landing zone."""
+    return Look(landed_files(model.s3, model.bucket, model.prefix, model.config.landing))
+
+
+def counts(model: KnownModel, log: Log, landing: Landing) -> dict[str, Any]:
     """Return the newest version with its rows, and how many files wait and are refused."""
-    state = landed.state
+    state = log.seen
     return {
         "version": state.latest,
         "rows_by_split": state.rows_by_split(),
-        "waiting": len(landed.waiting),
+        "waiting": len(unseen(landing.seen, state)[0]),
         "refused": len(state.refused_files),
         "untrained": state.untrained,
         "gathering": state.gathering(model.config.schedule.min_rows),
     }
 
 
-def data(model: KnownModel, landed: Landed, before: int | None = None) -> dict[str, Any]:
+def data(model: KnownModel, log: Log, landing: Landing, before: int | None = None) -> dict[str, Any]:
     """Return the newest versions (those before a number), batches without a version, standing refusals, and files that wait."""
-    state = landed.state
+    state = log.seen
+    waiting = unseen(landing.seen, state)[0]
     shown = [version for version in reversed(state.versions) if before is None or version.version < before]
     return {
         "versions": [_version(version) for version in shown[:VERSIONS]],
         "older": len(shown) > VERSIONS,
         "judgements": [_judgement(item) for item in _newest(state.judgements)[:VERSIONS]],
         "refused": [_refusal(judged) for judged in reversed(state.refused_files[-REFUSED_FILES:])],
-        "waiting": _waiting(landed.waiting),
-        "waiting_files": len(landed.waiting),
+        "waiting": _waiting(waiting),
+        "waiting_files": len(waiting),
         "rows_by_split": state.rows_by_split(),
     }
 
@@ -104,9 +113,9 @@ def profile_of(model: KnownModel, number: int) -> dict[str, Any]:
     }
 
 
-def way_of(model: KnownModel, landed: Landed, key: str) -> dict[str, Any]:
+def way_of(model: KnownModel, log: Log, key: str) -> dict[str, Any]:
     """Return how far a sent file has come: ``waiting``, ``merged``, ``refused``, ``ignored`` or ``unknown``, and the verdict of its run."""
-    state = landed.state
+    state = log.seen
     for version in reversed(state.current):
         if any(file.key == key for file in version.files):
             counts = _rows(_counts(model, version.batch).get(key, {}))
@@ -120,7 +129,8 @@ def way_of(model: KnownModel, landed: Landed, key: str) -> dict[str, Any]:
     refused = [judged for judged in state.refused_files if judged.file.key == key]
     if refused:
         return {"state": "refused", **_refusal(refused[-1])}
-    if any(file.record.key == key for file in landed.waiting):
+    file = landed_file(model.s3, model.bucket, model.prefix, model.config.landing, key)
+    if file and unseen([file], state)[0]:
         return {"state": "waiting"}
     return {"state": "ignored" if _is_ignored(state, key) else "unknown"}
 

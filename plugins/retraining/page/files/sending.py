@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from stat import S_ISREG
+from tempfile import NamedTemporaryFile, gettempdir
 from typing import Any
 
+from anyio import CancelScope
 from starlette.requests import ClientDisconnect, Request
 
 from retraining.contract.plain_text import plain
 from retraining.contract.verdict import MERGED
+from retraining.page.concurrency.threads import looking
 from retraining.page.files import check
 from retraining.page.files.check import UncheckedError
 from retraining.page.known_models import KnownModel
@@ -29,7 +31,7 @@ ENDING = re.compile(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet))?(\.(gz|bz2|zst
 """What the merge takes from a name: how rows are written and how the file is packed."""
 LONGEST_STEM = 60
 RECEIVED = "retraining-page-"
-"""How folders begin that hold a file on its way."""
+"""How the name of a file on its way begins."""
 LONGEST_WAY = 3600
 """Seconds after which no file is on its way any more."""
 
@@ -66,27 +68,32 @@ async def received(request: Request, model: KnownModel, name: str, folder: str) 
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > LARGEST:
         raise TooLargeError(_too_large(model, name, folder))
-    with TemporaryDirectory(prefix=RECEIVED) as folder:
-        path, size, digest = Path(folder) / "file", 0, hashlib.sha256()
-        with path.open("wb") as file:
-            try:
-                async for block in request.stream():
-                    size += len(block)
-                    if size > LARGEST:
-                        raise TooLargeError(_too_large(model, name, folder))
-                    digest.update(block)
-                    file.write(block)
-            except ClientDisconnect as error:
-                raise TooLargeError("the file did not arrive whole: send it again") from error
-        yield Received(path, size, digest.hexdigest())
+    size, digest = 0, hashlib.sha256()
+    file: Any = await looking(NamedTemporaryFile, "w+b", prefix=RECEIVED)  # the event loop does not wait for the disk
+    try:
+        try:
+            async for block in request.stream():
+                size += len(block)
+                if size > LARGEST:
+                    raise TooLargeError(_too_large(model, name, folder))
+                digest.update(block)
+                file.write(block)
+        except ClientDisconnect as error:
+            raise TooLargeError("the file did not arrive whole: send it again") from error
+        file.flush()
+        yield Received(Path(file.name), size, digest.hexdigest())
+    finally:
+        with CancelScope(shield=True):
+            await looking(file.close)
 
 
 def remove_leftovers() -> None:
     """Remove what servers that were killed have received and not sent."""
-    for folder in Path(gettempdir()).glob(f"{RECEIVED}*"):
+    for path in Path(gettempdir()).glob(f"{RECEIVED}*"):
         with suppress(OSError):  # another server removes it, too, or it is another user's
-            if time.time() - folder.stat(follow_symlinks=False).st_mtime > LONGEST_WAY:
-                shutil.rmtree(folder)
+            found = path.stat(follow_symlinks=False)
+            if S_ISREG(found.st_mode) and time.time() - found.st_mtime > LONGEST_WAY:
+                path.unlink()
 
 
 def judged(model: KnownModel, file: Received, name: str) -> dict[str, Any]:
