@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FIRST_SECONDS, FURTHER_SECONDS, LARGEST_KB, IMPORT_SECONDS = 1.0, 0.3, 150, 0.02
 FILES_OF_VERSION, ROWS_OF_PART, WRITERS = 10, 10_000, 16
+FILE = b"x"
+"""What lies in the landing zone, where a benchmark puts it there."""
 BATCH, NOW = "f" * 16, "2026-01-02T03:04:05+00:00"
 VIEWS = ("now", "history", "data", "drift", "send", "try")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -105,9 +108,7 @@ def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
     log = DatasetLog(s3, bucket, "abalone/")
     rows = {"rows_new": 1000, "rows_accepted": 900, "rows_duplicate": 50, "rows_quarantined": 50}
     for number in range(1, versions + 1):
-        files = tuple(
-            FileRecord(key=f"abalone/new/{number:05}-{at}.csv", etag="1", size=9_000) for at in range(FILES_OF_VERSION)
-        )
+        files = tuple(FileRecord(key=key, etag=md5(FILE).hexdigest(), size=9_000) for key in keys_of(number))
         log.commit(
             Version(
                 version=number,
@@ -120,7 +121,7 @@ def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
                 run_key=f"v{number}-0123456789ab",
             )
         )
-    names = [f"abalone/new/{versions:05}-{at}.csv" for at in range(FILES_OF_VERSION)]
+    names = keys_of(versions)
     reason = "length: above 1"
     entries = [
         {
@@ -151,6 +152,11 @@ def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
     put(f"batches/{BATCH}/etl_report.json", json.dumps(report))
     for number in range(1, versions + 1):
         put(f"runs/v{number}-0123456789ab/summary.json", json.dumps(summary(number)))
+
+
+def keys_of(version: int) -> list[str]:
+    """Return the keys of a version's files."""
+    return [f"abalone/new/{version:05}-{at}.csv" for at in range(FILES_OF_VERSION)]
 
 
 def summary(version: int) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_versions import make_version
 
+from retraining.dataset.landing_zone import landed_files, listed, unseen, waiting
 from retraining.dataset.log import CHECKPOINT_EVERY, DatasetLog, VersionConflictError
 from retraining.dataset.records import IGNORED, REFUSED, Erasure, FileRecord, FileVerdict, Judgement, TrainedNote
 from retraining.dataset.state import LogState, batch_digest, manifest_entries, new_files
+from retraining.settings.model_config import Landing
 
 RECORDS = st.lists(
     st.builds(
@@ -188,6 +190,19 @@ def test_a_file_is_new_exactly_when_no_version_has_its_key_and_etag(committed, l
     fresh = new_files(landed, state)
     assert all(record.identity not in state.known_files for record in fresh)
     assert {record.identity for record in landed} - state.known_files == {record.identity for record in fresh}
+
+
+def test_what_waits_in_a_landing_zone_is_what_a_run_would_look_at(account, bucket):
+    prefix, landing = f"model-{uuid.uuid4().hex[:8]}/", Landing()
+    for name, body in (("raw/old.csv", b"1"), ("new/known.csv", b"2"), ("new/b.csv", b"3"), ("new/empty.csv", b"")):
+        account.s3.put_object(Bucket=bucket, Key=prefix + name, Body=body)
+    files = {file.record.key: file.record for file in landed_files(account.s3, bucket, prefix, landing)}
+    known = tuple(files[prefix + name] for name in ("raw/old.csv", "new/known.csv"))
+    state = LogState((make_version(1).model_copy(update={"files": known}),))
+    found = waiting(listed(account.s3, bucket, prefix, landing), state, prefix, landing)
+    looked_at, _ = unseen(landed_files(account.s3, bucket, prefix, landing), state)
+    assert [file.record for file in found] == [file.record for file in looked_at] == [files[f"{prefix}new/b.csv"]]
+    assert 0 <= found[0].age_seconds < 3600
 
 
 @given(st.permutations(["a", "b", "c"]))

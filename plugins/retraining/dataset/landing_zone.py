@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,10 @@ from retraining.settings.model_config import Landing
 READERS = 16  # parallel HEADs of new files
 
 
+Page = tuple[Sequence[dict[str, Any]], datetime]
+"""Objects as S3 lists them, and when it did by its own clock."""
+
+
 @dataclass(frozen=True)
 class LandedFile:
     """A file of the landing zone and its age in seconds by S3's own clock, so that skew between machines does not matter."""
@@ -27,34 +31,51 @@ class LandedFile:
 
 def landed_files(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[LandedFile]:
     """List all objects in the raw and new folders of a model, with paging."""
-    found: list[LandedFile] = []
-    for folder in (landing.raw, landing.new):
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + folder):
-            found.extend(_landed(page, prefix, landing))
-    return found
+    pages = listed(s3, bucket, prefix, landing)
+    return [_landed(item, now, prefix, landing) for items, now in pages for item in items]
+
+
+def listed(s3: Any, bucket: str, prefix: str, landing: Landing) -> list[Page]:
+    """Return the same objects as S3 lists them."""
+    listing = s3.get_paginator("list_objects_v2")
+    folders = (landing.raw, landing.new)
+    return [_page(page) for folder in folders for page in listing.paginate(Bucket=bucket, Prefix=prefix + folder)]
+
+
+def waiting(pages: Iterable[Page], state: LogState, prefix: str, landing: Landing) -> list[LandedFile]:
+    """Return the files of `listed` that a run has to look at; of thousands that are on record, no record is made."""
+    known = state.known_files
+    new = ((item, now) for items, now in pages for item in items if _identity(item) not in known)
+    return unseen((_landed(item, now, prefix, landing) for item, now in new), state)[0]
 
 
 def landed_file(s3: Any, bucket: str, prefix: str, landing: Landing, key: str) -> LandedFile | None:
     """Return the object of a key; None when there is none, or when the key is not of the raw and new folders of the model."""
     if not key.startswith((prefix + landing.raw, prefix + landing.new)):
         return None
-    page = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)  # a key comes before those that it begins
-    return next((file for file in _landed(page, prefix, landing) if file.record.key == key), None)
+    # A key comes before those that it begins.
+    items, now = _page(s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1))
+    return next((_landed(item, now, prefix, landing) for item in items if item["Key"] == key), None)
 
 
-def _landed(page: Mapping[str, Any], prefix: str, landing: Landing) -> Iterator[LandedFile]:
-    now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-    for item in page.get("Contents", []):
-        yield LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now))
+def _page(answer: Mapping[str, Any]) -> Page:
+    return answer.get("Contents", []), parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+
+def _landed(item: dict[str, Any], now: datetime, prefix: str, landing: Landing) -> LandedFile:
+    return LandedFile(to_record(item, prefix, landing), age_in_seconds(item["LastModified"], now))
 
 
 def to_record(item: dict[str, Any], prefix: str, landing: Landing) -> FileRecord:
     """Turn an entry of an S3 listing into a record; the prefix tells synthetic files from surveyed ones."""
     source = "synthetic" if item["Key"].startswith(prefix + landing.synthetic) else "survey"
     landed_at = item["LastModified"].astimezone(UTC).isoformat(timespec="seconds")
-    return FileRecord(
-        key=item["Key"], etag=item["ETag"].strip('"'), size=item["Size"], source=source, landed_at=landed_at
-    )
+    key, etag = _identity(item)
+    return FileRecord(key=key, etag=etag, size=item["Size"], source=source, landed_at=landed_at)
+
+
+def _identity(item: dict[str, Any]) -> tuple[str, str]:
+    return item["Key"], item["ETag"].strip('"')
 
 
 def unseen(landed: Iterable[LandedFile], state: LogState) -> tuple[list[LandedFile], list[FileVerdict]]:

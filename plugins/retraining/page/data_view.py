@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from retraining.aws.documents import get_json
-from retraining.dataset.landing_zone import LandedFile, landed_file, landed_files, unseen
+from retraining.dataset.landing_zone import LandedFile, Page, landed_file, listed, unseen, waiting
 from retraining.dataset.outputs import stored_profile
 from retraining.dataset.records import FileVerdict, Judgement, Version
 from retraining.dataset.state import JudgedFile, LogState
@@ -30,7 +30,7 @@ class Look(Generic[S]):
 
 
 Log = Look[LogState]
-Landing = Look[list[LandedFile]]
+Landing = Look[list[Page]]
 
 
 def log(model: KnownModel) -> Log:
@@ -40,7 +40,7 @@ def log(model: KnownModel) -> Log:
 
 def landing(model: KnownModel) -> Landing:
     """Look at the landing zone."""
-    return Look(landed_files(model.s3, model.bucket, model.prefix, model.config.landing))
+    return Look(listed(model.s3, model.bucket, model.prefix, model.config.landing))
 
 
 def counts(model: KnownModel, log: Log, landing: Landing) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def counts(model: KnownModel, log: Log, landing: Landing) -> dict[str, Any]:
     return {
         "version": state.latest,
         "rows_by_split": state.rows_by_split(),
-        "waiting": len(unseen(landing.seen, state)[0]),
+        "waiting": len(_waiting(model, log, landing)),
         "refused": len(state.refused_files),
         "untrained": state.untrained,
         "gathering": state.gathering(model.config.schedule.min_rows),
@@ -59,15 +59,15 @@ def counts(model: KnownModel, log: Log, landing: Landing) -> dict[str, Any]:
 def data(model: KnownModel, log: Log, landing: Landing, before: int | None = None) -> dict[str, Any]:
     """Return the newest versions (those before a number), batches without a version, standing refusals, and files that wait."""
     state = log.seen
-    waiting = unseen(landing.seen, state)[0]
+    files = _waiting(model, log, landing)
     shown = [version for version in reversed(state.versions) if before is None or version.version < before]
     return {
         "versions": [_version(version) for version in shown[:VERSIONS]],
         "older": len(shown) > VERSIONS,
         "judgements": [_judgement(item) for item in _newest(state.judgements)[:VERSIONS]],
         "refused": [_refusal(judged) for judged in reversed(state.refused_files[-REFUSED_FILES:])],
-        "waiting": _waiting(waiting),
-        "waiting_files": len(waiting),
+        "waiting": _newest_files(files),
+        "waiting_files": len(files),
         "rows_by_split": state.rows_by_split(),
     }
 
@@ -186,7 +186,11 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _waiting(files: list[LandedFile]) -> list[dict[str, Any]]:
+def _waiting(model: KnownModel, log: Log, landing: Landing) -> list[LandedFile]:
+    return waiting(landing.seen, log.seen, model.prefix, model.config.landing)
+
+
+def _newest_files(files: list[LandedFile]) -> list[dict[str, Any]]:
     """Return the newest of the waiting files with size in bytes and age in seconds."""
     return [
         {"key": file.record.key, "size": file.record.size, "age_seconds": round(file.age_seconds)}

@@ -16,6 +16,7 @@ from retraining.aws.clients import client
 from retraining.aws.platform_parameter import read_platform
 from retraining.contract.rules import Contract
 from retraining.dataset.log import DatasetLog
+from retraining.page.concurrency import listings
 from retraining.settings.access import AwsAccess
 from retraining.settings.environment import platform_parameter
 from retraining.settings.model_config import ConfigError, ModelConfig, load_model_config
@@ -67,7 +68,7 @@ class KnownModel:
     @property
     def s3(self) -> Any:
         """A boto3 client."""
-        return client("s3", self.config.aws)
+        return _s3(self.config.aws)
 
     @property
     def sagemaker(self) -> Any:
@@ -139,7 +140,14 @@ def _left(access: AwsAccess, bucket: str, name: str, moment: int) -> ModelConfig
 
 @lru_cache(maxsize=REMEMBERED_LOGS)
 def _dataset(access: AwsAccess, bucket: str, prefix: str) -> DatasetLog:
-    return DatasetLog(client("s3", access), bucket, prefix)
+    return DatasetLog(_s3(access), bucket, prefix)
+
+
+@lru_cache(maxsize=64)
+def _s3(access: AwsAccess) -> Any:
+    made = client("s3", access)
+    listings.remember(made)
+    return made
 
 
 @lru_cache(maxsize=64)
