@@ -203,7 +203,7 @@ image-uris:  ## write the table of SageMaker's own images from what the SageMake
 	$(VENVS)/sagemaker/bin/python -m deploy.image_table
 
 test: setup-dev setup-xgboost setup-fab  ## all tests but those that start a whole stack
-	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(DEV)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 test-e2e: setup-dev  ## the whole loop on a real Airflow: demo, second run, dry run, pinned version, rebuild, rollback; ENFORCE=1 with IAM's policies enforced
 	E2E_ENFORCE=$(RETRAINING_ENFORCE_POLICIES) $(DEV)/python -m pytest -m e2e $(E2E)

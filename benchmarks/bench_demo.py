@@ -4,7 +4,7 @@
 
 Worker-slot seconds are those of the processes that run tasks, from fork to end.
 
-Memory is the proportional set size (PSS) of every process of the stack, summed twice a second: pages that processes share count once.
+Memory is the proportional set size (PSS) of every process of the stack, summed every two seconds: pages that processes share count once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks.figures import note  # noqa: E402
 from local_stack import layout  # noqa: E402
 
 MOST_RUNS = 3
+PEAK_SECONDS = 2.0
 WARM_RUN = Path(__file__).with_name("warm_run.py")
 TARGETS = {
     "the whole demo, s": 180.0,
@@ -140,7 +141,7 @@ def tell_tasks(title: str, runs: list[dict[str, Any]]) -> None:
 
 
 class Peak(threading.Thread):
-    """Samples the summed PSS of all processes whose environment names the folder."""
+    """Samples the summed PSS of all processes whose environment names the folder; seldom: the kernel walks through all their memory."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(daemon=True)
@@ -150,7 +151,7 @@ class Peak(threading.Thread):
 
     def run(self) -> None:
         """Sample until told to stop."""
-        while not self._ended.wait(0.5):
+        while not self._ended.wait(PEAK_SECONDS):
             total = sum(pss(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit() and self._ours(entry))
             self.gib = max(self.gib, total / 2**30)
 

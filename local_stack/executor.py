@@ -37,3 +37,10 @@ class LocalExecutor(local_executor.LocalExecutor):
         importing.for_forks(SERVICES)
         supervisor.ActivitySubprocess = ActivitySubprocess  # type: ignore[misc]
         super().start()
+
+    def order_queued_tasks_by_priority(self) -> list[Any]:
+        """Leave out tasks that came back from the triggerer before the end of their first process was read.
+
+        Airflow 3.3.1 would run them at once, take that end for theirs, and fail them as killed from outside.
+        """
+        return [queued for queued in super().order_queued_tasks_by_priority() if queued[0] not in self.running]

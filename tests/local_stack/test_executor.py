@@ -109,6 +109,28 @@ print("ended", process._exit_code, time.monotonic() - began < 30)
     assert told(LIBRARY, start, inside).splitlines()[-1] == "ended 0 True"
 
 
+def test_a_task_that_came_back_before_its_first_process_was_seen_to_end_waits_for_that():
+    """With both of them at once, the scheduler takes the end of the first for that of the second, and fails it."""
+    inside = """
+from types import SimpleNamespace
+from airflow.models.taskinstancekey import TaskInstanceKey
+made, key = executor.LocalExecutor(parallelism=4), TaskInstanceKey("dag", "task", "run")
+ti = SimpleNamespace(id="id", key=key, priority_weight=1)
+made.running.add(key)
+made.queued_tasks[key] = workload = SimpleNamespace(key=key, ti=ti)
+begun = []
+made._process_workloads = lambda workloads: [begun.append(made.queued_tasks.pop(item.key)) for item in workloads]
+seen = []
+made.trigger_tasks(4)
+seen.append((begun == [], made.has_task(ti)))
+made.success(key)  # of the first process
+seen.append((begun == [], made.has_task(ti)))
+made.trigger_tasks(4)
+print(*seen, begun == [workload])
+"""
+    assert told(LIBRARY, "", inside).splitlines()[-1] == "(True, True) (True, True) True"
+
+
 def test_a_broken_library_does_not_keep_the_scheduler_from_starting(tmp_path):
     (tmp_path / "retraining").mkdir()
     (tmp_path / "retraining" / "__init__.py").write_text("this is no Python\n")
