@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FIRST_SECONDS, FURTHER_SECONDS, LARGEST_KB, IMPORT_SECONDS = 1.0, 0.3, 150, 0.02
 FILES_OF_VERSION, ROWS_OF_PART, WRITERS = 10, 10_000, 16
 FILE = b"x"
-"""What lies in the landing zone, where a benchmark puts it there."""
+"""What lies in the landing zone."""
 BATCH, NOW = "f" * 16, "2026-01-02T03:04:05+00:00"
 VIEWS = ("now", "history", "data", "drift", "send", "try")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -99,16 +99,16 @@ def prepare(url: str, versions: int, rejected: int) -> None:
 
 
 def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
-    """Write a dataset log, and a quarantine with its report."""
+    """Put files into the landing zone, and write a dataset log whose versions all have a judged model, and a quarantine with its report."""
     from retraining.aws.clients import client
     from retraining.dataset.log import DatasetLog
-    from retraining.dataset.records import FileRecord, Version
+    from retraining.dataset.records import FileRecord, TrainedNote, Version
 
     s3 = client("s3", access)
     log = DatasetLog(s3, bucket, "abalone/")
     rows = {"rows_new": 1000, "rows_accepted": 900, "rows_duplicate": 50, "rows_quarantined": 50}
     for number in range(1, versions + 1):
-        files = tuple(FileRecord(key=key, etag=md5(FILE).hexdigest(), size=9_000) for key in keys_of(number))
+        files = tuple(FileRecord(key=key, etag=md5(FILE).hexdigest(), size=len(FILE)) for key in keys_of(number))
         log.commit(
             Version(
                 version=number,
@@ -147,7 +147,13 @@ def fill(access: AwsAccess, bucket: str, versions: int, rejected: int) -> None:
         ]
         put(f"quarantine/batch={BATCH}/part-{start:07}.json", "".join(f"{json.dumps(line)}\n" for line in lines))
 
+    def land(number: int) -> None:
+        for key in keys_of(number):
+            s3.put_object(Bucket=bucket, Key=key, Body=FILE)
+        log.note_trained(TrainedNote(version=number, run_key=f"v{number}-0123456789ab", decision="approved"))
+
     with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(land, range(1, versions + 1)))
         list(pool.map(part, range(0, rejected, ROWS_OF_PART)))
     put(f"batches/{BATCH}/etl_report.json", json.dumps(report))
     for number in range(1, versions + 1):
@@ -221,7 +227,7 @@ def opened(program: str, address: str, token: str, rounds: int) -> tuple[list[fl
                     page.locator(f"#views a[href='#/abalone/{view}'][aria-current]").wait_for()
                     page.locator("main section").first.wait_for()
             page.goto(f"{address}/retraining/#/abalone/data")
-            rejected = page.get_by_role("region", name="the newest 100 versions").get_by_role("button").nth(1)
+            rejected = page.get_by_role("region", name="the newest 50 versions").get_by_role("button").nth(1)
             rejected.wait_for()
             with taken(further["quarantine"]):
                 rejected.click()

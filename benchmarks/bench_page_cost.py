@@ -16,13 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_page import FILE, WRITERS, keys_of, prepare
+from bench_page import prepare
 from figures import note
 from own_account import ROOT, account
 from people import DAG, HEADER, MODEL, ROW
@@ -73,7 +72,6 @@ def main() -> int:
         os.environ |= {"AIRFLOW__API_AUTH__JWT_SECRET": "k" * 64, "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags")}
         os.environ |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins")}
         prepare(url, options.versions, 1000)
-        land(url, options.versions)
         serve(Path(folder), url)
         app, token = airflow()
         with silent():
@@ -92,27 +90,6 @@ def silent() -> Iterator[None]:
     os.dup2(kept, 1)
     for opened in (kept, nothing):
         os.close(opened)
-
-
-def land(url: str, versions: int) -> None:
-    """Put the files of all versions into the landing zone, and note that each version has a judged model."""
-    from page_site import BUCKET
-
-    from retraining.aws.clients import client
-    from retraining.dataset.log import DatasetLog
-    from retraining.dataset.records import TrainedNote
-    from retraining.settings.access import AwsAccess
-
-    s3 = client("s3", AwsAccess(region="us-east-1", endpoint_url=url))
-    log = DatasetLog(s3, BUCKET, f"{MODEL}/")
-
-    def version(number: int) -> None:
-        for key in keys_of(number):
-            s3.put_object(Bucket=BUCKET, Key=key, Body=FILE)
-        log.note_trained(TrainedNote(version=number, run_key=f"v{number}-0123456789ab", decision="approved"))
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(version, range(1, versions + 1)))
 
 
 def serve(folder: Path, url: str) -> None:

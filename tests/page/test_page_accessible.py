@@ -113,6 +113,24 @@ def test_axe_finds_nothing_on_what_a_version_holds_beside_the_one_before(page: A
     assert chromium.width_on_a_phone(page) <= 360
 
 
+def test_history_lists_the_newest_runs_and_all_of_them_on_demand(page: Any, address: str) -> None:
+    def often(route: Any) -> None:
+        [run] = route.fetch().json()["runs"]
+        runs = [{**run, "run_key": f"v{number}-0123456789ab", "dataset_version": number} for number in range(1, 61)]
+        route.fulfill(status=200, json={"runs": runs, "known": 90})
+
+    page.route("**/models/abalone/history", often)
+    shown(page, address, "history")
+    listed = page.get_by_role("region", name="of 90 runs, newest first").get_by_role("button")
+    assert listed.all_text_contents() == [f"v{number}-0123456789ab" for number in range(60, 10, -1)]
+    page.get_by_role("button", name="Older runs (10)").click()
+    assert listed.all_text_contents() == [f"v{number}-0123456789ab" for number in range(60, 0, -1)]
+    assert page.get_by_role("button", name="Older runs").count() == 0
+    listed.last.click()
+    page.get_by_role("heading", name="Run v1-0123456789ab").wait_for()
+    assert chromium.in_both_colours(page) == []
+
+
 @pytest.mark.parametrize("dag", ["abalone_retraining", "abalone_deep_retraining", "abalone_deep_sea_rollback"])
 def test_the_tab_of_a_dag_shows_the_dags_own_model(page: Any, address: str, dag: str) -> None:
     models = ("abalone", "abalone-deep", "abalone-deep-sea")

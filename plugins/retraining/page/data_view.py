@@ -16,7 +16,7 @@ from retraining.telling.profiling.figures import changes
 
 S = TypeVar("S")
 
-VERSIONS = 100
+VERSIONS = 50
 """Versions, and batches that made no version, of one answer."""
 REFUSED_FILES = 200
 WAITING_FILES = 50

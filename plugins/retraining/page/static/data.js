@@ -95,7 +95,7 @@ function versions(data, files, rejected) {
     el("p", { class: "legend" }, ["good:accepted", "soft:duplicate", "bad:quarantined"].map((item) => el("span", {}, el("span", { class: `key ${item.split(":")[0]}` }), item.split(":")[1]))),
     rowsByVersion([...data.versions].reverse().slice(-60)),
     table(
-      data.older ? "the newest 100 versions; make dataset-log lists all" : "newest first",
+      data.older ? "the newest 50 versions; make dataset-log lists all" : "newest first",
       [
         { name: "Version", cell: (version) => el("button", { type: "button", class: "link", onclick: () => files(version) }, `v${version.version}`) },
         { name: "Committed", cell: (version) => moment(version.created_at) },

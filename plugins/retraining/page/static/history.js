@@ -4,6 +4,8 @@ import { badge, decisionKind, el, moment, number, odds, put, section, table } fr
 import { differences, scores } from "./plots.js";
 import * as server from "./server.js";
 
+// The table begins with so many runs: to lay out 200 takes a browser a tenth of a second.
+const NEWEST = 50;
 const kindOf = (run) => decisionKind(run.decision) || "soft";
 
 export async function show(place, context) {
@@ -16,6 +18,12 @@ export async function show(place, context) {
   const select = (at) => {
     put(detail, one(runs[at], context));
     detail.scrollIntoView({ block: "nearest" });
+  };
+  const listed = el("div", {});
+  const list = (most) => {
+    const newest = [...runs].reverse().slice(0, most);
+    const all = el("button", { type: "button", onclick: () => list(runs.length) }, `Older runs (${number(runs.length - newest.length)})`);
+    put(listed, tableOf(newest, `${newest.length} of ${known} runs, newest first`, (run) => select(runs.indexOf(run))), newest.length < runs.length ? all : null);
   };
   const metric = runs[runs.length - 1].metric;
   const plots = differences(runs, select, kindOf);
@@ -31,28 +39,29 @@ export async function show(place, context) {
       ? section("Challenger minus champion", plots, el("p", { class: "soft small" }, "Mean difference of the losses with two standard errors to each side; below 0 the challenger is better."))
       : null,
     detail,
-    section(
-      "Runs",
-      table(
-        `${runs.length} of ${known} runs, newest first`,
-        [
-          { name: "Judged", cell: (run) => moment(run.created_at) },
-          { name: "Decision", cell: (run) => badge(run.decision, decisionKind(run.decision)) },
-          { name: "Data", cell: (run) => `v${run.dataset_version}` },
-          { name: "Challenger", cell: (run) => number(run.challenger), n: true },
-          { name: "Champion", cell: (run) => number(run.champion), n: true },
-          { name: "Odds", cell: (run) => odds(run.odds), n: true },
-          { name: "Test rows", cell: (run) => number(run.test_rows), n: true },
-          { name: "Rows to train on", cell: (run) => number(run.train_rows), n: true },
-          { name: "Run", cell: (run) => el("button", { class: "link", type: "button", onclick: () => select(runs.indexOf(run)) }, run.run_key) },
-        ],
-        [...runs].reverse(),
-      ),
-    ),
+    section("Runs", listed),
   );
+  list(NEWEST);
   const wanted = runs.findIndex((run) => run.run_key === context.rest[0]);
   if (wanted >= 0) select(wanted);
 }
+
+const tableOf = (runs, caption, select) =>
+  table(
+    caption,
+    [
+      { name: "Judged", cell: (run) => moment(run.created_at) },
+      { name: "Decision", cell: (run) => badge(run.decision, decisionKind(run.decision)) },
+      { name: "Data", cell: (run) => `v${run.dataset_version}` },
+      { name: "Challenger", cell: (run) => number(run.challenger), n: true },
+      { name: "Champion", cell: (run) => number(run.champion), n: true },
+      { name: "Odds", cell: (run) => odds(run.odds), n: true },
+      { name: "Test rows", cell: (run) => number(run.test_rows), n: true },
+      { name: "Rows to train on", cell: (run) => number(run.train_rows), n: true },
+      { name: "Run", cell: (run) => el("button", { class: "link", type: "button", onclick: () => select(run) }, run.run_key) },
+    ],
+    runs,
+  );
 
 const key = (kind, text) => el("span", {}, el("span", { class: `key ${kind}` }), text);
 
