@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from local_stack import layout
@@ -18,6 +19,7 @@ from local_stack.preflight import PreflightError, check_disk, find_java, find_py
 
 UV = layout.ROOT / "requirements" / "uv.constraints"  # the installer, which lives in a venv of its own
 RUNTIME = ("local_aws", "jobs", "airflow")
+OF_SPARK = ("local_aws", "jobs")
 OVERRULED = (
     "toolkits",
 )  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
@@ -43,7 +45,14 @@ def main(arguments: list[str]) -> int:
 
 
 def ensure(names: list[str]) -> float:
-    """Create those of the environments that are missing or older than their lock file; return the seconds it took."""
+    """Create those of the environments that are missing or older than their lock file, side by side; return the seconds it took.
+
+    While one waits for the network, another has the processors. Spark's classes are recorded as soon as the two that it takes are there.
+
+    Raises:
+        CalledProcessError: one could not be created; the others were.
+
+    """
     started = time.monotonic()
     stale = [name for name in names if not _is_current(name)]
     if stale:
@@ -52,10 +61,13 @@ def ensure(names: list[str]) -> float:
             find_java()
         check_disk(layout.LOCAL)
         uv = _uv(interpreter)
-        for name in stale:
-            _create(uv, interpreter, name)
-    if "jobs" in names and _is_current("jobs") and _is_current("local_aws") and not _classes_marker().exists():
-        _record_spark_classes()
+    with ThreadPoolExecutor(max_workers=max(1, len(stale))) as pool:
+        creating = {name: pool.submit(_create, uv, interpreter, name) for name in stale}
+        wait([creating[name] for name in OF_SPARK if name in creating])
+        if "jobs" in names and all(map(_is_current, OF_SPARK)) and not _classes_marker().exists():
+            _record_spark_classes()
+        for created in creating.values():
+            created.result()
     seconds = time.monotonic() - started
     _note_setup(seconds if stale else None)
     return seconds
@@ -121,7 +133,7 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
         env=os.environ | _wheels(name) | {"UV_BUILD_CONSTRAINT": str(BUILD)},
     )
     _marker(name).write_text(_digest(name))
-    print(f"  ready after {time.monotonic() - started:.0f} s", flush=True)
+    print(f"  {home.relative_to(layout.LOCAL.parent)} is ready after {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _record_spark_classes() -> None:
@@ -139,7 +151,8 @@ def _record_spark_classes() -> None:
     ]
     done = subprocess.run(command, cwd=layout.ROOT, check=False)
     _classes_marker().touch()  # also when it failed: jobs run without, and no verb should try again
-    print(f"  {'failed' if done.returncode else 'ready'} after {time.monotonic() - started:.0f} s", flush=True)
+    outcome = "could not be recorded" if done.returncode else "are recorded"
+    print(f"  the classes {outcome} after {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _classes_marker() -> Path:

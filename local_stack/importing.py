@@ -1,4 +1,4 @@
-"""Airflow's processes import what their forks need: a task, or the reading of a DAG file, is mostly imports.
+"""Airflow's processes import what their forks need, and read each model.yaml: a task, or the reading of a DAG file, is mostly that.
 
 Who changes the library while the stack runs finds the change in the next task: a fork that sees one imports the library anew.
 """
@@ -10,7 +10,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from airflow.configuration import conf
 
 _LOG = logging.getLogger(__name__)
 LIBRARY = "retraining"
@@ -22,7 +25,7 @@ def for_forks(services: Sequence[str] = ()) -> None:
     """Import the library for all processes that will be forked from this one; one that is broken just now is left to them.
 
     Args:
-        services: of AWS; what their clients are made of is read, too.
+        services: of AWS; their clients, as each model asks for them, are made, too.
 
     """
     try:
@@ -37,10 +40,12 @@ def _import(services: Sequence[str]) -> None:
     seen = state_of(root)
     for name in _modules(root):
         importlib.import_module(name)
-    if services:
-        from retraining.aws.clients import read_ahead
+    from retraining.aws.clients import make_ahead
+    from retraining.settings.model_config import ConfigError, load_model_config
 
-        read_ahead(services)
+    for path in sorted(Path(conf.get("core", "dags_folder")).glob("models/*/model.yaml")):
+        with suppress(ConfigError):  # its DAG file says so
+            make_ahead(services, load_model_config(path).aws)
     os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
 
 

@@ -31,30 +31,39 @@ os.waitpid(child, 0)
 """
 
 
-def told(library: Path, before: str, inside: str) -> str:
+def told(library: Path, before: str, inside: str, dags: Path = layout.ROOT / "dags") -> str:
     """Return what a fork prints, after its parent has done something."""
+    env = {**os.environ, "AWS_DEFAULT_REGION": "eu-central-1", "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
     lines = "\n".join(f"        {line}" for line in inside.splitlines())
     program = IN_A_FORK.format(library=str(library), root=str(layout.ROOT), before=before, inside=lines)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
-def test_a_task_finds_the_library_imported_and_the_services_read():
-    inside = """
-missing = {"retraining.dag.retraining_dag", "retraining.dag.tasks.retraining", "boto3", "s3transfer.manager"} - set(sys.modules)
-import botocore.loaders
+def test_a_task_finds_the_library_imported_and_the_clients_of_its_model_made():
+    inside = f"""
+wanted = ["retraining.dag.retraining_dag", "retraining.dag.tasks.retraining", "boto3", "s3transfer.manager"]
+import botocore.session
+from pathlib import Path
 from retraining.aws.clients import client
-from retraining.settings.access import AwsAccess
-read = []
-load = botocore.loaders.JSONFileLoader.load_file
-botocore.loaders.JSONFileLoader.load_file = lambda self, path: read.append(path) or load(self, path)
-os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret")
-for service in executor.SERVICES:
-    client(service, AwsAccess(region="eu-central-1", endpoint_url="http://127.0.0.1:9"))
-print("missing", missing, "read", read, "numpy" in sys.modules)
+from retraining.settings.model_config import load_model_config
+botocore.session.Session.create_client = None
+access = load_model_config(Path({str(layout.ROOT / "dags" / "models" / "abalone" / "model.yaml")!r})).aws
+made = [client(service, access).meta.region_name for service in executor.SERVICES]
+print(set(wanted) <= set(sys.modules), set(made), "numpy" in sys.modules)
 """
     found = told(LIBRARY, "importing.for_forks(executor.SERVICES)", inside)
-    assert found.splitlines()[-1] == "missing set() read [] False"
+    assert found.splitlines()[-1] == "True {'eu-central-1'} False"
+
+
+def test_clients_through_a_connection_of_airflow_are_made_by_each_task():
+    inside = """
+from retraining.aws import clients
+from retraining.settings.access import AwsAccess
+clients.make_ahead(["s3"], AwsAccess(conn_id="aws_default"))
+print(clients.client.cache_info().currsize)
+"""
+    assert told(LIBRARY, "", inside).splitlines()[-1] == "0"
 
 
 def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
@@ -68,6 +77,26 @@ def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
         "kept False",
         "1",
     ]
+
+
+def test_a_task_finds_each_model_yaml_parsed_and_one_that_has_changed_since_is_read(tmp_path):
+    folder = tmp_path / "models" / "abalone"
+    shutil.copytree(layout.ROOT / "dags" / "models" / "abalone", folder)
+    inside = f"""
+from pathlib import Path
+import yaml
+from retraining.settings.model_config import load_model_config
+path, parse, parsed = Path({str(folder / "model.yaml")!r}), yaml.safe_load, []
+yaml.safe_load = lambda text: parsed.append(text) or parse(text)
+names = [load_model_config(path).owner]
+path.write_text(path.read_text().replace("owner: data-science", "owner: somebody else"))
+names.append(load_model_config(path).owner)
+print(names, len(parsed))
+"""
+    assert (
+        told(LIBRARY, "importing.for_forks()", inside, tmp_path).splitlines()[-1]
+        == "['data-science', 'somebody else'] 1"
+    )
 
 
 def test_a_new_or_removed_module_is_a_change(tmp_path):

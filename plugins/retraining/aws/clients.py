@@ -33,15 +33,6 @@ def _descriptions() -> Any:
     return get_session().get_component("data_loader")
 
 
-def read_ahead(services: Iterable[str]) -> None:
-    """Import and read what clients of these services are made of, for processes forked from this one. Nothing is asked of AWS."""
-    from boto3.session import Session
-
-    session = Session("none", "none", region_name="us-east-1", botocore_session=_botocore_session())
-    for service in services:
-        session.client(service)
-
-
 def _botocore_session() -> Any:
     from botocore.session import get_session
 
@@ -88,6 +79,14 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
         service, config=config, verify=access.verify, endpoint_url=access.endpoint_url
     )
     return _guarded(made)
+
+
+def make_ahead(services: Iterable[str], access: AwsAccess) -> None:
+    """Make the clients of these services that processes forked from this one will ask for. Nothing is asked of AWS."""
+    if access.conn_id:  # of Airflow, where it may change
+        return
+    for service in services:
+        client(service, access)
 
 
 def timestamp(value: Any) -> datetime:

@@ -315,7 +315,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         end = EmptyOperator(task_id="end")
         stop_leftovers = PythonOperator(task_id="stop_leftovers", python_callable=steps.stop_leftovers).as_teardown()
         close_endpoint = VerifyOperator(task_id="close_endpoint", **unfinished).as_teardown()
-        chain(start, [settle_endpoint, sense_new_data], claim_new_data, preprocess_data, check_data_quality)
+        chain(start, settle_endpoint, sense_new_data, claim_new_data, preprocess_data, check_data_quality)
         chain(claim_new_data, crawl_data, after_crawl, check_data_quality)
         chain(claim_new_data, list_candidates, training)
         chain(check_data_quality, trainings, after_training)
@@ -338,7 +338,6 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             end,
         )
         end >> [stop_leftovers, close_endpoint]
-        settle_endpoint >> close_endpoint  # a run without work ends before
         approved >> [register_model, publish_report]
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -279,11 +280,19 @@ def load_model_config(path: Path) -> ModelConfig:
 
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        twice, values = list(repeated(node)), yaml.safe_load(text)
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a model folder needs a model.yaml") from error
+    return _checked(path, content)
+
+
+@functools.lru_cache(maxsize=64)
+def _checked(path: Path, content: bytes) -> ModelConfig:
+    """Return what a file says; of the same content, which a process reads for each of its DAGs, only the first is parsed."""
+    try:
+        text = content.decode("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        twice, values = list(repeated(node)), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # Beside its own errors PyYAML lets out those of Python: wrong bytes, impossible dates, tags on the wrong kind of node.
         raise ConfigError(f"{path}: not valid YAML: {error}") from error

@@ -118,7 +118,7 @@ def _plain(value: Any, path: str) -> None:
 
 
 def _unknown(operation: str, value: Mapping[str, Any]) -> Iterator[str]:
-    shape = _request(operation)
+    shape = _request(operation) if value else None  # botocore takes a moment to read what it knows of SageMaker
     if shape is not None:
         yield from _faults(shape, value, "")
 
