@@ -146,6 +146,9 @@ def airflow_environment() -> dict[str, str]:
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.15,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
+        # What a killed triggerer looked at is taken up by the next one when its last heartbeat is so old: 30 s with Airflow's own settings.
+        "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
+        "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 6,
         # A task that a person stops hears of it at its supervisor's next heartbeat.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
         "LOGGING__BASE_LOG_FOLDER": layout.AIRFLOW_HOME / "logs",
