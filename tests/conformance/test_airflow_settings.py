@@ -34,6 +34,8 @@ PER_MACHINE = {
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "how soon a task is started",
     "SCHEDULER__ENABLE_HEALTH_CHECK": "a port that nobody asks",
     "TRIGGERER__ENABLE_HEALTH_CHECK": "a port that nobody asks",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "how soon a killed triggerer is known to be; MWAA's are several and busy, and Airflow's 30 s stay",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "as the one before",
     "LOGGING__BASE_LOG_FOLDER": "place of the files",
     "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "other users of this machine; MWAA's logs are in CloudWatch",
     "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "other users of this machine; MWAA's logs are in CloudWatch",
