@@ -302,7 +302,7 @@ def test_every_question_is_of_a_stage_and_the_outcome_has_them_all(tmp_path):
     assert found["stages"]["land"]["reason"] == "arn:aws:iam::000000000000:role/x may not"
 
 
-UNPLAYED = {"start", "end", "after_crawl"}  # they do nothing
+UNPLAYED = {"start", "end", "after_crawl", "after_training"}  # they do nothing
 UNPLAYED |= {"settle_endpoint"}  # what close_endpoint plays, too
 UNPLAYED |= {"approved", "rejected", "ask_for_approval", "await_approval"}  # ways that the run does not go
 

@@ -145,7 +145,7 @@ class Failing:
     def submit(self, *_):
         if self.where == "submit":
             raise RuntimeError("the crawler is away")
-        return SimpleNamespace(handle={}, adopted=False)
+        return SimpleNamespace(handle={}, adopted=True)  # one that the task itself looks at
 
     def poll(self, *_):
         if self.where == "poll":
