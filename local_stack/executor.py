@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.executors import local_executor
@@ -13,6 +15,8 @@ SERVICES = ("glue", "lambda", "logs", "s3", "sagemaker", "sagemaker-runtime", "s
 """AWS services that a run talks to."""
 ENDING = 0.01
 """Seconds between two looks at a process that has said its last word."""
+PATIENCE = 10.0
+"""Seconds for which a task waits for the end of its earlier process."""
 
 
 class ActivitySubprocess(supervisor.ActivitySubprocess):
@@ -32,15 +36,38 @@ class ActivitySubprocess(supervisor.ActivitySubprocess):
 class LocalExecutor(local_executor.LocalExecutor):
     """Its name is that of Airflow's own, by which Airflow knows a stack for development."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._begun: set[Any] = set()
+        self._held: dict[Any, float] = {}
+
     def start(self) -> None:
         """Import what tasks need, and start the workers."""
         importing.for_forks(SERVICES)
         supervisor.ActivitySubprocess = ActivitySubprocess  # type: ignore[misc]
         super().start()
 
+    def _process_workloads(self, workload_list: Sequence[Any]) -> None:
+        """Remember what is handed to workers: Airflow 3.3.1's LocalExecutor does not."""
+        for workload in workload_list:
+            self._begun.add(workload.key)
+            self._held.pop(workload.key, None)
+        super()._process_workloads(workload_list)
+
+    def change_state(self, key: Any, *arguments: Any, **options: Any) -> None:
+        """Note the end of a process, too."""
+        self._begun.discard(key)
+        super().change_state(key, *arguments, **options)
+
     def order_queued_tasks_by_priority(self) -> list[Any]:
         """Leave out tasks that came back from the triggerer before the end of their first process was read.
 
-        Airflow 3.3.1 would run them at once, take that end for theirs, and fail them as killed from outside.
+        Airflow would run them at once, take that end for theirs, and fail them as killed from outside. The end of a worker that was killed
+        is never read: then they wait for ``PATIENCE``.
         """
-        return [queued for queued in super().order_queued_tasks_by_priority() if queued[0] not in self.running]
+        now = time.monotonic()
+        return [
+            (key, workload)
+            for key, workload in super().order_queued_tasks_by_priority()
+            if key not in self._begun or now - self._held.setdefault(key, now) > PATIENCE
+        ]
