@@ -25,6 +25,8 @@ OVERRULED = (
 )  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
 
 BUILD = layout.ROOT / "requirements" / "build.constraints"  # what packages without wheels are built with
+# The index has no wheel of pyspark. Most of the half minute in which one is built is compression, which nobody needs on the same disk.
+UNCOMPRESSED = "pyspark:--build-option=--compression=stored"
 
 
 def main(arguments: list[str]) -> int:
@@ -127,6 +129,8 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
             "--requirement",
             lock_file(name),
             "--compile-bytecode",
+            "--config-settings-package",
+            UNCOMPRESSED,
             *(["--no-deps"] if name in OVERRULED else []),
         ],
         check=True,

@@ -47,6 +47,7 @@ def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeyp
     [(command, options)] = [item for item in started if "install" in item[0]]
     assert options["env"]["UV_BUILD_CONSTRAINT"] == str(bootstrap.BUILD)
     assert ("--no-deps" in command) == (name == "toolkits")
+    assert command[command.index("--config-settings-package") + 1] == "pyspark:--build-option=--compression=stored"
     docker = (artifacts.ROOT / "Dockerfile").read_text()
     assert docker.index("UV_BUILD_CONSTRAINT=/tmp/build.constraints") < docker.index("for name in local_aws jobs")
 
