@@ -299,9 +299,7 @@ def _demo(acts: int) -> int:
     except KeyboardInterrupt:
         print()
     finally:
-        for name in reversed(stack.ALL):
-            if name not in before:
-                processes.stop(name)
+        stack.stop(name for name in stack.ALL if name not in before)
         if not before:
             print("everything that this demo started is stopped; 'make up' starts it again with its data")
     return 0

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,8 @@ AIRFLOW_PARTS = {
 }
 """Python's module of each process, and its arguments."""
 ALL = ("local_aws", *AIRFLOW_PARTS)
+# A task that is stopped ends its job in local_aws, and tells the API server how it ended.
+NEEDED_TO_THE_END = {"local_aws", "api-server"}
 SPARES = "RETRAINING_SPARES"  # what SPARES=0 behind a verb sets to 0
 LOCAL_TEMPLATE_SETTINGS = {"PollSeconds": "0.2", "SettleSeconds": "1"}
 Say = Callable[[str], None]
@@ -92,9 +94,7 @@ def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
             database.result()
         _start_airflow(say, models)
     except BaseException:
-        for name in reversed(ALL):
-            if name not in running:
-                processes.stop(name)
+        stop(name for name in ALL if name not in running)
         raise
 
 
@@ -109,8 +109,19 @@ def provision(say: Say, models: Sequence[str]) -> None:
 
 def down(say: Say) -> None:
     """Stop everything that runs; data and history stay."""
-    stopped = [name for name in reversed(ALL) if processes.stop(name)]
+    stopped = stop(ALL)
     say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def stop(names: Iterable[str]) -> list[str]:
+    """Stop these processes, side by side as far as none needs another one to end well; return those that ran."""
+    chosen = set(names)
+    ran = set()
+    with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
+        for group in (set(ALL) - NEEDED_TO_THE_END, NEEDED_TO_THE_END):
+            stopping = {name: pool.submit(processes.stop, name) for name in group & chosen}
+            ran |= {name for name, stopped in stopping.items() if stopped.result()}
+    return [name for name in reversed(ALL) if name in ran]
 
 
 def status() -> list[Part]:
