@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.glue.bookmarks import STATE_VARIABLE, JobBookmarks
+from local_aws.glue.quick_start.spares import SpareDriver, SpareDrivers
 from local_aws.glue.script import Script
-from local_aws.glue.spares import SpareDriver, SpareDrivers
 from local_aws.glue.staging import Staging
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError, ServiceError, describe_exception

@@ -27,7 +27,7 @@ _VIEW = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
 _RAW = "org.apache.hadoop.fs.RawLocalFileSystem"
 
 #: Its classes are worth recording.
-_TYPICAL_JOB = Path(__file__).with_name("typical_job.py")
+_TYPICAL_JOB = Path(__file__).with_name("quick_start") / "typical_job.py"
 
 
 def class_archive(settings: Settings) -> Path:

@@ -15,7 +15,7 @@ import pytest
 from glue_jobs import define, run_end
 from local_account import BUCKET, REPOSITORY, Account, wait_for
 
-from local_aws.glue.spares import suits
+from local_aws.glue.quick_start.spares import suits
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.spark]
 
