@@ -196,6 +196,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         # Endpoints come back once the port answers: they fetch their models through it.
         threading.Thread(target=sagemaker.endpoints.restore, name="restore", daemon=True).start()
         glue.runs.spares.start()
+        glue.runs.recorder.start()
         sagemaker.spares.start()
         await hypercorn_serve(application, config, shutdown_trigger=stopped)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.glue.bookmarks import STATE_VARIABLE, JobBookmarks
+from local_aws.glue.quick_start.class_recorder import ClassRecorder
 from local_aws.glue.quick_start.spares import SpareDriver, SpareDrivers
 from local_aws.glue.script import Script
 from local_aws.glue.staging import Staging
@@ -81,6 +82,7 @@ class JobRuns:
         self._clients = clients
         self.bookmarks = JobBookmarks(store)
         self.spares = SpareDrivers(settings)
+        self.recorder = ClassRecorder(settings)
         self._active: dict[str, ActiveRun] = {}
         self._by_key: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
@@ -225,6 +227,7 @@ class JobRuns:
 
     def shutdown(self) -> None:
         """End all running scripts; their runs are reported as failed, with this reason."""
+        self.recorder.shutdown()
         self.spares.shutdown()
         with self._lock:
             runs = dict(self._active)

@@ -15,9 +15,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from local_aws.shared.job_keys import JobKeys
 from local_aws.shared.running.processes import job_environment
+from local_aws.shared.running.yielding import wait_for_idle_processors
 from local_aws.shared.settings import Settings
 
 #: Compile once and lightly: a local job is over before heavy optimisation pays.
@@ -91,12 +93,24 @@ def settings_of(conf: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def record_classes(settings: Settings) -> Path:
+def record_classes(settings: Settings, partial: Path | None = None) -> Path:
     """Run a typical job once and keep the classes that it loaded; return the archive.
 
-    Raises RuntimeError, with the end of Spark's output, when the job fails.
+    Until it is complete it is the file `partial`, by default one beside it, which no failure leaves behind. Raises RuntimeError, with the
+    end of Spark's output, when the job fails, and OSError when the file cannot be written.
     """
     archive = class_archive(settings)
+    partial = partial or archive.with_name(f"{archive.stem}-{uuid4().hex}.partial")
+    try:
+        partial.touch()  # where that fails, it does before the minute that the job takes
+        _record(settings, partial)
+        partial.rename(archive)
+    finally:
+        partial.unlink(missing_ok=True)
+    return archive
+
+
+def _record(settings: Settings, partial: Path) -> None:
     python = settings.python("jobs")
     submit = subprocess.run(
         [str(python), "-c", "import pyspark, pathlib; print(pathlib.Path(pyspark.__file__).parent)"],
@@ -108,7 +122,6 @@ def record_classes(settings: Settings) -> Path:
         work = Path(folder)
         bucket = work / "bucket"
         bucket.mkdir()
-        partial = archive.with_suffix(".partial")
         env = job_environment(settings, python, work, JobKeys().issue("recording"), {})
         options = f"-XX:ArchiveClassesAtExit={partial} -Xlog:disable -Xlog:all=error:stderr"
         env |= spark_environment(settings, work, {"bucket": bucket}, java_options=options)
@@ -118,10 +131,8 @@ def record_classes(settings: Settings) -> Path:
         done = subprocess.run(
             [*command, "s3://bucket/source", "s3://bucket/target"], env=env, capture_output=True, text=True, cwd=work
         )
-        if done.returncode or not partial.exists():
+        if done.returncode or not (partial.exists() and partial.stat().st_size):
             raise RuntimeError(f"recording Spark's classes failed:\n{done.stderr[-2000:]}")
-        partial.rename(archive)
-    return archive
 
 
 def main() -> int:
@@ -132,13 +143,17 @@ def main() -> int:
     )
     parser.add_argument("--environments", type=Path, required=True, help="folder of the virtual environments")
     parser.add_argument("--java-home", default=os.environ.get("JAVA_HOME"))
+    parser.add_argument("--partial", type=Path, metavar="FILE", help="what the archive is until it is complete")
+    parser.add_argument("--when-idle", action="store_true", help="only while nobody else wants the processors")
     options = parser.parse_args()
     environments = options.environments.resolve()
     settings = Settings(port=0, data_dir=environments, environments=environments, java_home=options.java_home)
     if class_archive(settings).exists():
         return 0
+    if options.when_idle:
+        wait_for_idle_processors()
     try:
-        record_classes(settings)
+        record_classes(settings, options.partial)
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
         # Jobs run without it, only slower.
         sys.stderr.write(f"{error}\n")
