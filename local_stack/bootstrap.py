@@ -1,6 +1,7 @@
 """Creates the Python environments from the pinned requirements. Nothing is installed outside ``.local``.
 
-Run by whatever Python is there: ``python3 -m local_stack.bootstrap airflow jobs``. Standard library only.
+Run by whatever Python is there: ``python3 -m local_stack.bootstrap airflow jobs``. Standard library only. ``spark-classes`` among the
+names is no environment: it records the classes of a Spark job, which local_aws otherwise does itself when it has run for a while.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from local_stack.preflight import PreflightError, check_disk, find_java, find_py
 
 UV = layout.ROOT / "requirements" / "uv.constraints"  # the installer, which lives in a venv of its own
 RUNTIME = ("local_aws", "jobs", "airflow")
-OF_SPARK = ("local_aws", "jobs")
+SPARK_CLASSES = "spark-classes"
+OF_SPARK = ("local_aws", "jobs")  # what they are recorded with
 OVERRULED = (
     "toolkits",
 )  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
@@ -49,14 +51,17 @@ def main(arguments: list[str]) -> int:
 def ensure(names: list[str]) -> float:
     """Create those of the environments that are missing or older than their lock file, side by side; return the seconds it took.
 
-    While one waits for the network, another has the processors. Spark's classes are recorded as soon as the two that it takes are there.
+    While one waits for the network, another has the processors. Where Spark's classes are asked for, they are recorded as soon as the two
+    that it takes are there.
 
     Raises:
         CalledProcessError: one could not be created; the others were.
 
     """
     started = time.monotonic()
-    stale = [name for name in names if not _is_current(name)]
+    record = SPARK_CLASSES in names
+    environments = dict.fromkeys([*names, *(OF_SPARK if record else ())])
+    stale = [name for name in environments if name != SPARK_CLASSES and not _is_current(name)]
     if stale:
         interpreter = find_python()
         if "jobs" in stale or "dev" in stale:
@@ -66,7 +71,7 @@ def ensure(names: list[str]) -> float:
     with ThreadPoolExecutor(max_workers=max(1, len(stale))) as pool:
         creating = {name: pool.submit(_create, uv, interpreter, name) for name in stale}
         wait([creating[name] for name in OF_SPARK if name in creating])
-        if "jobs" in names and all(map(_is_current, OF_SPARK)) and not _classes_marker().exists():
+        if record and all(map(_is_current, OF_SPARK)) and not _classes_marker().exists():
             _record_spark_classes()
         for created in creating.values():
             created.result()
@@ -85,7 +90,7 @@ def lock_file(name: str) -> Path:
     path = layout.ROOT / "requirements" / f"{name}.txt"
     if not path.exists():
         known = ", ".join(sorted(item.stem for item in path.parent.glob("*.txt")))
-        raise PreflightError(f"there is no environment {name!r}; known are {known}")
+        raise PreflightError(f"there is no environment {name!r}; known are {known} and the step {SPARK_CLASSES}")
     return path
 
 
@@ -98,8 +103,8 @@ def _digest(name: str) -> str:
 
 
 def _is_current(name: str) -> bool:
-    marker = _marker(name)
-    return marker.exists() and marker.read_text() == _digest(name) and layout.python(name).exists()
+    marker, digest = _marker(name), _digest(name)
+    return marker.exists() and marker.read_text() == digest and layout.python(name).exists()
 
 
 def _uv(interpreter: str) -> Path:

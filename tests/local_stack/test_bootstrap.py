@@ -1,4 +1,4 @@
-"""Which environments a verb makes, and that Spark's classes are recorded once, whatever comes of it."""
+"""Which environments a verb makes, and that Spark's classes are recorded when that is asked for: once, whatever comes of it."""
 
 import subprocess
 import threading
@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from local_stack import bootstrap, layout
+
+ALL = ["local_aws", "jobs", "airflow", "spark-classes"]
 
 
 @pytest.fixture
@@ -38,20 +40,44 @@ def world(tmp_path, monkeypatch):
 def test_classes_are_recorded_once_also_when_that_fails(world, code, capsys):
     calls, codes = world
     codes[0] = code
-    assert bootstrap.main([]) == 0
+    assert bootstrap.main(ALL) == 0
     assert sorted(calls) == ["airflow", "jobs", "local_aws", "record"]
     assert ("could not be recorded" in capsys.readouterr().out) is bool(code)
-    assert bootstrap.main([]) == 0
+    assert bootstrap.main(ALL) == 0
     assert calls[4:] == []
 
 
-def test_nothing_is_recorded_for_environments_without_jobs(world):
+def test_nothing_is_recorded_unless_it_is_asked_for(world):
     calls, _ = world
-    assert bootstrap.main(["airflow", "dev"]) == 0
-    assert sorted(calls) == ["airflow", "dev"]
-    assert bootstrap.main(["local_aws"]) == 0
-    assert bootstrap.main(["jobs"]) == 0
-    assert calls[2:] == ["local_aws", "jobs", "record"]
+    assert bootstrap.main([]) == 0
+    assert sorted(calls) == ["airflow", "jobs", "local_aws"]
+    assert bootstrap.main(["spark-classes"]) == 0
+    assert calls[3:] == ["record"]
+
+
+def test_what_they_are_recorded_with_is_made_first(world):
+    calls, _ = world
+    assert bootstrap.main(["dev", "spark-classes"]) == 0
+    assert sorted(calls) == ["dev", "jobs", "local_aws", "record"]
+    assert calls.index("record") > max(calls.index("jobs"), calls.index("local_aws"))
+
+
+def test_tests_and_the_benchmark_of_the_demo_ask_for_it_and_the_demo_does_not():
+    def asked(verb):
+        command = ["make", "--dry-run", verb, "RUN=true"]
+        done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=True)
+        return "spark-classes" in done.stdout
+
+    assert [asked(verb) for verb in ("test", "bench-etl", "bench-demo")] == [True] * 3
+    assert [asked(verb) for verb in ("demo", "up", "setup")] == [False] * 3
+
+
+def test_a_misspelt_name_is_answered_with_those_that_exist_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(layout, "VENVS", tmp_path / "venvs")
+    monkeypatch.setattr(bootstrap, "find_python", lambda: pytest.fail("it was about to be made"))
+    assert bootstrap.main(["spark-clases"]) == 2
+    assert "there is no environment 'spark-clases'; known are airflow, " in (said := capsys.readouterr().err)
+    assert "and the step spark-classes" in said
 
 
 def test_classes_are_recorded_while_an_environment_that_they_do_not_need_is_still_made(world, monkeypatch):
@@ -70,7 +96,7 @@ def test_classes_are_recorded_while_an_environment_that_they_do_not_need_is_stil
 
     monkeypatch.setattr(bootstrap, "_create", waiting)
     monkeypatch.setattr(subprocess, "run", recording)
-    assert bootstrap.main([]) == 0
+    assert bootstrap.main(ALL) == 0
     assert sorted(calls[:2]) == ["jobs", "local_aws"]
     assert calls[2:] == ["record", "airflow"]
 
@@ -85,6 +111,6 @@ def test_an_environment_that_cannot_be_made_leaves_the_others_and_is_told(world,
         create(uv, interpreter, name)
 
     monkeypatch.setattr(bootstrap, "_create", failing)
-    assert bootstrap.main([]) == 1
+    assert bootstrap.main(ALL) == 1
     assert sorted(calls) == ["airflow", "jobs"]
     assert "uv pip install ... ended with 2" in capsys.readouterr().err
