@@ -27,6 +27,7 @@ from retraining.command.promote.playing import first_event
 from retraining.contract.rules import Contract
 from retraining.contract.verdict import MERGED, judge_file
 from retraining.dag.triggers import NewDataTrigger
+from retraining.dataset.crawl_note import crawl_note
 from retraining.jobs.plan import RunPlan
 from retraining.serving.promoting import system_tests
 from retraining.settings.environment import queue_name
@@ -119,8 +120,9 @@ def land(bench: Bench) -> None:
 def crawl(bench: Bench) -> None:
     """Let the crawler look at the files; only of the plain one it is known what it has to see."""
     found = bench.player.play("crawl_data")
-    odd = [note for note in found.get("notes", []) if small_model.FILE in note]
-    bench.answer("crawl", bool(found.get("tables")) and not odd and "warning" not in found, str(found))
+    told = crawl_note(bench.config.contract, found)
+    odd = [note for note in told.get("notes", []) if small_model.FILE in note]
+    bench.answer("crawl", bool(told.get("tables")) and not odd and "warning" not in told, str(found))
 
 
 def merge(bench: Bench) -> None:

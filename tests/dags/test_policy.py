@@ -138,7 +138,7 @@ def test_a_run_without_new_data_is_skipped_to_its_end_and_both_branches_meet(dag
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
     assert dag.get_task("publish_report").upstream_task_ids == {"approved", "rejected", "verify_endpoint"}
     assert dag.get_task("publish_report").trigger_rule == "none_failed_min_one_success"
-    assert dag.get_task("check_threshold").downstream_task_ids == {"approved", "rejected"}
+    assert dag.get_task("check_threshold").downstream_task_ids == {"approved", "rejected", "ask_for_approval"}
 
 
 def test_one_failed_candidate_vetoes_nobody_and_candidates_come_from_the_plan(dags):
@@ -154,6 +154,8 @@ def test_one_failed_candidate_vetoes_nobody_and_candidates_come_from_the_plan(da
 def test_a_person_is_told_before_the_wait_for_an_answer_begins(dags):
     dag = next(dag for dag in dags if dag.dag_id == "abalone_retraining")
     assert dag.get_task("await_approval").upstream_task_ids == {"ask_for_approval"}
+    assert dag.get_task("register_model").upstream_task_ids == {"approved", "await_approval"}
+    assert "ask_for_approval" not in dag.get_task("approved").downstream_task_ids  # the branch would never skip it
 
 
 def test_both_ends_of_every_run_finish_a_deployment_that_nobody_finished(dags):

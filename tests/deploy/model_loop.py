@@ -47,8 +47,7 @@ class ModelLoop:
         known["plan"] = body(steps.claim_new_data)
         known["crawled"] = None
         if data:
-            crawled = self.job("glue_crawler", "crawl", body(steps.crawl_request))
-            known["crawled"] = body(steps.crawl_note, result=crawled, context={"ti": ti, "dag_run": run})
+            known["crawled"] = self.job("glue_crawler", "crawl", body(steps.crawl_request))
             self.job("glue_job", "preprocess", body(steps.merge_request))
         known["dataset"] = body(steps.check_data_quality)
         known["trained"] = [
@@ -62,7 +61,7 @@ class ModelLoop:
         known["asked"] = self.asked("challenger", body(steps.challenger_request))
         known["evaluated"] = self.job("processing", "evaluate", body(steps.evaluation_request))
         known["analysis"] = body(steps.analyze_results)
-        known["branch"] = body(steps.check_threshold)
+        [known["branch"]] = body(steps.check_threshold)
         known["decision"] = pushed["decision"]
         known["package"] = body(steps.register_model)
         known["registered"], known["verified"] = None, None

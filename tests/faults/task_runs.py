@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from invariants import RunRecord
 from local_account import ENVIRONMENTS
 
@@ -155,6 +155,7 @@ class Run:
             dag_id=self.dag.dag_id, run_id=f"in_process__{uuid.uuid4().hex}", clear_number=0, run_after=now
         )
         self._xcom: dict[tuple[str, str], Any] = {}
+        self._skipped: set[str] = set()
 
     def result(self, task_id: str) -> Any:
         """Return what a task returned, None before it ran."""
@@ -181,7 +182,10 @@ class Run:
             wanted = inspect.signature(body).parameters.values()
             takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted)
             names = {parameter.name for parameter in wanted}
-            value = body(**{name: item for name, item in context.items() if takes_all or name in names})
+            try:
+                value = body(**{name: item for name, item in context.items() if takes_all or name in names})
+            except AirflowSkipException:
+                value = self._skipped.add(task_id)
         self._xcom[task_id, "return_value"] = value
         return value
 
@@ -203,14 +207,19 @@ class Run:
             yield name
             if name == "training" and "tuning" in self.dag.task_dict:
                 yield "tuning"
-        yield self.result("check_threshold")
-        if self.result("approved") == "register_model":
-            yield from DEPLOYMENT
-        elif self.result("approved") == "ask_for_approval":
+        branches = self.result("check_threshold")
+        if branches == ["rejected"]:
+            yield "rejected"
+        elif "ask_for_approval" in branches:
             yield "ask_for_approval"
             self._xcom["await_approval", ANSWER] = self.answer
             if (self.answer or {}).get("chosen_options") == ["Approve"]:
                 yield from DEPLOYMENT
+        else:
+            for name in DEPLOYMENT:
+                yield name
+                if name in self._skipped:
+                    break
         yield "publish_report"
 
     def play(self, until: str | None = None, tries: int = TRIES, since: str | None = None) -> RunRecord:

@@ -139,8 +139,8 @@ def test_any_event_is_counted_without_a_crash(bodies):
 @some(0.02)
 @given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), max_size=12))
 def test_any_catalog_table_is_compared_in_words(columns):
-    tables = {"landing_a_csv": {"location": "s3://b/m/new/a.csv", "columns": columns}}
-    assert all(len(line) < 2000 for line in crawl_notes(CONTRACT_OF_CONFIG, tables))
+    schemas = [{"columns": columns, "tables": {"landing_a_csv": "s3://b/m/new/a.csv"}}]
+    assert all(len(line) < 2000 for line in crawl_notes(CONTRACT_OF_CONFIG, schemas))
 
 
 def fuzzed_lines(count: int, seed: int) -> list[str]:

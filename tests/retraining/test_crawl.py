@@ -1,5 +1,6 @@
 """The crawl of new files: what it costs, what it says, and that nothing that happens to it harms a run."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from retraining.dag.operators import ObservingJobOperator
 from retraining.dag.tasks.data import DataTasks
-from retraining.dataset.crawl_note import crawl_notes
+from retraining.dataset.crawl_note import crawl_note, crawl_notes
 from retraining.jobs import glue_crawl
 from retraining.jobs.glue_crawl import GlueCrawl
 from retraining.jobs.requests import CRAWLED_FILES, crawl_request
@@ -28,7 +29,7 @@ AS_DECLARED = [(name, "string" if name == "sex" else "double") for name in NAMES
 
 
 def notes(config, columns, name="a.csv"):
-    return crawl_notes(config.contract, {"t": {"location": f"s3://b/abalone/new/{name}", "columns": columns}})
+    return crawl_notes(config.contract, [{"columns": columns, "tables": {"t": f"s3://b/abalone/new/{name}"}}])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,12 @@ def crawl(access, name, *uris):
     while (status := job.poll(access, handle)).outcome == "running":
         pass
     assert status.outcome == "succeeded", status
-    return job.result(access, handle)["tables"]
+    return located(job.result(access, handle))
+
+
+def located(result):
+    """The columns by name and location of the table."""
+    return {table: schema["columns"] for schema in result["schemas"] for table in schema["tables"].items()}
 
 
 @pytest.mark.local_aws
@@ -109,14 +115,33 @@ def test_a_crawl_looks_at_its_files_only_and_clears_the_tables_of_the_one_before
         account.s3.put_object(Bucket=bucket, Key=f"m/new/{key}", Body=body.encode())
     root = f"s3://{bucket}/m/new/"
     tables = crawl(access, crawler, f"{root}a.csv", f"{root}b.csv")
-    assert {table["location"]: table["columns"] for table in tables.values()} == {
-        f"{root}a.csv": [("x", "bigint"), ("y", "bigint")],
-        f"{root}b.csv": [("p", "bigint"), ("q", "bigint")],
+    assert {location: columns for (_, location), columns in tables.items()} == {
+        f"{root}a.csv": [["x", "bigint"], ["y", "bigint"]],
+        f"{root}b.csv": [["p", "bigint"], ["q", "bigint"]],
     }
-    again = crawl(access, crawler, f"{root}b.csv")
-    assert [table["location"] for table in again.values()] == [f"{root}b.csv"]
+    [(name, location)] = crawl(access, crawler, f"{root}b.csv")
+    assert location == f"{root}b.csv"
     left = {table["Name"] for table in account.glue.get_tables(DatabaseName=crawler)["TableList"]}
-    assert left == {"of_another", *again}
+    assert left == {"of_another", name}
+
+
+@pytest.mark.local_aws
+def test_files_that_are_alike_are_told_with_their_columns_once(account, access, bucket, crawler, config):
+    for name, head in (("a", "x,y"), ("b", "x,y"), ("c", "x,z")):
+        account.s3.put_object(Bucket=bucket, Key=f"m/new/{name}.csv", Body=f"{head}\n1,2\n".encode())
+    job, root = GlueCrawl(), f"s3://{bucket}/m/new/"
+    crawl(access, crawler, *(f"{root}{name}.csv" for name in "abc"))
+    targets = [{"Path": f"{root}{name}.csv"} for name in "abc"]
+    result = job.result(access, {"request": {"Name": crawler, "Targets": {"S3Targets": targets}}})
+    assert sorted(len(schema["tables"]) for schema in result["schemas"]) == [1, 2]
+    told = crawl_note(config.contract, json.loads(json.dumps(result)))
+    assert told["tables"] == ["landing_a_csv", "landing_b_csv", "landing_c_csv"]
+    assert [note.split(":")[0] for note in told["notes"]] == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_what_is_not_a_crawl_is_told_as_it_is(config):
+    assert crawl_note(config.contract, None) == {}
+    assert crawl_note(config.contract, {"warning": "the crawler is away"}) == {"warning": "the crawler is away"}
 
 
 @pytest.mark.local_aws
@@ -133,7 +158,7 @@ def test_a_file_that_vanished_is_not_read_from_its_marked_table(account, access,
         pass
     marked = account.glue.get_table(DatabaseName=crawler, Name="landing_vanishing_csv")["Table"]
     assert marked["Parameters"]["DEPRECATED_BY_CRAWLER"].isdecimal()
-    assert job.result(access, handle)["tables"] == {}
+    assert job.result(access, handle)["schemas"] == []
 
 
 class Failing:

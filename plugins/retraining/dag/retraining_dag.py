@@ -152,7 +152,6 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             python_callable=with_results(steps.crawl_request, plan=PLAN),
             max_wait=CRAWL_LIMIT,
             patience=CRAWL_LIMIT,
-            on_success=with_results(steps.crawl_note),
             on_failure_callback=None,
             **job,
         )
@@ -256,7 +255,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
         register_candidate = with_results(
             steps.register_model, plan=PLAN, dataset=DATASET, trained=TRAINED, evaluated=EVALUATED, decision=DECISION
         )
-        approved = BranchPythonOperator(task_id="approved", python_callable=steps.after_approval)
+        approved = EmptyOperator(task_id="approved")
         rejected = PythonOperator(task_id="rejected", python_callable=register_candidate)
         ask_for_approval = PythonOperator(
             task_id="ask_for_approval",
@@ -327,10 +326,10 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             check_threshold,
             [approved, rejected],
         )
+        # Not from approved: the branch would count the question among what follows it, and never skip it.
+        chain(check_threshold, ask_for_approval, await_approval, register_model)
         chain(
             approved,
-            ask_for_approval,
-            await_approval,
             register_model,
             deploy_model,
             verify_endpoint,
@@ -338,7 +337,7 @@ def retraining_dag(folder: Path, doc_md: str | None = None) -> DAG:
             end,
         )
         end >> [stop_leftovers, close_endpoint]
-        approved >> [register_model, publish_report]
+        approved >> publish_report
         rejected >> publish_report  # not from await_approval: a person's no skips what directly follows it
     return dag
 

@@ -15,19 +15,28 @@ NUMBERS = frozenset({"double", "float", "decimal", "bigint", "int", "smallint", 
 SOURCE = "source"  # a column that a file may have beside the contract's
 
 
-def crawl_notes(contract: Contract, tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def crawl_note(contract: Contract, crawled: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``{"tables": their names, "notes": a line per odd file}`` of a crawl's result; of none, or a failed one, what it is itself."""
+    if not crawled or "schemas" not in crawled:
+        return dict(crawled or {})
+    names = sorted(name for schema in crawled["schemas"] for name in schema["tables"])
+    return {"tables": names, "notes": crawl_notes(contract, crawled["schemas"])}
+
+
+def crawl_notes(contract: Contract, schemas: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one line per crawled file that does not look like the contract.
 
     Args:
         contract: the contract of the model.
-        tables: ``{name: {"location": S3 URI, "columns": [(name, type), ...]}}``. A crawler that sees no header calls the columns
-            ``col0``, ``col1`` and so on; those are compared by number.
+        schemas: ``[{"columns": [(name, type), ...], "tables": {name: S3 URI of the file}}, ...]``. A crawler that sees no header calls
+            the columns ``col0``, ``col1`` and so on; those are compared by number.
 
     """
-    notes = []
-    for table in sorted(tables.values(), key=lambda table: str(table["location"])):
-        if words := _difference(contract, [(str(name), str(kind)) for name, kind in table["columns"]]):
-            notes.append(f"{plain(str(table['location']).rsplit('/', 1)[-1])}: {words}")
+    odd: dict[str, str] = {}
+    for schema in schemas:
+        if words := _difference(contract, [(str(name), str(kind)) for name, kind in schema["columns"]]):
+            odd |= {str(location): words for location in schema["tables"].values()}
+    notes = [f"{plain(location.rsplit('/', 1)[-1])}: {words}" for location, words in sorted(odd.items())]
     if len(notes) > NOTES_SHOWN:
         notes[NOTES_SHOWN:] = [f"and {len(notes) - NOTES_SHOWN} more files"]
     return notes

@@ -69,18 +69,24 @@ class GlueCrawl:
                 raise
 
     def result(self, access: AwsAccess, handle: Handle) -> dict[str, Any]:
-        """Return the tables that the crawler keeps of the targets: location and columns by name; of wide tables the first columns."""
+        """Return the tables that the crawler keeps of the targets, those with the same columns together; of wide tables the first columns.
+
+        ``schemas`` is ``[{"columns": [[name, type], ...], "tables": {name: location}}, ...]``: of a batch the files are mostly alike.
+        """
         targets = {target["Path"] for target in handle["request"]["Targets"]["S3Targets"]}
-        found = {}
+        found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         for table in self._tables(access, self._crawler(access, handle["request"]["Name"])):
             columns = table["StorageDescriptor"]["Columns"]
             location = table["StorageDescriptor"]["Location"]
             if location.rstrip("/") in targets and "DEPRECATED_BY_CRAWLER" not in table.get("Parameters", {}):
-                found[table["Name"]] = {
-                    "location": location,
-                    "columns": [(column["Name"], column["Type"]) for column in columns[:COLUMNS_KEPT]],
-                }
-        return {"name": handle["request"]["Name"], "tables": found}
+                alike = found.setdefault(
+                    tuple((column["Name"], column["Type"]) for column in columns[:COLUMNS_KEPT]), {}
+                )
+                alike[table["Name"]] = location
+        schemas = [
+            {"columns": [list(column) for column in columns], "tables": tables} for columns, tables in found.items()
+        ]
+        return {"name": handle["request"]["Name"], "schemas": schemas}
 
     def title(self, handle: Handle) -> str:
         """Name the crawler."""

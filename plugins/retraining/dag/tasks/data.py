@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from retraining.aws.documents import get_json, put_bytes_once, put_json_once
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.contract_change import contract_changes, contract_record, incompatible, other_formats
-from retraining.dataset.crawl_note import crawl_notes
 from retraining.dataset.landing_zone import landed_files, seconds_to_gather, split_settled, unseen, with_versions
 from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
@@ -163,10 +162,6 @@ class DataTasks(TaskBodies):
         return job_requests.crawl_request(
             self.platform, [entry["key"] for entry in manifest["files"] if not entry.get("known")]
         )
-
-    def crawl_note(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the crawler saw against the contract: ``{"tables": their names, "notes": a line per odd file}``."""
-        return {"tables": sorted(result["tables"]), "notes": crawl_notes(self.config.contract, result["tables"])}
 
     def merge_request(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
         """Merge the plan's batch, if it has one."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from retraining.aws.documents import get_json, put_bytes_once, put_json
 from retraining.contract.notation.training_format import CSV_WITHOUT_HEADER
@@ -282,8 +282,8 @@ class ModelTasks(TaskBodies):
         analysis: Mapping[str, Any],
         params: Mapping[str, Any],
         ti: Any,
-    ) -> str:
-        """Decide on the challenger; return the branch to follow."""
+    ) -> list[str]:
+        """Decide on the challenger; return the branches to follow: the decision, and beside a positive one the question to a person."""
         run = RunPlan.model_validate(plan)
         growth = self._growth(run, dataset["rows_by_split"]) if run.champion else None
         decision = decide(
@@ -293,7 +293,10 @@ class ModelTasks(TaskBodies):
         put_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}decision.json", document)
         ti.xcom_push(key="decision", value=document)
         log.info("%s: %s", decision.decision, decision.reason)
-        return "approved" if decision.promote else "rejected"
+        if not decision.promote:
+            return ["rejected"]
+        asked = params.get("require_approval") and not params.get("dry_run")
+        return ["approved", "ask_for_approval"] if asked else ["approved"]
 
     def _growth(self, run: RunPlan, rows_by_split: Mapping[str, int]) -> float | None:
         """Return by which share the training rows have grown since the champion's; None when its version is not known."""
@@ -304,12 +307,6 @@ class ModelTasks(TaskBodies):
         before = state.at(version).rows_by_split().get("train", 0)
         return rows_by_split.get("train", 0) / before - 1 if before else None
 
-    def after_approval(self, params: Mapping[str, Any]) -> str:
-        """Choose what follows a positive decision: a person's approval, the registry, or only the report."""
-        if params.get("dry_run"):
-            return "publish_report"
-        return "ask_for_approval" if params.get("require_approval") else "register_model"
-
     def register_model(
         self,
         plan: Mapping[str, Any],
@@ -319,8 +316,15 @@ class ModelTasks(TaskBodies):
         decision: Mapping[str, Any],
         params: Mapping[str, Any],
     ) -> dict[str, Any] | None:
-        """Register the candidate: pending until it serves when it was approved, rejected otherwise; nothing in a dry run."""
+        """Register the candidate: pending until it serves when it was approved, rejected otherwise; nothing in a dry run.
+
+        Raises:
+            AirflowSkipException: a dry run approves it; so nothing is deployed either.
+
+        """
         if params.get("dry_run"):
+            if decision["promote"]:
+                raise AirflowSkipException("a dry run registers and deploys nothing")
             return None
         run = RunPlan.model_validate(plan)
         challenger = self.choice(plan, trained).best

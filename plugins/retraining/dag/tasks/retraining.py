@@ -12,6 +12,7 @@ from retraining.dag.asking import answer_url, environment_name, page_url, run_is
 from retraining.dag.tasks.commit import CommitTasks
 from retraining.dag.tasks.data import DataTasks
 from retraining.dag.tasks.serving import ServingTasks
+from retraining.dataset.crawl_note import crawl_note
 from retraining.jobs import leftovers
 from retraining.jobs.job import Asker
 from retraining.jobs.plan import RunPlan
@@ -124,7 +125,7 @@ class RetrainingTasks(DataTasks, CommitTasks, ServingTasks):
             **dataset["rows"],
             "refused": dataset["refused"],
             "files_refused": dataset["files_refused"],
-            "crawl": crawled or {},
+            "crawl": crawl_note(config.contract, crawled),
             "rows_by_split": dataset["rows_by_split"],
             "metric": metric,
             "score_challenger": analysis["challenger"][metric],
