@@ -20,9 +20,11 @@ def spark() -> Iterator[SparkSession]:
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["LC_ALL"] = "C.UTF-8"  # the JVM takes the encoding of file names from it
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    # Small jobs: the quick compiler alone halves their time.
+    # Small jobs: the quick compiler alone halves their time. Merges of many tests are the same code: Spark keeps 100 classes of it, and one
+    # merge needs more.
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
         "--master local[2] --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' "
+        "--conf spark.sql.codegen.cache.maxEntries=2000 "
         "--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1 pyspark-shell"
     )
     session = start_spark()
