@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from retraining.dag.tasks.model import ModelTasks
+from retraining.dag.tasks.model import ModelTasks, branches
 from retraining.inside.artifact import CARD_FILE, write_artifact
 from retraining.judging import candidates, model_card
 from retraining.judging.candidates import JudgementError, choose
@@ -170,3 +170,16 @@ def test_only_what_the_analysis_itself_says_is_final(analyzing):
     busy = ClientError({"Error": {"Code": "ServiceException", "Message": "try again"}}, "Invoke")
     with pytest.raises(ClientError, match="try again"):  # which the task tries again
         analyzing(Function({}, busy))
+
+
+@pytest.mark.parametrize(
+    ("promote", "params", "follow"),
+    [
+        (True, {}, ["approved"]),
+        (True, {"require_approval": True}, ["approved", "ask_for_approval"]),
+        (True, {"require_approval": True, "dry_run": True}, ["approved"]),
+        (False, {"require_approval": True}, ["rejected"]),
+    ],
+)
+def test_a_person_is_asked_only_about_what_would_be_deployed(promote, params, follow):
+    assert branches(promote, params) == follow

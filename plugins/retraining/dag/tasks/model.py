@@ -43,6 +43,14 @@ CHAMPION_ANSWERS = "champion_answers.jsonl"
 log = logging.getLogger(__name__)
 
 
+def branches(promote: bool, params: Mapping[str, Any]) -> list[str]:
+    """Return the tasks that follow a decision; where a run asks a person, the question is one of them. A dry run asks nobody."""
+    if not promote:
+        return ["rejected"]
+    asked = params.get("require_approval") and not params.get("dry_run")
+    return ["approved", "ask_for_approval"] if asked else ["approved"]
+
+
 class ModelTasks(TaskBodies):
     """Task bodies of the model phase."""
 
@@ -283,7 +291,7 @@ class ModelTasks(TaskBodies):
         params: Mapping[str, Any],
         ti: Any,
     ) -> list[str]:
-        """Decide on the challenger; return the branches to follow: the decision, and beside a positive one the question to a person."""
+        """Decide on the challenger; return the branches to follow."""
         run = RunPlan.model_validate(plan)
         growth = self._growth(run, dataset["rows_by_split"]) if run.champion else None
         decision = decide(
@@ -293,10 +301,7 @@ class ModelTasks(TaskBodies):
         put_json(self._s3, f"s3://{self.platform.bucket}/{run.run_prefix}decision.json", document)
         ti.xcom_push(key="decision", value=document)
         log.info("%s: %s", decision.decision, decision.reason)
-        if not decision.promote:
-            return ["rejected"]
-        asked = params.get("require_approval") and not params.get("dry_run")
-        return ["approved", "ask_for_approval"] if asked else ["approved"]
+        return branches(decision.promote, params)
 
     def _growth(self, run: RunPlan, rows_by_split: Mapping[str, int]) -> float | None:
         """Return by which share the training rows have grown since the champion's; None when its version is not known."""
