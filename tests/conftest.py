@@ -47,3 +47,11 @@ def environment_as_found() -> Iterator[None]:
     for name in environ.keys() - found.keys() - {"PYTEST_CURRENT_TEST"}:
         del environ[name]
     environ.update(found)
+
+
+@pytest.fixture(autouse=True)
+def priority_as_found() -> Iterator[None]:
+    """Fail a test that leaves this process another priority than it found: later tests, and the jobs that they start, would have it too."""
+    found = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == found, "the test left its process another scheduling policy"

@@ -174,6 +174,7 @@ def test_the_command_of_the_recorder_records_while_nobody_else_wants_the_process
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_job_begins(settings, monkeypatch, capsys):
+    monkeypatch.setattr("local_aws.glue.spark.wait_for_idle_processors", lambda: None)  # it would be for good
     partial = Path(os.devnull) / "own.partial"
     spark(settings, partial, "touch $0.began")
     monkeypatch.setattr(sys, "argv", recording(settings, partial)[2:])
