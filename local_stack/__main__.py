@@ -290,7 +290,7 @@ def _demo(acts: int) -> int:
     before = {name for name in stack.ALL if processes.find(name)}
     demo.check_before_start()
     try:
-        stack.up(_say, demo.MODEL)
+        stack.up(_say, demo.MODEL, before_airflow=lambda: demo.provide_original(_say))
         print(f"\n{_story(acts)}\n{stack.log_in_hint()}")
         if attended:
             print("\nThe stack is up. Ctrl-C stops it.")

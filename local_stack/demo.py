@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -18,10 +19,12 @@ from local_stack.verbs import model_check, places, service
 from local_stack.verbs.calls import CallError
 from local_stack.verbs.runs import (
     RUN_LIMIT_SECONDS,
+    UNDER_WAY,
     data_bucket,
     task_seconds,
     upload_and_follow,
-    wait_for_first_schedule,
+    wait_for_schedule,
+    wait_until_idle,
 )
 from retraining.settings.environment import environment, in_environment
 
@@ -130,27 +133,38 @@ def provide_original(say: Say) -> None:
     """Upload the original data set unless it is there; the first run of the DAG takes it."""
     session = stack.aws_session()
     bucket, s3 = data_bucket(session, MODEL), session.client("s3")
-    key = ORIGINAL
-    if s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents"):
-        say(f"s3://{bucket}/{key} is there already")
+    if has_original(s3, bucket):
+        say(f"s3://{bucket}/{ORIGINAL} is there already")
         return
     original, _ = split_surveys(layout.ROOT / "data" / "abalone.csv")
-    s3.put_object(Bucket=bucket, Key=key, Body=original.encode())
-    say(f"uploaded s3://{bucket}/{key}: {original.count(chr(10)) - 1} measurements")
+    s3.put_object(Bucket=bucket, Key=ORIGINAL, Body=original.encode())
+    say(f"uploaded s3://{bucket}/{ORIGINAL}: {original.count(chr(10)) - 1} measurements")
+
+
+def has_original(s3: Any, bucket: str) -> bool:
+    """Return whether the original data set has landed."""
+    return bool(s3.list_objects_v2(Bucket=bucket, Prefix=ORIGINAL).get("Contents"))
 
 
 def load_original(s3: Any, api: AirflowApi, bucket: str, say: Say) -> dict[str, Any]:
-    """Upload the original data set and follow the first run, unless a first version is there already."""
-    wait_for_first_schedule(api, say, DAG_ID)
+    """Upload the original data set and follow the first run, unless a first version is there already.
+
+    Data that landed before Airflow started are the daily schedule's, which starts a run as soon as a new Airflow sees the DAG.
+    """
+    wait_for_schedule(api, DAG_ID)
+    landed = has_original(s3, bucket)
+    if not landed or service.document(s3, f"s3://{bucket}/{FIRST_VERSION}"):
+        wait_until_idle(api, say, DAG_ID)  # a run that began without the data would not take them
     if version := service.document(s3, f"s3://{bucket}/{FIRST_VERSION}"):
         say("the original data is loaded already")
         key = f"{MODEL}/runs/{version['run_key']}/summary.json"
         first = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         return {**first, "state": "success", "seconds": None, "note": "done before this demo"}
     say("\nloading the original data set")
-    known = {run["dag_run_id"] for run in api.runs(DAG_ID)}
-    provide_original(say)
-    time.sleep(1.2)  # local_aws lets a file settle for one second
+    known = {run["dag_run_id"] for run in api.runs(DAG_ID) if run["state"] not in UNDER_WAY}
+    if not landed:
+        provide_original(say)
+        time.sleep(1.2)  # local_aws lets a file settle for one second
     done, summary = first_run(api, say, known)
     return {
         **summary,
@@ -161,23 +175,33 @@ def load_original(s3: Any, api: AirflowApi, bucket: str, say: Say) -> dict[str, 
 
 
 def first_run(api: AirflowApi, say: Say, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Start a run, follow it, and return the run that took what had landed, with its summary: at its hour the daily schedule is first.
+    """Follow the run that is under way, or start one; return the run that took what had landed, with its summary.
+
+    At its hour the daily schedule may come between the two.
 
     Args:
         api: Airflow's.
         say: tells what happens.
-        known: runs that began before anything landed.
+        known: runs that ended before anything landed.
 
     Raises:
         NothingToTrainError: no run took anything.
         RunFailedError: the run failed.
 
     """
+    tried = set(known)
+    for run in api.runs(DAG_ID):
+        if run["state"] in UNDER_WAY:
+            tried.add(run["dag_run_id"])
+            say(f"run {run['dag_run_id']} takes it")
+            done = follow(api, DAG_ID, run["dag_run_id"], RUN_LIMIT_SECONDS)
+            with contextlib.suppress(NothingToTrainError):
+                return done, run_summary(api, done["dag_run_id"])
     done = follow(api, DAG_ID, api.trigger(DAG_ID, {})["dag_run_id"], RUN_LIMIT_SECONDS)
     try:
         return done, run_summary(api, done["dag_run_id"])
     except NothingToTrainError:
-        others = [run for run in api.runs(DAG_ID) if run["dag_run_id"] not in {*known, done["dag_run_id"]}]
+        others = [run for run in api.runs(DAG_ID) if run["dag_run_id"] not in {*tried, done["dag_run_id"]}]
         if not others:
             raise
         say(f"run {others[-1]['dag_run_id']} was first and took the file")

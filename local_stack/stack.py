@@ -59,7 +59,12 @@ class Part:
     health: str
 
 
-def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
+def up(
+    say: Say,
+    model: str | None = None,
+    enforce: bool | None = None,
+    before_airflow: Callable[[], None] | None = None,
+) -> None:
     """Start what does not run yet and wait until all is healthy. When something fails, what this call started is stopped again.
 
     A model whose files are wrong is told and left out; it stops neither the stack nor the other models.
@@ -68,6 +73,7 @@ def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
         say: takes one line of progress.
         model: the model that the caller needs.
         enforce: whether local_aws enforces policies, if it does not run yet; None for what the verb asks.
+        before_airflow: called when the account is ready, if this call starts Airflow.
 
     Raises:
         PreflightError: Java, disk or a port is missing, or the needed model is broken; nothing was started.
@@ -91,6 +97,8 @@ def up(say: Say, model: str | None = None, enforce: bool | None = None) -> None:
             provision(say, models)
             if started.enforced():
                 enforcing.provision(aws_session(), models, say)
+            if before_airflow and not running & AIRFLOW_PARTS.keys():
+                before_airflow()
             database.result()
         _start_airflow(say, models)
     except BaseException:

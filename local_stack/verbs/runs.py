@@ -20,6 +20,8 @@ RUN_LIMIT_SECONDS = 600
 """How long a run of a demo may take."""
 EVENT_SECONDS = 120
 FIRST_SCHEDULE_SECONDS = 20
+UNDER_WAY = ("running", "queued")
+"""The states of runs that have not ended."""
 Say = Callable[[str], None]
 MEANWHILE = "The run goes no further before the answer; make status shows what serves meanwhile."
 
@@ -152,7 +154,7 @@ def task_seconds(api: AirflowApi, run_id: str, dag_id: str) -> dict[str, float]:
 
 def wait_until_idle(api: AirflowApi, say: Say, dag_id: str) -> None:
     """Wait for the end of the runs that are under way, so that the next one is the one that the caller starts."""
-    while busy := [run for run in api.runs(dag_id) if run["state"] in ("running", "queued")]:
+    while busy := [run for run in api.runs(dag_id) if run["state"] in UNDER_WAY]:
         run_id = busy[-1]["dag_run_id"]
         why = "the daily schedule started" if run_id.startswith("scheduled__") else "under way is"
         say(f"{why} run {run_id}; a model has one run at a time, waiting for its end")
@@ -162,12 +164,17 @@ def wait_until_idle(api: AirflowApi, say: Say, dag_id: str) -> None:
             raise _answer_first(dag_id, waits) from None
 
 
-def wait_for_first_schedule(api: AirflowApi, say: Say, dag_id: str, seconds: float = FIRST_SCHEDULE_SECONDS) -> None:
-    """Let the run end that the daily schedule starts as soon as a new Airflow sees the DAG; it finds nothing to do."""
+def wait_for_first_schedule(api: AirflowApi, say: Say, dag_id: str) -> None:
+    """Let the run end that the daily schedule starts as soon as a new Airflow sees the DAG."""
+    wait_for_schedule(api, dag_id)
+    wait_until_idle(api, say, dag_id)
+
+
+def wait_for_schedule(api: AirflowApi, dag_id: str, seconds: float = FIRST_SCHEDULE_SECONDS) -> None:
+    """Wait until a DAG has a run: a new Airflow has none until the daily schedule has started the first."""
     deadline = time.monotonic() + seconds
     while not api.runs(dag_id) and time.monotonic() < deadline:
         time.sleep(0.5)
-    wait_until_idle(api, say, dag_id)
 
 
 def _run_of_event(api: AirflowApi, known: set[str], dag_id: str, seconds: float = EVENT_SECONDS) -> dict[str, Any]:

@@ -30,15 +30,15 @@ def test_the_demo_says_what_it_found_and_how_to_start_over_before_it_starts_anyt
 
 @pytest.mark.parametrize("scheduled", [True, False])
 def test_the_first_run_may_be_the_daily_schedule_s(monkeypatch, scheduled):
-    runs = [{"dag_run_id": "scheduled__yesterday"}]
+    runs = [{"dag_run_id": "scheduled__yesterday", "state": "success"}]
 
     class Api:
         def runs(self, dag):
             return list(runs)
 
         def trigger(self, dag, params):
-            runs.extend([{"dag_run_id": "scheduled__today"}] if scheduled else [])
-            runs.append({"dag_run_id": "manual"})
+            runs.extend([{"dag_run_id": "scheduled__today", "state": "success"}] if scheduled else [])
+            runs.append({"dag_run_id": "manual", "state": "success"})
             return runs[-1]
 
     def summary(api, run_id):
@@ -51,13 +51,75 @@ def test_the_first_run_may_be_the_daily_schedule_s(monkeypatch, scheduled):
     said = []
     if scheduled:
         assert demo.first_run(Api(), said.append, {"scheduled__yesterday"}) == (
-            {"dag_run_id": "scheduled__today"},
+            {"dag_run_id": "scheduled__today", "state": "success"},
             {"approved": True},
         )
         assert said == ["run scheduled__today was first and took the file"]
     else:
         with pytest.raises(NothingToTrainError, match="run manual"):
             demo.first_run(Api(), said.append, {"scheduled__yesterday"})
+
+
+class Airflow:
+    """An Airflow whose daily schedule has started a run, which takes what `in_zone` says has landed when it began."""
+
+    def __init__(self, monkeypatch, state, in_zone):
+        self.known = [{"dag_run_id": "scheduled__today", "state": state}]
+        self.taken_by = "scheduled__today" if in_zone else "manual"
+        self.landed, self.version, self.said = in_zone, None, []
+        monkeypatch.setattr(demo, "follow", lambda api, dag, run_id, seconds: self.end(run_id))
+        monkeypatch.setattr(demo, "wait_until_idle", lambda *_: self.end("scheduled__today"))
+        monkeypatch.setattr(demo, "run_summary", self.summary)
+        monkeypatch.setattr(demo, "has_original", lambda *_: self.landed)
+        monkeypatch.setattr(demo.service, "document", lambda *_: self.version)
+        monkeypatch.setattr(demo, "provide_original", lambda say: say("uploaded"))
+        monkeypatch.setattr(demo, "task_seconds", lambda *_: {})
+        monkeypatch.setattr(demo.time, "sleep", lambda _: None)
+
+    def runs(self, dag):
+        return list(self.known)
+
+    def trigger(self, dag, params):
+        self.known.append({"dag_run_id": "manual", "state": "running"})
+        return self.known[-1]
+
+    def end(self, run_id):
+        (run,) = [run for run in self.known if run["dag_run_id"] == run_id]
+        run.update(state="success", start_date="2026-03-01T10:00:00Z", end_date="2026-03-01T10:00:09Z")
+        return run
+
+    def summary(self, api, run_id):
+        if run_id != self.taken_by:
+            raise NothingToTrainError(f"run {run_id} ended without training")
+        return {"run_key": run_id}
+
+    def load(self):
+        return demo.load_original(None, self, "bucket", self.said.append)["run_key"]
+
+
+def test_data_that_landed_before_airflow_are_taken_by_the_run_of_the_daily_schedule(monkeypatch):
+    airflow = Airflow(monkeypatch, "running", in_zone=True)
+    assert airflow.load() == "scheduled__today"
+    assert len(airflow.known) == 1
+    assert "uploaded" not in airflow.said
+
+
+def test_a_scheduled_run_that_takes_nothing_is_followed_by_one_that_does(monkeypatch):
+    airflow = Airflow(monkeypatch, "running", in_zone=True)
+    airflow.taken_by = "manual"
+    assert airflow.load() == "manual"
+
+
+def test_data_that_land_while_airflow_runs_are_taken_by_a_run_that_began_after_them(monkeypatch):
+    airflow = Airflow(monkeypatch, "running", in_zone=False)
+    assert airflow.load() == "manual"
+    assert airflow.said[-1] == "uploaded"
+
+
+def test_data_that_no_run_has_taken_yet_are_taken_by_a_new_one(monkeypatch):
+    airflow = Airflow(monkeypatch, "success", in_zone=True)
+    airflow.taken_by = "manual"
+    assert airflow.load() == "manual"
 
 
 def test_the_endpoint_is_asked_about_rows_that_keep_the_contract_and_without_the_rings():

@@ -77,15 +77,32 @@ def test_only_the_named_ones_are_stopped(running):
     assert processes.find("local_aws") and processes.find("api-server")
 
 
-def test_a_start_that_fails_stops_what_it_has_started_and_nothing_else(running, monkeypatch):
-    running("local_aws")
+@pytest.fixture
+def starting(monkeypatch):
+    """Let a start of the stack do nothing; return what it did in order."""
     monkeypatch.setattr(layout, "LOCAL", layout.LOGS.parent)
     monkeypatch.setattr(layout, "STATE", layout.LOGS.parent)
     monkeypatch.setattr(stack.model_check, "sound", lambda *_: [])
     monkeypatch.setattr(stack, "find_java", lambda: "java")
-    for name in ("check_disk", "check_port", "start_local_aws", "_migrate", "provision"):
-        monkeypatch.setattr(stack, name, lambda *_, **__: None)
+    did = []
+    for name in ("check_disk", "check_port", "start_local_aws", "_migrate", "provision", "_start_airflow"):
+        monkeypatch.setattr(stack, name, lambda *_, _name=name, **__: did.append(_name))
     monkeypatch.setattr(stack.started, "enforced", lambda: False)
+    return did
+
+
+def test_what_has_to_be_there_before_airflow_is_made_when_the_account_is_ready_and_only_where_airflow_starts(
+    running, starting
+):
+    running("local_aws")
+    stack.up(print, before_airflow=lambda: starting.append("landed"))
+    assert [name for name in starting if name != "_migrate"][-3:] == ["provision", "landed", "_start_airflow"]
+    running("api-server")
+    stack.up(print, before_airflow=lambda: pytest.fail("Airflow runs"))
+
+
+def test_a_start_that_fails_stops_what_it_has_started_and_nothing_else(running, starting, monkeypatch):
+    running("local_aws")
 
     def start(*_):
         running("api-server", "scheduler")
