@@ -46,15 +46,14 @@ def _in_classes(pattern: str) -> str:
 @functools.cache
 def _ranges(category: str) -> str:
     """Return the code points whose general category begins with `category`, as the inside of a class."""
-    found: list[str] = []
-    first = None
-    for code in range(sys.maxunicode + 2):
-        inside = code <= sys.maxunicode and unicodedata.category(chr(code)).startswith(category)
-        if inside and first is None:
-            first = code
-        elif not inside and first is not None:
-            found.append(f"\\U{first:08X}-\\U{code - 1:08X}")
-            first = None
+    run = re.compile(f"(?:{category}{'[a-z]' if len(category) == 1 else ''})+")
+    found = [(match.start() // 2, match.end() // 2 - 1) for match in run.finditer(_categories())]
     if not found:
         raise re.error(f"no character has the property {category}")
-    return "".join(found)
+    return "".join(f"\\U{first:08X}-\\U{last:08X}" for first, last in found)
+
+
+@functools.cache
+def _categories() -> str:
+    """Return the general categories of all code points, two letters each, of which only the first is a capital."""
+    return "".join(map(unicodedata.category, map(chr, range(sys.maxunicode + 1))))
