@@ -22,8 +22,8 @@ NOT_ISOLATED = (
     "and a job can read what this user can read."
 )
 
-#: The numeric libraries of two jobs at once share the machine: neither takes all cores.
-_THREADS = "2"
+#: The numeric libraries of two jobs at once share the machine: neither takes more than half of its processors.
+_THREADS = str(max(1, len(os.sched_getaffinity(0)) // 2))
 
 
 #: Beginnings of variables that choose another endpoint or other credentials: a job here must not reach a real account.
