@@ -66,12 +66,12 @@ class Airflow:
     def __init__(self, monkeypatch, state, in_zone):
         self.known = [{"dag_run_id": "scheduled__today", "state": state}]
         self.taken_by = "scheduled__today" if in_zone else "manual"
-        self.landed, self.version, self.said = in_zone, None, []
+        self.landed, self.documents, self.said = in_zone, {}, []
         monkeypatch.setattr(demo, "follow", lambda api, dag, run_id, seconds: self.end(run_id))
         monkeypatch.setattr(demo, "wait_until_idle", lambda *_: self.end("scheduled__today"))
         monkeypatch.setattr(demo, "run_summary", self.summary)
         monkeypatch.setattr(demo, "has_original", lambda *_: self.landed)
-        monkeypatch.setattr(demo.service, "document", lambda *_: self.version)
+        monkeypatch.setattr(demo.service, "document", lambda _, uri: self.documents.get(uri.rsplit("/", 1)[-1]))
         monkeypatch.setattr(demo, "provide_original", lambda say: say("uploaded"))
         monkeypatch.setattr(demo, "task_seconds", lambda *_: {})
         monkeypatch.setattr(demo.time, "sleep", lambda _: None)
@@ -102,6 +102,21 @@ def test_data_that_landed_before_airflow_are_taken_by_the_run_of_the_daily_sched
     assert airflow.load() == "scheduled__today"
     assert len(airflow.known) == 1
     assert "uploaded" not in airflow.said
+
+
+def test_a_first_version_whose_run_goes_on_is_followed_to_its_end(monkeypatch):
+    airflow = Airflow(monkeypatch, "running", in_zone=True)
+    airflow.documents = {"000001.json": {"run_key": "scheduled__today"}}
+    assert airflow.load() == "scheduled__today"
+    assert airflow.known[0]["state"] == "success"
+
+
+def test_what_is_loaded_already_is_told_with_what_its_run_said(monkeypatch):
+    airflow = Airflow(monkeypatch, "running", in_zone=True)
+    airflow.documents = {"000001.json": {"run_key": "first"}, "summary.json": {"run_key": "first"}}
+    assert airflow.load() == "first"
+    assert airflow.said == ["the original data is loaded already"]
+    assert airflow.known[0]["state"] == "success"
 
 
 def test_a_scheduled_run_that_takes_nothing_is_followed_by_one_that_does(monkeypatch):
