@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from airflow.executors import local_executor
-from airflow.sdk.execution_time import supervisor
+from airflow.sdk import plugins_manager
+from airflow.sdk.execution_time import supervisor, task_runner
 
 from local_stack import importing
 
-SERVICES = ("glue", "lambda", "logs", "s3", "sagemaker", "sagemaker-runtime", "sns", "ssm")
-"""AWS services that a run talks to."""
+CLIENTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("glue", {}),
+    ("glue", {"retry": False}),
+    ("lambda", {"retry": False, "read_timeout": 930}),
+    ("logs", {}),
+    ("s3", {}),
+    ("sagemaker", {}),
+    ("sagemaker-runtime", {}),
+    ("sns", {}),
+    ("ssm", {}),
+)
+"""Clients of AWS that a run asks for: service and options."""
 ENDING = 0.01
 """Seconds between two looks at a process that has said its last word."""
 PATIENCE = 10.0
 """Seconds for which a task waits for the end of its earlier process."""
+
+
+def _for_tasks() -> None:
+    """Do once, for all tasks that will be forked from this process, what Airflow 3.3.1 would do in each of them."""
+    importlib.import_module("jinja2.ext")
+    plugins_manager.integrate_macros_plugins()
+    # It makes the reader of JSON anew for each templated field of a task.
+    task_runner.TypeAdapter = cache(task_runner.TypeAdapter)  # type: ignore[misc, assignment]
 
 
 class ActivitySubprocess(supervisor.ActivitySubprocess):
@@ -32,6 +53,12 @@ class ActivitySubprocess(supervisor.ActivitySubprocess):
         code: int | None = super()._service_subprocess(max_wait_time, *arguments, **options)
         return code
 
+    def _send_heartbeat_if_needed(self) -> None:
+        """Send no heartbeat in the first moment: what has told the API server that the task begins is one."""
+        if not self._last_heartbeat_attempt:
+            self._last_heartbeat_attempt = time.monotonic()
+        super()._send_heartbeat_if_needed()
+
 
 class LocalExecutor(local_executor.LocalExecutor):
     """Its name is that of Airflow's own, by which Airflow knows a stack for development."""
@@ -43,7 +70,8 @@ class LocalExecutor(local_executor.LocalExecutor):
 
     def start(self) -> None:
         """Import what tasks need, and start the workers."""
-        importing.for_forks(SERVICES)
+        importing.for_forks(CLIENTS)
+        _for_tasks()
         supervisor.ActivitySubprocess = ActivitySubprocess  # type: ignore[misc]
         super().start()
 

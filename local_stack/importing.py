@@ -9,9 +9,10 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from airflow.configuration import conf
 
@@ -21,21 +22,21 @@ NOT_OF_TASKS = ("command", "inside", "page")
 """Rooms of the library that no task imports; what they need is not all in Airflow's environment."""
 
 
-def for_forks(services: Sequence[str] = ()) -> None:
+def for_forks(clients: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
     """Import the library for all processes that will be forked from this one; one that is broken just now is left to them.
 
     Args:
-        services: of AWS; their clients, as each model asks for them, are made, too.
+        clients: of AWS, service and options; they are made, too, as each model asks for them.
 
     """
     try:
-        _import(services)
+        _import(clients)
     except Exception:  # a module may raise anything while somebody writes at it; tasks and DAG files say so themselves
         _LOG.warning("the library cannot be imported ahead: each task and DAG file does it by itself", exc_info=True)
         forget()
 
 
-def _import(services: Sequence[str]) -> None:
+def _import(clients: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     root = Path(importlib.import_module(LIBRARY).__path__[0])
     seen = state_of(root)
     for name in _modules(root):
@@ -45,7 +46,7 @@ def _import(services: Sequence[str]) -> None:
 
     for path in sorted(Path(conf.get("core", "dags_folder")).glob("models/*/model.yaml")):
         with suppress(ConfigError):  # its DAG file says so
-            make_ahead(services, load_model_config(path).aws)
+            make_ahead(clients, load_model_config(path).aws)
     os.register_at_fork(after_in_child=lambda: None if state_of(root) == seen else forget())
 
 

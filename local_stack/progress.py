@@ -19,6 +19,8 @@ from local_stack import layout
 from local_stack.airflow_api import AirflowApi
 
 AWAITING = "awaiting_input"
+LOOK_SECONDS = 1.0
+"""Between two looks at a run. Each look costs the API server, which the tasks of the run wait for, 0.1 s of a processor."""
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 MARKS = {
     "success": "[green]ok[/]",
@@ -86,7 +88,7 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, seconds: float = math.inf)
             unless_asked(dag_id, run_id, tasks)
             if time.monotonic() > deadline:
                 raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
-            time.sleep(0.5)
+            time.sleep(LOOK_SECONDS)
     if run["state"] == "failed":
         failed = [task for task in tasks if task["state"] == "failed"]
         reasons = "\n".join(f"{_label(task)}: {reason_of(api, dag_id, run_id, task)}" for task in failed)
@@ -116,7 +118,7 @@ def ended(api: AirflowApi, dag_id: str, run_id: str, seconds: float = math.inf) 
         unless_asked(dag_id, run_id, api.tasks(dag_id, run_id))
         if time.monotonic() > deadline:
             raise RunFailedError(f"run {run_id} is still {run['state']} after {seconds:.0f} s")
-        time.sleep(0.3)
+        time.sleep(LOOK_SECONDS)
     return run
 
 

@@ -49,18 +49,26 @@ from retraining.aws.clients import client
 from retraining.settings.model_config import load_model_config
 botocore.session.Session.create_client = None
 access = load_model_config(Path({str(layout.ROOT / "dags" / "models" / "abalone" / "model.yaml")!r})).aws
-made = [client(service, access).meta.region_name for service in executor.SERVICES]
+made = [client(service, access, **options).meta.region_name for service, options in executor.CLIENTS]
 print(set(wanted) <= set(sys.modules), set(made), "numpy" in sys.modules)
 """
-    found = told(LIBRARY, "importing.for_forks(executor.SERVICES)", inside)
+    found = told(LIBRARY, "importing.for_forks(executor.CLIENTS)", inside)
     assert found.splitlines()[-1] == "True {'eu-central-1'} False"
+
+
+def test_the_client_made_ahead_for_the_analysis_is_the_one_that_it_asks_for():
+    inside = """
+from retraining.judging.candidates import LONGEST_ANALYSIS
+print(dict(executor.CLIENTS)["lambda"] == {"retry": False, "read_timeout": LONGEST_ANALYSIS})
+"""
+    assert told(LIBRARY, "", inside).splitlines()[-1] == "True"
 
 
 def test_clients_through_a_connection_of_airflow_are_made_by_each_task():
     inside = """
 from retraining.aws import clients
 from retraining.settings.access import AwsAccess
-clients.make_ahead(["s3"], AwsAccess(conn_id="aws_default"))
+clients.make_ahead([("s3", {})], AwsAccess(conn_id="aws_default"))
 print(clients.client.cache_info().currsize)
 """
     assert told(LIBRARY, "", inside).splitlines()[-1] == "0"
@@ -70,10 +78,10 @@ def test_a_change_of_the_library_is_in_the_next_task(tmp_path):
     shutil.copytree(LIBRARY / "retraining", tmp_path / "retraining", ignore=shutil.ignore_patterns("__pycache__"))
     changed = tmp_path / "retraining" / "aws" / "naming.py"
     inside = 'print("kept", any(name.startswith("retraining") for name in sys.modules))'
-    assert "kept True" in told(tmp_path, "importing.for_forks(executor.SERVICES)", inside)
+    assert "kept True" in told(tmp_path, "importing.for_forks(executor.CLIENTS)", inside)
     write = f'open({str(changed)!r}, "a").write("NEWLY = 1\\n")'
     inside += "\nfrom retraining.aws import naming; print(naming.NEWLY)"
-    assert told(tmp_path, f"importing.for_forks(executor.SERVICES); {write}", inside).splitlines()[-2:] == [
+    assert told(tmp_path, f"importing.for_forks(executor.CLIENTS); {write}", inside).splitlines()[-2:] == [
         "kept False",
         "1",
     ]
@@ -112,7 +120,7 @@ def test_a_new_or_removed_module_is_a_change(tmp_path):
 
 def test_the_end_of_a_task_that_closed_its_pipes_before_is_noticed_at_once():
     """As Airflow starts a task: in a process of its own, watched through pipes. This one says nothing more, and ends a moment later."""
-    start = "importing.for_forks = lambda services: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
+    start = "importing.for_forks = lambda clients: None; made = executor.LocalExecutor(parallelism=1); made.start(); made.end()"
     inside = """
 import time
 from unittest.mock import MagicMock
@@ -136,6 +144,41 @@ process._monitor_subprocess()
 print("ended", process._exit_code, time.monotonic() - began < 30)
 """
     assert told(LIBRARY, start, inside).splitlines()[-1] == "ended 0 True"
+
+
+def test_a_task_finds_done_what_airflow_does_anew_in_each():
+    """Templates, plugins and the reader of JSON: with a new process for each task they are most of what a short one does."""
+    inside = """
+from airflow.sdk import plugins_manager
+from airflow.sdk.execution_time import task_runner
+from pydantic import JsonValue
+adapter = task_runner.TypeAdapter
+print("jinja2.ext" in sys.modules, plugins_manager._get_plugins.cache_info().currsize, adapter(JsonValue) is adapter(JsonValue))
+"""
+    assert told(LIBRARY, "executor._for_tasks()", inside).splitlines()[-1] == "True 1 True"
+
+
+def test_a_task_that_has_just_begun_sends_no_heartbeat_beside_and_then_each_in_its_time():
+    inside = """
+import time
+from unittest.mock import MagicMock
+from airflow.sdk.execution_time import supervisor
+import structlog
+supervisor.MIN_HEARTBEAT_INTERVAL = 0.2
+client = MagicMock()
+process = supervisor.WatchedSubprocess.start.__func__(
+    executor.ActivitySubprocess, id="01890a5d-ac96-774b-bcce-b302099a8057", client=client, target=lambda: time.sleep(1),
+    logger=structlog.get_logger(),
+)
+process._send_heartbeat_if_needed()
+sent = [client.task_instances.heartbeat.call_count]
+time.sleep(0.3)
+process._send_heartbeat_if_needed()
+process._send_heartbeat_if_needed()
+print(*sent, client.task_instances.heartbeat.call_count)
+os.kill(process.pid, 9)
+"""
+    assert told(LIBRARY, "", inside).splitlines()[-1] == "0 1"
 
 
 def test_a_task_that_came_back_before_its_first_process_was_seen_to_end_waits_for_that():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -81,12 +81,19 @@ def client(service: str, access: AwsAccess, retry: bool = True, read_timeout: in
     return _guarded(made)
 
 
-def make_ahead(services: Iterable[str], access: AwsAccess) -> None:
-    """Make the clients of these services that processes forked from this one will ask for. Nothing is asked of AWS."""
+def make_ahead(wanted: Iterable[tuple[str, Mapping[str, Any]]], access: AwsAccess) -> None:
+    """Make the clients that processes forked from this one will ask for; nothing is asked of AWS.
+
+    Args:
+        wanted: service and options, as `client` is called with them.
+        access: connection, region and verification.
+
+    """
     if access.conn_id:  # of Airflow, where it may change
         return
-    for service in services:
-        client(service, access)
+    for service, options in wanted:
+        made = client(service, access, **options)
+        made.can_paginate(next(iter(made.meta.method_to_api_mapping)))  # reads how the service divides its listings
 
 
 def timestamp(value: Any) -> datetime:

@@ -13,7 +13,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.console import console_link, default_region
+from retraining.aws.console import default_region, has_console
 from retraining.aws.errors import is_refusal
 from retraining.contract.plain_text import plain, plain_lines
 from retraining.dag.asking import asker_of, page_url
@@ -64,8 +64,10 @@ class JobLink(BaseOperatorLink):
         handle = operator.handle
         if handle is None:
             return ""
+        if not has_console(operator.access):
+            return ""
         region = operator.access.region or default_region()
-        return console_link(operator.access, JOB_KINDS[operator.kind].console_url(region, handle)) or ""
+        return JOB_KINDS[operator.kind].console_url(region, handle)
 
 
 class ReportLink(BaseOperatorLink):
