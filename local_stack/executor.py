@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 from airflow.executors import local_executor
-from airflow.sdk import plugins_manager
 from airflow.sdk.execution_time import supervisor, task_runner
 
 from local_stack import importing
@@ -35,7 +34,6 @@ PATIENCE = 10.0
 def _for_tasks() -> None:
     """Do once, for all tasks that will be forked from this process, what Airflow 3.3.1 would do in each of them."""
     importlib.import_module("jinja2.ext")
-    plugins_manager.integrate_macros_plugins()
     # It makes the reader of JSON anew for each templated field of a task.
     task_runner.TypeAdapter = cache(task_runner.TypeAdapter)  # type: ignore[misc, assignment]
 
