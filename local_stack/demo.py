@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy import data_platform
@@ -34,6 +34,8 @@ STEP_TASKS = {"training": "training", "evaluation": "evaluate_model"}
 SAMPLE = "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21"
 SAMPLE_RINGS = 9
 AGE_OFFSET = 1.5  # age in years = rings + 1.5
+READ_ANEW = timedelta(minutes=2)
+"""Within which a running Airflow has read a DAG file again, also on a busy machine."""
 ORIGINAL = f"{MODEL}/raw/abalone.csv"
 FIRST_VERSION = f"{MODEL}/dataset/log/000001.json"
 START_OVER = f"The demo needs an empty data set: 'make reset MODEL={MODEL}' deletes this model's local data, then 'make demo' again"
@@ -118,15 +120,24 @@ def check_before_start() -> None:
 def _forms(api: AirflowApi) -> dict[str, str]:
     """Return the operators of training and evaluation.
 
+    A new Airflow knows the DAG of the one before until it has read its file.
+
     Raises:
         RunFailedError: SageMaker SDK steps are asked for, but the running Airflow was started without them.
 
     """
-    operators = {task: str(api.get(f"dags/{DAG_ID}/tasks/{task}")["operator_name"]) for task in STEP_TASKS.values()}
     wanted = [STEP_TASKS[step] for step in os.environ.get("RETRAINING_SDK_STEPS", "").split(",") if step in STEP_TASKS]
-    if any("Sdk" not in operators[task] for task in wanted):
-        raise RunFailedError("the Airflow that runs was started without SageMaker SDK steps: 'make down', then again")
-    return operators
+    asked = datetime.now(UTC)
+    while True:
+        read = datetime.fromisoformat(api.get(f"dags/{DAG_ID}")["last_parsed_time"])
+        operators = {task: str(api.get(f"dags/{DAG_ID}/tasks/{task}")["operator_name"]) for task in STEP_TASKS.values()}
+        if all("Sdk" in operators[task] for task in wanted):
+            return operators
+        if read > asked or datetime.now(UTC) > asked + READ_ANEW:
+            raise RunFailedError(
+                "the Airflow that runs was started without SageMaker SDK steps: 'make down', then again"
+            )
+        time.sleep(1)
 
 
 def provide_original(say: Say) -> None:

@@ -1,10 +1,11 @@
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from local_stack import __main__ as command
 from local_stack import demo, drift_demo, layout
-from local_stack.progress import NothingToTrainError
+from local_stack.progress import NothingToTrainError, RunFailedError
 
 
 def version(key):
@@ -161,3 +162,36 @@ def test_the_third_act_says_what_became_of_the_incident(closed, why, words):
     )
     assert words in said
     assert "incident 1 of model v2: length is smaller" in said
+
+
+class ReadingApi:
+    """Airflow that knows the DAG of an earlier one, and reads its file anew between two looks."""
+
+    def __init__(self, operator: str, looks: int = 2) -> None:
+        self.operator, self.looks, self.known = operator, looks, "AwsJobOperator"
+        self.read = datetime.now(UTC) - timedelta(hours=1)
+
+    def get(self, path):
+        if "/tasks/" in path:
+            return {"operator_name": self.known}
+        self.looks -= 1
+        if not self.looks:
+            self.known, self.read = self.operator, datetime.now(UTC)
+        return {"last_parsed_time": self.read.isoformat().replace("+00:00", "Z")}
+
+
+def test_a_new_airflow_is_given_the_time_to_read_the_file_of_a_dag_that_an_earlier_one_knew(monkeypatch):
+    monkeypatch.setenv("RETRAINING_SDK_STEPS", "training,evaluation")
+    assert set(demo._forms(ReadingApi("SdkJobOperator")).values()) == {"SdkJobOperator"}
+    with pytest.raises(RunFailedError, match="was started without SageMaker SDK steps"):
+        demo._forms(ReadingApi("AwsJobOperator"))
+    monkeypatch.setattr(demo, "READ_ANEW", timedelta(0))  # its DAG processor does not come to it
+    with pytest.raises(RunFailedError, match="was started without SageMaker SDK steps"):
+        demo._forms(ReadingApi("AwsJobOperator", looks=0))
+
+
+def test_without_steps_for_the_sdk_the_forms_are_told_at_once(monkeypatch):
+    monkeypatch.delenv("RETRAINING_SDK_STEPS", raising=False)
+    api = ReadingApi("AwsJobOperator", looks=0)
+    assert set(demo._forms(api)) == {"training", "evaluate_model"}
+    assert api.looks == -1
