@@ -43,13 +43,15 @@ def told(library: Path, before: str, inside: str, dags: Path = layout.ROOT / "da
 def test_a_task_finds_the_library_imported_and_the_clients_of_its_model_made():
     inside = f"""
 wanted = ["retraining.dag.retraining_dag", "retraining.dag.tasks.retraining", "boto3", "s3transfer.manager"]
-import botocore.session
+import botocore.loaders, botocore.session
 from pathlib import Path
 from retraining.aws.clients import client
 from retraining.settings.model_config import load_model_config
 botocore.session.Session.create_client = None
 access = load_model_config(Path({str(layout.ROOT / "dags" / "models" / "abalone" / "model.yaml")!r})).aws
 made = [client(service, access, **options).meta.region_name for service, options in executor.CLIENTS]
+botocore.loaders.Loader.load_service_model = None
+client("glue", access).get_paginator("get_tables")
 print(set(wanted) <= set(sys.modules), set(made), "numpy" in sys.modules)
 """
     found = told(LIBRARY, "importing.for_forks(executor.CLIENTS)", inside)

@@ -62,9 +62,7 @@ class JobLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address of the job that the task started or adopted."""
         handle = operator.handle
-        if handle is None:
-            return ""
-        if not has_console(operator.access):
+        if handle is None or not has_console(operator.access):
             return ""
         region = operator.access.region or default_region()
         return JOB_KINDS[operator.kind].console_url(region, handle)
