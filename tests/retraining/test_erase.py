@@ -94,6 +94,29 @@ def batch_of(landing: Landing, *numbers: int) -> dict[str, bytes]:
     return left
 
 
+def labels_of(landing: Landing, *numbers: int) -> dict[str, bytes]:
+    """Put files of labels, number 7 among them, with ids before the inputs; return what must be left of each without it."""
+    names = HEADER.split(",")
+
+    def tables(chosen: list[int]) -> dict[str, str]:
+        cells = {number: [f"id-{number}", *row(number).split(",")] for number in chosen}
+        table = ["inference_id," + HEADER, *(",".join(cells[number]) for number in chosen)]
+        turned = [";".join(["rings", *names[:-1], "inference_id"])]
+        turned += [";".join([cells[number][-1], *cells[number][1:-1], cells[number][0]]) for number in chosen]
+        alone = ["inference_id,rings", *(f"id-{number},{row(number).split(',')[-1]}" for number in numbers)]
+        files = {"table.csv": table, "turned.csv": turned, "alone.csv": alone}
+        return {f"monitor/labels/{key}": "".join(f"{line}\n" for line in lines) for key, lines in files.items()}
+
+    for key, text in tables(list(numbers)).items():
+        put(landing, key, text)
+    keyed = [dict(zip(["inference_id", *names], [f"id-{n}", *row(n).split(",")], strict=True)) for n in numbers]
+    put(landing, "monitor/labels/keyed.jsonl.gz", gzip.compress("\n".join(map(json.dumps, keyed)).encode()))
+    left = {key: text.encode() for key, text in tables([n for n in numbers if n != 7]).items()}
+    rest = [f"id-{number},{row(number)}" for number in numbers if number != 7]
+    left["monitor/labels/keyed.jsonl.gz.kept.csv"] = "\n".join(["sep=,", f"inference_id,{HEADER}", *rest, ""]).encode()
+    return left
+
+
 def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
     name, secret = landing.stage.name, row(7)
     inputs = secret.rsplit(",", 1)[0]
@@ -109,7 +132,7 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
     put(landing, "captured/abalone/x.jsonl", "\n".join(json.dumps({"data": row(n).rsplit(",", 1)[0]}) for n in (6, 7)))
     put(landing, "runs/r1/evaluation/smoke.json", smoke(7, 8))
     put(landing, "runs/r1/summary.json", json.dumps({"smoke": {"body": inputs}, "text": json.dumps([inputs])}))
-    batch = batch_of(landing, 6, 7, 8)
+    left = batch_of(landing, 6, 7, 8) | labels_of(landing, 6, 7, 8)
     put(landing, "monitor/work/w1/out-d/look.json", json.dumps({"rows": [inputs]}))
     put(landing, "survey/runs/d/synthetic.csv", f"{secret}\n{row(8)}\n")
     assert len(holders(landing, inputs)) >= 10
@@ -129,9 +152,10 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
         "Body"
     ].read()
     assert json.loads(kept) == json.loads(smoke(8))
-    for key, body in batch.items():
+    for key, body in left.items():
         assert landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/{key}")["Body"].read() == body, key
     assert not [key for key in landing.stage.keys("batch/work/") if "/in/" in key]
+    assert f"{name}/monitor/labels/keyed.jsonl.gz" not in landing.stage.keys("monitor/labels/")
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
     with pytest.raises(LookupError, match=r"dataset version 2 was erased on .* \(asked for\)"):
         landing.state.readable_at(2)

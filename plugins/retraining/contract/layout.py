@@ -84,6 +84,8 @@ def inspect(open_file: Open, key: str, contract: Contract) -> Layout:
 
 UNSCORED_SPLIT = {"train": 100}
 """A row to be scored goes nowhere; the reader asks."""
+ID = "inference_id"
+"""Heading of the ids of requests, in a file of rows that have a label."""
 
 
 def inspect_unscored(open_file: Open, key: str, contract: Contract) -> tuple[Contract, Layout]:
@@ -130,6 +132,42 @@ def scoring_contract(contract: Contract) -> Contract:
         ignore=(*contract.ignore, target.name, *target.aliases),
         position={name: number for number, name in enumerate(names)},
     )
+
+
+def label_contract(contract: Contract) -> Contract:
+    """Return the contract of rows that have a label: the target must be there, and the id or the inputs may be."""
+    own = Column(ID, "string", nullable=True)
+    taken = {heading(name) for column in contract.columns for name in (column.name, *column.aliases)}
+    columns = tuple(
+        column if column.name == contract.target else replace(column, nullable=True) for column in contract.columns
+    )
+    columns = columns if heading(ID) in taken else (own, *columns)
+    names = tuple(column.name for column in columns)
+    return replace(
+        contract,
+        columns=columns,
+        rules=(),
+        identity=names,
+        key=(),
+        split_by=(),
+        ignore=tuple(name for name in contract.ignore if heading(name) != heading(ID)),
+        header_required=True,
+        position={name: at for at, name in enumerate(names)},
+    )
+
+
+def lacking_inputs(layout: Layout, contract: Contract) -> tuple[str, ...]:
+    """Return the inputs without which rows that have a label cannot be found by their inputs; of a file without any, all.
+
+    Args:
+        layout: of a file, under the `label_contract`.
+        contract: of the model.
+
+    """
+    inputs = [column for column in contract.columns if column.name != contract.target]
+    there = dict(layout.columns)
+    some = any(column.name in there and column.name != ID for column in inputs)
+    return tuple(column.name for column in inputs if column.name not in there and not (some and column.nullable))
 
 
 def refuse_key(key: str) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retraining.contract.layout import UNSCORED_SPLIT, inspect
-from retraining.contract.names import heading
+from retraining.contract.layout import ID, UNSCORED_SPLIT, inspect, label_contract, lacking_inputs
 from retraining.contract.plain_text import plain
 from retraining.contract.reader import Line, read
 from retraining.contract.refusal import FileRefused
@@ -31,8 +30,6 @@ from retraining.inside.job_file import classes_of, inputs_of, is_number
 from retraining.inside.watching.kept_answers import NONE, name_hashes, row_hashes
 from retraining.inside.watching.ledger import ENTRY, MOST
 
-ID = "inference_id"
-"""Heading of the ids in a file of rows."""
 GROUND_TRUTH = "groundTruthData"
 FIRST = ":1"
 """Ends the name of the first row of a request; of a request of one row it may be there or not."""
@@ -188,43 +185,19 @@ def _event(document: Mapping[str, Any]) -> tuple[str, list[str]]:
 def _rows(open_file: Open, key: str, target: _Target, reading: Reading) -> Iterator[_Label]:
     judged = label_contract(target.contract)
     layout = inspect(open_file, key, judged)
-    there = {name for name, _ in layout.columns}
-    inputs = inputs_of(target.contract)
-    whole = all(column.name in there or column.nullable for column in inputs) and bool(there - {ID, target.column.name})
-    if ID not in there and not whole:
-        lacking = ", ".join(column.name for column in inputs if column.name not in there and not column.nullable)
+    lacking = lacking_inputs(layout, target.contract)
+    if lacking and ID not in dict(layout.columns):
         raise FileRefused(
-            f"the rows have no {ID}, and to be found by their inputs they lack {lacking}",
+            f"the rows have no {ID}, and to be found by their inputs they lack {', '.join(lacking)}",
             f"add the column {ID}, or all inputs of the model",
         )
+    inputs = () if lacking else inputs_of(target.contract)
     for line in () if layout.empty else read(open_file, key, judged, layout, UNSCORED_SPLIT):
-        found = _label_of(line, judged, target, inputs if whole else ())
+        found = _label_of(line, judged, target, inputs)
         if isinstance(found, str):
             reading.unread(key, line.number, found)
         else:
             yield found
-
-
-def label_contract(contract: Contract) -> Contract:
-    """Return the contract of rows that have a label: the target must be there, and the id or the inputs may be."""
-    own = Column(ID, "string", nullable=True)
-    taken = {heading(name) for column in contract.columns for name in (column.name, *column.aliases)}
-    columns = tuple(
-        column if column.name == contract.target else replace(column, nullable=True) for column in contract.columns
-    )
-    columns = columns if heading(ID) in taken else (own, *columns)
-    names = tuple(column.name for column in columns)
-    return replace(
-        contract,
-        columns=columns,
-        rules=(),
-        identity=names,
-        key=(),
-        split_by=(),
-        ignore=tuple(name for name in contract.ignore if heading(name) != heading(ID)),
-        header_required=True,
-        position={name: at for at, name in enumerate(names)},
-    )
 
 
 def _label_of(line: Line, judged: Contract, target: _Target, inputs: Sequence[Column]) -> _Label | str:

@@ -28,15 +28,15 @@ from retraining.dataset.log import DatasetLog
 from retraining.dataset.object_versions import read_object, remove_objects, stored_objects
 from retraining.dataset.records import Erasure, FileRecord, StoredObject
 from retraining.dataset.state import LogState
-from retraining.jobs.remerge.forget import Unwanted
-from retraining.jobs.remerge.scored_files import (
-    WAITING,
+from retraining.jobs.remerge.asked_rows import (
     Sought,
+    has_inputs,
+    is_copy,
     is_scores,
-    is_to_score,
+    without_inputs,
     without_scores,
-    without_to_score,
 )
+from retraining.jobs.remerge.forget import Unwanted
 from retraining.settings.model_config import ModelConfig
 
 ERASED = "(erased)"
@@ -101,8 +101,8 @@ def erase(
         sought.add(line, rules)
     others = [(item.key.removeprefix(prefix), item) for item in stored if item not in landed]
     others = [(path, item) for path, item in others if not path.startswith(CODE) and not _BATCH.search(item.key)]
-    # Files to be scored come first: the texts of their rows are looked for in what was made of them.
-    for path, item in sorted(others, key=lambda other: not is_to_score(other[0])):
+    # Files to be scored and those of labels come first: the texts of their rows are looked for in what was made of them.
+    for path, item in sorted(others, key=lambda other: not has_inputs(other[0])):
         body = read_object(s3, bucket, item)
         rest, holds = _rest(path, body, found, sought)
         if holds:
@@ -110,7 +110,7 @@ def erase(
         elif rest != body:
             goes.append(item)
             if item.latest and rest is not None:
-                kept.append((_kept_key(item.key) if is_to_score(path) else item.key, rest))
+                kept.append((_kept_key(item.key) if has_inputs(path) else item.key, rest))
     merged = {record.identity for version in state.versions for record in version.files}
     for item in landed:
         rest = found.contents.get(item.etag)
@@ -149,12 +149,12 @@ def _remove(s3: Any, bucket: str, prefix: str, goes: Sequence[StoredObject]) -> 
 
 def _rest(path: str, body: bytes, found: _Found, sought: Sought) -> tuple[bytes | None, bool]:
     """Return what stays of an object that is no part of the data set, None when it goes as a whole; and whether it may hold a row still."""
-    if is_to_score(path) and (read := without_to_score(body, path, sought)) is not None:
+    if has_inputs(path) and (read := without_inputs(body, path, sought)) is not None:
         rest, gone = read
         sought.texts |= {line.raw.strip() for line in gone}
         found.texts |= {text for line in gone if len(text := line.raw.strip()) >= SHORTEST}
-        is_copy = not path.startswith(WAITING)  # of a job, which would go on with other rows than it was given
-        return (None if gone and is_copy else rest), False
+        # A job would go on with other rows than it was given.
+        return (None if gone and is_copy(path) else rest), False
     texts = found.texts if is_scores(path) else found.texts | found.words
     rest = without_scores(body, path, sought, lambda record: _holds(record, texts)) if is_scores(path) else body
     if not _holds(rest, texts):

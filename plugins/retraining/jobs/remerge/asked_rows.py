@@ -1,4 +1,7 @@
-"""Finds unwanted rows in files of batch scoring: in those to be scored, which may lack the target, and in the scores made of them."""
+"""Finds unwanted rows where rows stand without being data: in files to be scored, in the scores made of them, in files of labels.
+
+A file to be scored may lack the target, one of labels may have an id before its inputs, and either has its columns in an order of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,34 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from retraining.contract.layout import Layout, inspect_unscored
+from retraining.contract.layout import (
+    UNSCORED_SPLIT,
+    Layout,
+    inspect,
+    inspect_unscored,
+    label_contract,
+    lacking_inputs,
+)
 from retraining.contract.notation.lines import CSV, LINE_FEED, line_of
 from retraining.contract.reader import Line, judge, texts
 from retraining.contract.refusal import FileRefused
 from retraining.contract.rules import Contract as Rules
 from retraining.contract.source import fed
+from retraining.contract.unpacking import Open
 from retraining.contract.values import Value
 from retraining.jobs.remerge.forget import Unwanted
 
-WAITING = "batch/in/"
+_WAITING, _LABELS = "batch/in/", "monitor/labels/"
 _TO_SCORE = re.compile(r"batch/(?:in|work/[^/]+/in)/")
 _SCORES = re.compile(r"batch/(?:out/.+|work/[^/]+/out-.+)/(scored|rejected)\.csv")
 _ENDINGS = [notation + packing for notation in ("", ".jsonl", ".parquet") for packing in ("", ".gz", ".bz2", ".zst")]
-_SPLIT = {"train": 100}
-"""A row to be scored goes nowhere; the reader asks."""
 _OWN = re.compile(r"(line|prediction|model|probability|probability_.*)_")
 """Headings of a file that its scores write with a sign more, because they have columns of that name themselves."""
 
 
 @dataclass
 class Sought:
-    """Rows that are looked for in files without target: there they are known by all other columns, or by their text."""
+    """Rows that are looked for where there is no target, or one that may be another: they are known by their inputs, or by their text."""
 
     contracts: Sequence[Rules]
     unwanted: Unwanted
@@ -52,19 +61,18 @@ class Sought:
         if line.cells:
             self.rows.append(_row(line, rules))
 
-    def has(self, line: Line, rules: Rules, target: str) -> bool:
-        """Tell whether a line to be scored is one of the rows."""
+    def has(self, line: Line, rules: Rules, inputs: tuple[str, ...]) -> bool:
+        """Tell whether a line is one of the rows, which has these inputs."""
         if line.raw.strip() in self.texts or self.unwanted.has(line, rules):
             return True
         if not line.cells:
             return False
-        names = tuple(name for name in rules.names if name != target)
-        count, marks = self._marks.get(names, (-1, set()))
+        count, marks = self._marks.get(inputs, (-1, set()))
         if count != len(self.rows):
-            marks = {tuple(row[name] for name in names) for row in self.rows if set(names) <= set(row)}
-            self._marks[names] = (len(self.rows), marks)
+            marks = {tuple(row[name] for name in inputs) for row in self.rows if set(inputs) <= set(row)}
+            self._marks[inputs] = (len(self.rows), marks)
         row = _row(line, rules)
-        return tuple(row[name] for name in names) in marks
+        return tuple(row[name] for name in inputs) in marks
 
 
 def _row(line: Line, rules: Rules) -> dict[str, Value | None]:
@@ -75,9 +83,14 @@ def _row(line: Line, rules: Rules) -> dict[str, Value | None]:
     }
 
 
-def is_to_score(path: str) -> bool:
-    """Whether a key below the model's prefix is that of a file to be scored, or of a job's copy of one."""
-    return _TO_SCORE.match(path) is not None
+def has_inputs(path: str) -> bool:
+    """Whether a key below the model's prefix is that of a file to be scored, of a job's copy of one, or of a file of labels."""
+    return path.startswith(_LABELS) or _TO_SCORE.match(path) is not None
+
+
+def is_copy(path: str) -> bool:
+    """Whether such a file was not sent: a job's copy of one."""
+    return not path.startswith((_WAITING, _LABELS))
 
 
 def is_scores(path: str) -> bool:
@@ -85,8 +98,8 @@ def is_scores(path: str) -> bool:
     return _SCORES.fullmatch(path) is not None
 
 
-def without_to_score(body: bytes, path: str, sought: Sought) -> tuple[bytes, list[Line]] | None:
-    """Return a file to be scored without the rows that are sought, and these; None when it can be read under no contract.
+def without_inputs(body: bytes, path: str, sought: Sought) -> tuple[bytes, list[Line]] | None:
+    """Return a file to be scored, or of labels, without the rows that are sought, and these; None when it can be read under no contract.
 
     Args:
         body: the file.
@@ -97,14 +110,17 @@ def without_to_score(body: bytes, path: str, sought: Sought) -> tuple[bytes, lis
     opened = partial(io.BytesIO, body)
     is_read = False
     for rules in sought.contracts:
-        for ending in [""] if path.startswith(WAITING) else _ENDINGS:
+        for ending in _ENDINGS if is_copy(path) else [""]:
             key = path + ending
             try:
-                judged, layout = inspect_unscored(opened, key, rules)
+                judged, layout = _inspect(opened, path, key, rules)
+                if path.startswith(_LABELS) and lacking_inputs(layout, rules):
+                    continue
+                inputs = _inputs(rules if path.startswith(_LABELS) else judged, rules.target)
                 kept, gone = ([] if layout.notation == CSV else ["sep=,", _heading(judged, layout)]), []
                 for number, text in texts(opened, key, judged, layout):
-                    line = judge(number, text, judged, layout, _SPLIT)
-                    if sought.has(line, judged, rules.target):
+                    line = judge(number, text, judged, layout, UNSCORED_SPLIT)
+                    if sought.has(line, judged, inputs):
                         gone.append(line)
                     else:
                         kept.append(text.replace(LINE_FEED, "\n") if rules.multiline else text)
@@ -114,6 +130,23 @@ def without_to_score(body: bytes, path: str, sought: Sought) -> tuple[bytes, lis
                 return "".join(f"{line}\n" for line in kept).encode(), gone
             is_read = True
     return (body, []) if is_read else None
+
+
+def _inputs(rules: Rules, target: str) -> tuple[str, ...]:
+    return tuple(name for name in rules.names if name != target)
+
+
+def _inspect(open_file: Open, path: str, key: str, rules: Rules) -> tuple[Rules, Layout]:
+    """Say by which contract the rows of a file to be scored, or of labels, are judged, and how it is laid out.
+
+    Raises:
+        FileRefused: it is no such file of this contract.
+
+    """
+    if not path.startswith(_LABELS):
+        return inspect_unscored(open_file, key, rules)
+    judged = label_contract(rules)
+    return judged, inspect(open_file, key, judged)
 
 
 def _heading(judged: Rules, layout: Layout) -> str:
@@ -168,6 +201,7 @@ def _scored(records: Sequence[Sequence[str]], sought: Sought) -> set[int]:
             )
         except FileRefused:
             continue
-        judgements = (judge(at, text, judged, layout, _SPLIT) for at, text in enumerate(lines))
-        gone |= {line.number for line in judgements if line.number and sought.has(line, judged, rules.target)}
+        inputs = _inputs(judged, rules.target)
+        judgements = (judge(at, text, judged, layout, UNSCORED_SPLIT) for at, text in enumerate(lines))
+        gone |= {line.number for line in judgements if line.number and sought.has(line, judged, inputs)}
     return gone
