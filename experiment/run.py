@@ -26,6 +26,7 @@ from retraining.jobs.code_bundle import (
     document_bytes,
     document_uri,
     evaluation_document,
+    put_code,
     training_document,
 )
 from retraining.jobs.job import JobError
@@ -191,8 +192,7 @@ class Experiment:
         against = f"champion version {champion.package_arn.rsplit('/', 1)[-1]}" if champion else "no champion yet"
         progress.say(f"experiment {plan.run_key} on dataset version {plan.version}, {against}")
         consent.to(_account(platform))
-        for name, content in code.items():
-            put_bytes_once(s3, plan.code_uri(platform.bucket) + name, content, "text/x-python")
+        put_code(s3, plan.code_uri(platform.bucket), code)
         manifests = manifest_uris(data, plan, platform.bucket)
         for split, uri in manifests.items():
             put_json_once(s3, uri, data.manifests[split])

@@ -21,6 +21,7 @@ from retraining.aws.platform_parameter import read_platform
 from retraining.dag.operators import AwsJobOperator
 from retraining.dag.task_results import Result, with_results
 from retraining.dataset.log import DatasetLog
+from retraining.jobs.code_bundle import put_code
 from retraining.settings.model_config import ModelConfig, load_model_config
 from retraining.settings.platform import Platform
 from retraining.survey import job as survey_job
@@ -87,8 +88,7 @@ class SurveySteps:
             "held-back": f"{root}{prefix}{survey_job.HELD_BACK}",
             "model": f"{root}{survey_job.model_prefix(self.config, state.batches, options)}",
         }
-        for name, content in code.items():
-            put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
+        put_code(self._s3, places["code"], code)
         request = options.request(self.config.contract.model_dump(mode="json"))
         run = digest({"request": request, "places": places, "run": run_id})
         places["request"] = f"{root}{prefix}survey/requests/{digest(request)}/"

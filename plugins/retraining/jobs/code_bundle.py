@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retraining.aws.documents import put_bytes_once, split_uri
 from retraining.aws.naming import canonical_json, digest, file_digest
 from retraining.contract.notation.training_format import CSV_WITH_HEADER
 from retraining.contract.source import fed
-from retraining.jobs.plan import RunPlan
+from retraining.jobs.plan import SOURCE_ARCHIVE, RunPlan
 from retraining.settings.model_config import ModelConfig
 from retraining.settings.trainers import complete
 from retraining.settings.training.candidate import Candidate
@@ -96,7 +97,7 @@ def code_digest(files: dict[str, bytes]) -> str:
     return file_digest(files)
 
 
-def source_archive(files: dict[str, bytes]) -> bytes:
+def source_archive(files: Mapping[str, bytes]) -> bytes:
     """Return a ``sourcedir.tar.gz`` that is the same, byte for byte, for the same files."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
@@ -106,6 +107,26 @@ def source_archive(files: dict[str, bytes]) -> bytes:
             entry.mode = 0o644
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def put_code(s3: Any, uri: str, files: Mapping[str, bytes], *, archive: bool = False) -> None:
+    """Put code where jobs find it. What is there already, under a name that carries the digest of all files, is not sent again.
+
+    Args:
+        s3: a boto3 S3 client.
+        uri: the folder, named after the digest.
+        files: by path in the folder.
+        archive: also put the archive that training takes.
+
+    """
+    bucket, prefix = split_uri(uri)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    there = {item["Key"] for page in pages for item in page.get("Contents", ())}
+    for name, content in files.items():
+        if prefix + name not in there:
+            put_bytes_once(s3, uri + name, content, "text/x-python")
+    if archive and prefix + SOURCE_ARCHIVE not in there:
+        put_bytes_once(s3, uri + SOURCE_ARCHIVE, source_archive(files), "application/gzip")
 
 
 def training_document(config: ModelConfig, plan: RunPlan, candidate: Candidate) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from retraining.aws.naming import digest
 from retraining.dataset.records import FileVerdict, Record
 from retraining.dataset.state import LogState
 
+SOURCE_ARCHIVE = "sourcedir.tar.gz"
+"""Name of the training job's source archive, beside the model's code files."""
+
 
 class Champion(Record):
     """The model that serves: its package (empty when it has none), artifact and the work that made it."""
@@ -88,7 +91,7 @@ class RunPlan(Record):
 
     def source_uri(self, bucket: str) -> str:
         """S3 URI of the training job's source archive."""
-        return f"{self.code_uri(bucket)}sourcedir.tar.gz"
+        return f"{self.code_uri(bucket)}{SOURCE_ARCHIVE}"
 
 
 def work_digest(batches: Sequence[str], code: str, settings: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from retraining.contract.plain_text import plain
 from retraining.dag.asking import environment_name, run_is_over
 from retraining.dag.tasks.base import TaskBodies
 from retraining.jobs import leftovers
-from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
+from retraining.jobs.code_bundle import code_digest, code_files, document_bytes, put_code
 from retraining.jobs.job import Asker
 from retraining.serving import batch
 from retraining.serving.batch import BatchFile, Scorer
@@ -126,8 +126,7 @@ class BatchTasks(TaskBodies):
             "files": f"{root}{work}in/",
             "output": f"{root}{work}out-{digest(document)}/",
         }
-        for name, content in code.items():
-            put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
+        put_code(self._s3, places["code"], code)
         put_bytes_once(self._s3, f"{places['job']}job.json", document_bytes(document), "application/json")
         return {
             "scorer": scorer.model_dump(),

@@ -9,13 +9,13 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.aws.documents import get_json, put_bytes_once, put_json_once
+from retraining.aws.documents import get_json, put_json_once
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.contract_change import contract_changes, contract_record, incompatible, other_formats
 from retraining.dataset.landing_zone import landed_files, seconds_to_gather, split_settled, unseen, with_versions
 from retraining.dataset.state import LogState, batch_digest, new_files
 from retraining.jobs import requests as job_requests
-from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.code_bundle import code_digest, code_files, put_code
 from retraining.jobs.plan import Champion, RunPlan, batch_manifest, make_plan, work_digest
 from retraining.jobs.remerge.again import current_files
 from retraining.jobs.remerge.corrections import begins_anew, entries_beside
@@ -126,9 +126,7 @@ class DataTasks(TaskBodies):
         )
         standing = put_json_once(self._s3, f"s3://{bucket}/{plan.run_prefix}plan.json", plan.model_dump(mode="json"))
         plan = plan.model_copy(update={"champion": RunPlan.model_validate(standing).champion})
-        for name, content in code.items():
-            put_bytes_once(self._s3, plan.code_uri(bucket) + name, content, "text/x-python")
-        put_bytes_once(self._s3, plan.source_uri(bucket), source_archive(code), "application/gzip")
+        put_code(self._s3, plan.code_uri(bucket), code, archive=True)
         if plan.batch:
             there = entries_beside(self._s3, bucket, plan.prefix, config.contract, files, state) if anew else []
             manifest = batch_manifest(

@@ -24,7 +24,7 @@ from retraining.dag.asking import environment_name, run_is_over
 from retraining.dag.tasks.base import TaskBodies
 from retraining.dataset.landing_zone import landed_files, unseen
 from retraining.jobs import leftovers
-from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
+from retraining.jobs.code_bundle import code_digest, code_files, document_bytes, put_code
 from retraining.jobs.job import Asker
 from retraining.judging import drift_incident
 from retraining.judging.drift import Detectors, Finding, counted
@@ -110,8 +110,7 @@ class MonitorTasks(TaskBodies):
             places["answers"] = self._manifest(f"{work}answers.json", folder, kept)
         if ledger:
             places["ledger"] = f"{self._root}{monitoring.look_output(ledger)}{monitoring.LEDGER_FILE}"
-        for name, content in code.items():
-            put_bytes_once(self._s3, places["code"] + name, content, "text/x-python")
+        put_code(self._s3, places["code"], code)
         put_bytes_once(self._s3, f"{places['job']}job.json", document_bytes(document), "application/json")
         return {
             "look": look,

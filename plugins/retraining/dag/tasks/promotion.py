@@ -17,7 +17,7 @@ from retraining.aws.documents import get_json, put_bytes_once, put_json, put_jso
 from retraining.aws.platform_parameter import read_platform
 from retraining.dag.tasks.retraining import RetrainingTasks
 from retraining.jobs import requests as job_requests
-from retraining.jobs.code_bundle import code_digest, code_files, source_archive
+from retraining.jobs.code_bundle import code_digest, code_files, put_code
 from retraining.jobs.plan import RunPlan
 from retraining.judging.gate import decide
 from retraining.serving import champion, registry, verification
@@ -194,10 +194,7 @@ class PromotionTasks(RetrainingTasks):
                 "system_tests": [result.model_dump(mode="json") for result in tested],
             },
         )
-        code = code_files(self.folder, self.config)
-        for name, content in code.items():
-            put_bytes_once(self._s3, plan.code_uri(self.platform.bucket) + name, content, "text/x-python")
-        put_bytes_once(self._s3, plan.source_uri(self.platform.bucket), source_archive(code), "application/gzip")
+        put_code(self._s3, plan.code_uri(self.platform.bucket), code_files(self.folder, self.config), archive=True)
         return dict(standing)
 
     def take_over(self, plan: Mapping[str, Any], source: Source, sha256: str) -> list[dict[str, Any]]:
@@ -232,10 +229,9 @@ class PromotionTasks(RetrainingTasks):
                 f"{found} lies there now, {copied} at s3://{bucket}/{key}. Repeat the command"
             )
         code = source.lineage["code_digest"]
-        for name, content in (
-            sources.objects(self._s3, source.bucket, f"{self.config.name}/code/{code}/") if code else ()
-        ):
-            put_bytes_once(self._s3, f"s3://{bucket}/{self.config.name}/code/{code}/{name}", content, "text/x-python")
+        if code:
+            folder = f"{self.config.name}/code/{code}/"
+            put_code(self._s3, f"s3://{bucket}/{folder}", dict(sources.objects(self._s3, source.bucket, folder)))
         return [
             {
                 "name": source.lineage["training_job"] or NO_JOB,

@@ -10,7 +10,7 @@ from retraining.aws.clients import client
 from retraining.aws.documents import get_json, put_bytes_once
 from retraining.aws.naming import digest
 from retraining.dag.tasks.endpoint import EndpointTasks
-from retraining.jobs.code_bundle import code_digest, code_files, document_bytes
+from retraining.jobs.code_bundle import code_digest, code_files, document_bytes, put_code
 from retraining.serving import smoke_job, verification
 from retraining.settings.model_config import ModelConfig
 
@@ -40,8 +40,7 @@ class SmokeTasks(EndpointTasks):
             "job": f"{root}code/jobs/{digest(document)}/",
             "output": output,
         }
-        for name, content in code.items():
-            put_bytes_once(s3, places["code"] + name, content, "text/x-python")
+        put_code(s3, places["code"], code)
         put_bytes_once(s3, f"{places['job']}job.json", document_bytes(document), "application/json")
         return smoke_job.smoke_request(config, self.platform, container, places)
 
