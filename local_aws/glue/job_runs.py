@@ -315,8 +315,7 @@ class JobRuns:
         argv, env = script.command(active.key, {STATE_VARIABLE: str(bookmark)})
         self._change_to_running(run["Id"], time.time())
         process: ManagedProcess
-        if spare and spare.running:
-            spare.assign(argv, env)
+        if spare and spare.assign(argv, env):
             process = spare
         else:
             view = view_of_job(self._settings, work, work / "tmp", str(script.folder))

@@ -129,8 +129,7 @@ class ContainerJobs(JobService):
         """Return the process of an instance, which sees its own /opt/ml and /tmp and knows the others by name."""
         sandbox = host.sandbox
         spare = self._taken.get(sandbox.root)
-        if spare and spare.running:
-            spare.assign(argv, env, str(sandbox.seen(cwd)))
+        if spare and spare.assign(argv, env, str(sandbox.seen(cwd))):
             return spare
         view = view_of_job(
             self.settings,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from local_account import wait_for
 
-from local_aws.shared.running.spares import ENOUGH, SHORT, Spares
+from local_aws.shared.running.spares import ENOUGH, SHORT, Spare, Spares
 
 
 class Process:
@@ -101,3 +104,41 @@ def test_those_that_wait_end_with_the_account(kept: Kept) -> None:
     kept.look()
     kept.spares.shutdown()
     assert kept.made[0].ended
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[Callable[[str], Spare]]:
+    made = []
+
+    def wait(program: str) -> Spare:
+        (tmp_path / "work").mkdir()
+        made.append(Spare(tmp_path, ["/bin/sh", "-c", program], {"PATH": "/usr/bin:/bin"}, tmp_path, None, 1.0))
+        made[-1].warm()
+        return made[-1]
+
+    yield wait
+    for spare in made:
+        spare.end()
+
+
+def test_one_that_dies_before_it_opens_its_pipe_leaves_the_job_to_another_process(waiting) -> None:
+    spare = waiting("sleep 0.3")
+    assert spare.running
+    assert not spare.assign(["true"], {})
+
+
+def test_one_that_waits_is_given_the_job_when_it_is_started(waiting, tmp_path: Path) -> None:
+    spare = waiting("cat work/job > work/given; sleep 60")
+    assert spare.assign(["run"], {"PYTHONPATH": "a:b"}, "/there")
+    spare.start()
+    given = wait_for(lambda: (tmp_path / "work/given").read_text())
+    job = {"argv": ["run"], "path": ["a", "b"], "env": {"PYTHONPATH": "a:b"}, "cwd": "/there"}
+    assert json.loads(given) == job
+
+
+def test_one_whose_job_was_stopped_before_it_began_keeps_no_file_open(waiting) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    spare = waiting("read job < work/job")
+    assert spare.assign(["run"], {})
+    spare.end()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -129,8 +129,7 @@ class ModelServer:
         self._run(command, env)
 
     def _run(self, command: list[str], env: dict[str, str]) -> None:
-        if self._spare and self._spare.running and not self._process:
-            self._spare.assign(command, env)
+        if self._spare and not self._process and self._spare.assign(command, env):
             self._process = self._spare
         else:
             ml, scratch = self._sandbox.ml, self._sandbox.root / "home" / "tmp"

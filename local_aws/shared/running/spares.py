@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from local_aws.shared.errors import JobError
 from local_aws.shared.job_keys import JobKey
 from local_aws.shared.logs import exception_line
 from local_aws.shared.running.processes import ManagedProcess, View
@@ -53,6 +52,7 @@ class Spare(ManagedProcess):
         """`folder` holds ``work``, which the process sees; `view` is None where jobs are not isolated."""
         self.folder, self.work = folder, folder / "work"
         error = folder / "error.txt" if separate_errors else None
+        self._pipe: int | None = None
         os.mkfifo(self.work / "job")
         super().__init__(list(argv), env, cwd, folder / "output.txt", error, grace_seconds=grace_seconds, view=view)
 
@@ -74,34 +74,35 @@ class Spare(ManagedProcess):
         self.stdout, self.stderr = output, error
         (self.work / "ready").unlink()
 
-    def assign(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None = None) -> None:
-        """Say what it will run when it is started: a command, and where it begins, as the job sees that folder."""
+    def assign(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None = None) -> bool:
+        """Say what it will run when it is started: a command, and where it begins, as the job sees that folder.
+
+        Return False when it died while it waited: the job gets a process of its own.
+        """
         path = [part for part in env.get("PYTHONPATH", "").split(":") if part]
         self._job = json.dumps({"argv": list(argv), "path": path, "env": dict(env), "cwd": cwd}).encode()
-
-    def start(self) -> None:
-        """Hand the job over.
-
-        Raises:
-            JobError: the process died while it waited.
-
-        """
-        while self.running:
+        while self.running and self._pipe is None:
             try:
                 # Without a reader this would wait for ever; a spare opens the pipe just after it says that it is ready.
-                descriptor = os.open(self.work / "job", os.O_WRONLY | os.O_NONBLOCK)
+                self._pipe = os.open(self.work / "job", os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
                 time.sleep(0.02)
-                continue
-            os.set_blocking(descriptor, True)
-            with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as file:
-                file.write(self._job)
-            return
-        raise JobError("the process that waited for this job is gone: start the job again")
+        return self._pipe is not None
+
+    def start(self) -> None:
+        """Hand the job over."""
+        assert self._pipe is not None, "assign() comes first"
+        descriptor, self._pipe = self._pipe, None
+        os.set_blocking(descriptor, True)
+        with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as file:
+            file.write(self._job)
 
     def end(self, keep: Path | None = None) -> None:
         """End the process if it still runs, and delete its folder; `keep` is where the job's files go instead."""
-        if self.running:
+        if self._pipe is not None:  # its job was stopped before it began
+            os.close(self._pipe)
+            self._pipe = None
+        if self._process is not None:  # one that has died, too: what leads to it is closed
             self.kill()
             self.wait()
         if keep:
