@@ -1,13 +1,17 @@
 """What all tests share: an Airflow home of their own, set before anything imports Airflow."""
 
+import gc
 import logging
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,11 +38,30 @@ settings.load_profile("untimed")
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
+class KeptDescriptions(JSONFileLoader):
+    """Reads AWS's descriptions of its services once in this process; botocore reads them anew in each session."""
+
+    @staticmethod
+    @cache
+    def load_file(file_path: str) -> Any:
+        """Return what the file says; None when there is none."""
+        return JSONFileLoader().load_file(file_path)
+
+
+Loader.FILE_LOADER_CLASS = KeptDescriptions
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, then files with many tests: who begins a long file last works on alone."""
     of_file = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.get_closest_marker("long") is None, -of_file[item.path]))
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and tests, which stay to the end, out of the collector's way: it would look through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

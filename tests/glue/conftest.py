@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +39,12 @@ def spark() -> Iterator[SparkSession]:
 def bucket(tmp_path: Path, spark: SparkSession, request: pytest.FixtureRequest) -> Bucket:
     """A bucket whose batches are merged in one of the two ways, which are to make no difference."""
     return Bucket(tmp_path / "bucket", spark, by_spark=request.param == "by_spark")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_open_sockets_left() -> Iterator[None]:
+    """Collect the sockets that py4j leaves: the collector would come upon them in a test of another file, where they are a fault."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

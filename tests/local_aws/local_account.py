@@ -22,14 +22,15 @@ BUCKET = "account-bucket"
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
-    """Poll until `condition` returns something true; fail with its last answer after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    """Poll until `condition` returns something true, ever more seldom; fail with its last answer after `timeout` seconds."""
+    deadline, pause = time.monotonic() + timeout, 0.02
     while True:
         answer = condition()
         if answer:
             return answer
         assert time.monotonic() < deadline, f"not reached within {timeout} s: {condition}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(0.2, pause * 1.2)
 
 
 def archive(files: Mapping[str, str]) -> bytes:
