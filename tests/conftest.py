@@ -39,13 +39,19 @@ logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 class KeptDescriptions(JSONFileLoader):
-    """Reads AWS's descriptions of its services once in this process; botocore reads them anew in each session."""
+    """Reads AWS's descriptions of its services once in this process; botocore reads them anew in each session.
 
-    @staticmethod
-    @cache
-    def load_file(file_path: str) -> Any:
+    That of S3 is not kept: a client of S3 takes the bucket out of the paths in it, which others would then read.
+    """
+
+    def load_file(self, file_path: str) -> Any:
         """Return what the file says; None when there is none."""
-        return JSONFileLoader().load_file(file_path)
+        return super().load_file(file_path) if Path(file_path).parts[-3] == "s3" else _kept(file_path)
+
+
+@cache
+def _kept(file_path: str) -> Any:
+    return JSONFileLoader().load_file(file_path)
 
 
 Loader.FILE_LOADER_CLASS = KeptDescriptions
