@@ -107,10 +107,12 @@ def labels_of(landing: Landing, *numbers: int) -> dict[str, bytes]:
         files = {"table.csv": table, "turned.csv": turned, "alone.csv": alone}
         return {f"monitor/labels/{key}": "".join(f"{line}\n" for line in lines) for key, lines in files.items()}
 
-    for key, text in tables(list(numbers)).items():
-        put(landing, key, text)
+    files = {key: text.encode() for key, text in tables(list(numbers)).items()}
     keyed = [dict(zip(["inference_id", *names], [f"id-{n}", *row(n).split(",")], strict=True)) for n in numbers]
-    put(landing, "monitor/labels/keyed.jsonl.gz", gzip.compress("\n".join(map(json.dumps, keyed)).encode()))
+    files["monitor/labels/keyed.jsonl.gz"] = gzip.compress("\n".join(map(json.dumps, keyed)).encode())
+    for place, (key, body) in enumerate(files.items()):
+        put(landing, key, body)
+        put(landing, f"monitor/work/w1/labels/{place:06d}", body)
     left = {key: text.encode() for key, text in tables([n for n in numbers if n != 7]).items()}
     rest = [f"id-{number},{row(number)}" for number in numbers if number != 7]
     left["monitor/labels/keyed.jsonl.gz.kept.csv"] = "\n".join(["sep=,", f"inference_id,{HEADER}", *rest, ""]).encode()
@@ -156,6 +158,7 @@ def test_no_object_in_any_version_holds_an_erased_row(landing, capsys):
         assert landing.s3.get_object(Bucket=landing.stage.bucket, Key=f"{name}/{key}")["Body"].read() == body, key
     assert not [key for key in landing.stage.keys("batch/work/") if "/in/" in key]
     assert f"{name}/monitor/labels/keyed.jsonl.gz" not in landing.stage.keys("monitor/labels/")
+    assert [key[-6:] for key in landing.stage.keys("monitor/work/w1/labels/")] == ["000002"], "ids and labels alone"
     assert "everything is as the log says" in landing.command(capsys, "verify", name)
     with pytest.raises(LookupError, match=r"dataset version 2 was erased on .* \(asked for\)"):
         landing.state.readable_at(2)

@@ -30,8 +30,9 @@ from retraining.contract.unpacking import Open
 from retraining.contract.values import Value
 from retraining.jobs.remerge.forget import Unwanted
 
-_WAITING, _LABELS = "batch/in/", "monitor/labels/"
+_SENT = ("batch/in/", "monitor/labels/")
 _TO_SCORE = re.compile(r"batch/(?:in|work/[^/]+/in)/")
+_LABELS = re.compile(r"monitor/(?:labels|work/[^/]+/labels)/")
 _SCORES = re.compile(r"batch/(?:out/.+|work/[^/]+/out-.+)/(scored|rejected)\.csv")
 _ENDINGS = [notation + packing for notation in ("", ".jsonl", ".parquet") for packing in ("", ".gz", ".bz2", ".zst")]
 _OWN = re.compile(r"(line|prediction|model|probability|probability_.*)_")
@@ -84,13 +85,17 @@ def _row(line: Line, rules: Rules) -> dict[str, Value | None]:
 
 
 def has_inputs(path: str) -> bool:
-    """Whether a key below the model's prefix is that of a file to be scored, of a job's copy of one, or of a file of labels."""
-    return path.startswith(_LABELS) or _TO_SCORE.match(path) is not None
+    """Whether a key below the model's prefix is that of a file to be scored or of labels, or of a job's copy of one."""
+    return _is_labels(path) or _TO_SCORE.match(path) is not None
 
 
 def is_copy(path: str) -> bool:
     """Whether such a file was not sent: a job's copy of one."""
-    return not path.startswith((_WAITING, _LABELS))
+    return not path.startswith(_SENT)
+
+
+def _is_labels(path: str) -> bool:
+    return _LABELS.match(path) is not None
 
 
 def is_scores(path: str) -> bool:
@@ -114,9 +119,9 @@ def without_inputs(body: bytes, path: str, sought: Sought) -> tuple[bytes, list[
             key = path + ending
             try:
                 judged, layout = _inspect(opened, path, key, rules)
-                if path.startswith(_LABELS) and lacking_inputs(layout, rules):
+                if _is_labels(path) and lacking_inputs(layout, rules):
                     continue
-                inputs = _inputs(rules if path.startswith(_LABELS) else judged, rules.target)
+                inputs = _inputs(rules if _is_labels(path) else judged, rules.target)
                 kept, gone = ([] if layout.notation == CSV else ["sep=,", _heading(judged, layout)]), []
                 for number, text in texts(opened, key, judged, layout):
                     line = judge(number, text, judged, layout, UNSCORED_SPLIT)
@@ -143,7 +148,7 @@ def _inspect(open_file: Open, path: str, key: str, rules: Rules) -> tuple[Rules,
         FileRefused: it is no such file of this contract.
 
     """
-    if not path.startswith(_LABELS):
+    if not _is_labels(path):
         return inspect_unscored(open_file, key, rules)
     judged = label_contract(rules)
     return judged, inspect(open_file, key, judged)
