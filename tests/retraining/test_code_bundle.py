@@ -72,9 +72,9 @@ def test_a_folder_whose_name_begins_alike_is_another_one(s3):
 def test_an_object_that_comes_between_the_look_and_the_put_stays(s3, requests):
     def come_between(model, **_):
         if model.name == "PutObject" and len(requests) == 2:
-            s3.put_object(Bucket=BUCKET, Key=FOLDER + "train.py", Body=FILES["train.py"])
+            s3.put_object(Bucket=BUCKET, Key=FOLDER + "train.py", Body=b"the first\n")
 
     s3.meta.events.register("before-call.s3", come_between)
     put_code(s3, URI, FILES)
     s3.meta.events.unregister("before-call.s3", come_between)
-    assert {name: read(s3, name) for name in FILES} == FILES
+    assert {name: read(s3, name) for name in FILES} == {**FILES, "train.py": b"the first\n"}
