@@ -12,12 +12,12 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --re
 FROM base AS sagemaker-sdk
 COPY requirements/sagemaker.txt /tmp/requirements.txt
 RUN uv venv --quiet /opt/venvs/sagemaker \
- && uv pip install --quiet --no-cache --python /opt/venvs/sagemaker/bin/python --requirement /tmp/requirements.txt
+ && uv pip install --quiet --no-cache --no-deps --python /opt/venvs/sagemaker/bin/python --requirement /tmp/requirements.txt
 
 FROM base AS airflow
 COPY requirements/airflow-postgres.txt /tmp/requirements.txt
 RUN uv venv --quiet /opt/venvs/airflow \
- && uv pip install --quiet --no-cache --python /opt/venvs/airflow/bin/python --requirement /tmp/requirements.txt
+ && uv pip install --quiet --no-cache --no-deps --python /opt/venvs/airflow/bin/python --requirement /tmp/requirements.txt
 COPY --from=sagemaker-sdk /opt/venvs/sagemaker /opt/venvs/sagemaker
 COPY docker/aws-config /etc/aws/config
 COPY docker/entrypoint.sh docker/healthy.py /usr/local/bin/
@@ -49,7 +49,7 @@ COPY requirements/local_aws.txt requirements/jobs.txt requirements/build.constra
 ENV UV_BUILD_CONSTRAINT=/tmp/build.constraints
 RUN for name in local_aws jobs; do \
       uv venv --quiet /opt/venvs/$name \
-      && uv pip install --quiet --no-cache --python /opt/venvs/$name/bin/python --requirement /tmp/$name.txt || exit 1; \
+      && uv pip install --quiet --no-cache --no-deps --python /opt/venvs/$name/bin/python --requirement /tmp/$name.txt || exit 1; \
     done
 COPY local_aws/ /opt/project/local_aws/
 WORKDIR /opt/project

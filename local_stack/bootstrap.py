@@ -22,9 +22,9 @@ UV = layout.ROOT / "requirements" / "uv.constraints"  # the installer, which liv
 RUNTIME = ("local_aws", "jobs", "airflow")
 SPARK_CLASSES = "spark-classes"
 OF_SPARK = ("local_aws", "jobs")  # what they are recorded with
-OVERRULED = (
-    "toolkits",
-)  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
+# A lock names all packages of its environment, so uv does not ask each what it wants: for the answer it would fetch pyspark, 430 MB, and
+# again to build it. Only the build of PyTorch that fits the machine may want packages that no lock knows.
+UNLOCKED = ("survey",)
 
 BUILD = layout.ROOT / "requirements" / "build.constraints"  # what packages without wheels are built with
 # The index has no wheel of pyspark. Most of the half minute in which one is built is compression, which nobody needs on the same disk.
@@ -136,7 +136,7 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
             "--compile-bytecode",
             "--config-settings-package",
             UNCOMPRESSED,
-            *(["--no-deps"] if name in OVERRULED else []),
+            *([] if name in UNLOCKED else ["--no-deps"]),
         ],
         check=True,
         env=os.environ | _wheels(name) | {"UV_BUILD_CONSTRAINT": str(BUILD)},

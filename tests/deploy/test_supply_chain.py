@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from email.message import Message
@@ -17,6 +18,10 @@ from deploy import artifacts, audit, jars, sbom
 from local_stack import bootstrap
 
 LOCKS = sorted((artifacts.ROOT / "requirements").glob("*.txt"))
+OVERRULED = (
+    "toolkits"  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
+)
+MADE = [path.stem for path in LOCKS if path.stem != OVERRULED and bootstrap.layout.python(path.stem).exists()]
 
 
 def test_every_lock_pins_exactly_and_with_hashes_and_names_no_registry():
@@ -31,7 +36,7 @@ def test_every_lock_pins_exactly_and_with_hashes_and_names_no_registry():
         assert "://" not in text, path.name
 
 
-@pytest.mark.parametrize("name", ["jobs", "toolkits"])
+@pytest.mark.parametrize("name", ["jobs", "toolkits", "survey"])
 def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeypatch):
     """Else the build would download the newest setuptools, whatever that is."""
     pins = re.findall(
@@ -46,10 +51,22 @@ def test_what_has_no_wheel_is_built_with_locked_packages(name, tmp_path, monkeyp
     bootstrap._create(Path("uv"), "python3", name)
     [(command, options)] = [item for item in started if "install" in item[0]]
     assert options["env"]["UV_BUILD_CONSTRAINT"] == str(bootstrap.BUILD)
-    assert ("--no-deps" in command) == (name == "toolkits")
+    assert ("--no-deps" in command) == (name != "survey")  # whose build of PyTorch may want what no lock names
     assert command[command.index("--config-settings-package") + 1] == "pyspark:--build-option=--compression=stored"
     docker = (artifacts.ROOT / "Dockerfile").read_text()
     assert docker.index("UV_BUILD_CONSTRAINT=/tmp/build.constraints") < docker.index("for name in local_aws jobs")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_lock_names_all_that_its_packages_want(name):
+    """They are installed without being asked what they want."""
+    done = subprocess.run(
+        [bootstrap.layout.VENVS / "uv" / "bin" / "uv", "pip", "check", "--python", bootstrap.layout.python(name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_installer_itself_is_installed_by_its_hash(tmp_path, monkeypatch):
