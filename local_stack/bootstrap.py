@@ -26,6 +26,11 @@ OF_SPARK = ("local_aws", "jobs")  # what they are recorded with
 # again to build it. Only the build of PyTorch that fits the machine may want packages that no lock knows.
 UNLOCKED = ("survey",)
 
+# Jobs may not write into their environment, so what they may import is compiled ahead, without the tests of their libraries, a third of it.
+# Airflow's processes may, and use half of theirs.
+COMPILED_AS_USED = ("airflow",)
+TESTS = r"/tests/"
+
 BUILD = layout.ROOT / "requirements" / "build.constraints"  # what packages without wheels are built with
 # The index has no wheel of pyspark. Most of the half minute in which one is built is compression, which nobody needs on the same disk.
 UNCOMPRESSED = "pyspark:--build-option=--compression=stored"
@@ -133,7 +138,6 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
             layout.python(name),
             "--requirement",
             lock_file(name),
-            "--compile-bytecode",
             "--config-settings-package",
             UNCOMPRESSED,
             *([] if name in UNLOCKED else ["--no-deps"]),
@@ -141,6 +145,12 @@ def _create(uv: Path, interpreter: str, name: str) -> None:
         check=True,
         env=os.environ | _wheels(name) | {"UV_BUILD_CONSTRAINT": str(BUILD)},
     )
+    if name not in COMPILED_AS_USED:
+        folders = sorted(home.glob("lib/python*/site-packages"))
+        # It counts a file that no Python could compile, a template for instance, as a failure.
+        subprocess.run([layout.python(name), "-m", "compileall", "-qq", "-j", "0", "-x", TESTS, *folders], check=False)
+    if name == "airflow":  # while the jobs' environment is made, which takes longer
+        subprocess.run([layout.python(name), "-m", "local_stack.airflow_database"], cwd=layout.ROOT, check=False)
     _marker(name).write_text(_digest(name))
     print(f"  {home.relative_to(layout.LOCAL.parent)} is ready after {time.monotonic() - started:.0f} s", flush=True)
 

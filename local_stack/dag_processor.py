@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-from airflow.__main__ import main
-
 from local_stack import importing
 
-if __name__ == "__main__":
+
+def prepare() -> None:
+    """Import for the forks."""
     importing.for_forks()
-    sys.argv = ["airflow", "dag-processor", *sys.argv[1:]]
-    main()

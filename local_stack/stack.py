@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import data_platform
-from local_stack import enforcing, layout, processes, started
+from local_stack import airflow_database, enforcing, layout, processes, started
 from local_stack.airflow_api import AirflowApi
 from local_stack.airflow_settings import (
     ADMIN,
@@ -31,13 +29,13 @@ from local_stack.verbs import dag_state, model_check
 from retraining.settings.environment import environment
 
 AIRFLOW_PARTS = {
-    "api-server": ["airflow", "api-server"],
-    "dag-processor": ["local_stack.dag_processor"],
-    "triggerer": ["local_stack.triggerer", "--skip-serve-logs"],
+    "api-server": [],
+    "dag-processor": [],
+    "triggerer": ["--skip-serve-logs"],
     # Last, when the others are healthy: a task that it starts asks the API server at once, and fails when nobody answers.
-    "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+    "scheduler": ["--skip-serve-logs"],
 }
-"""Python's module of each process, and its arguments."""
+"""Airflow's command of each process, and its arguments."""
 ALL = ("local_aws", *AIRFLOW_PARTS)
 # A task that is stopped ends its job in local_aws, and tells the API server how it ended.
 NEEDED_TO_THE_END = {"local_aws", "api-server"}
@@ -78,6 +76,7 @@ def up(
     Raises:
         PreflightError: Java, disk or a port is missing, or the needed model is broken; nothing was started.
         StackError: a process did not become healthy.
+        DatabaseError: Airflow could not make its database.
 
     """
     layout.LOCAL.chmod(0o700)
@@ -92,7 +91,7 @@ def up(
         check_port(layout.AIRFLOW_PORT, "the Airflow UI", "AIRFLOW_PORT")
     try:
         with ThreadPoolExecutor(max_workers=2) as pool:
-            database = pool.submit(_migrate, say)
+            database = pool.submit(airflow_database.migrate, say)
             start_local_aws(say, java, enforce)
             provision(say, models)
             if started.enforced():
@@ -179,29 +178,6 @@ def start_local_aws(say: Say, java: str | None = None, enforce: bool | None = No
     _wait("local_aws", lambda: _answers(f"{layout.AWS_URL}/_local_aws/health"), 60)
 
 
-def _migrate(say: Say) -> None:
-    marker = layout.AIRFLOW_HOME / ".migrated"
-    digest = hashlib.sha256((layout.ROOT / "requirements" / "airflow.txt").read_bytes()).hexdigest()
-    if marker.exists() and marker.read_text() == digest:
-        return
-    say("creating the Airflow database")
-    layout.LOGS.mkdir(parents=True, exist_ok=True)
-    with processes.log_file("db-migrate").open("wb") as log:
-        done = subprocess.run(
-            [layout.python("airflow"), "-m", "airflow", "db", "migrate"],
-            env=airflow_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        raise StackError(
-            f"the Airflow database could not be created; see {processes.log_file('db-migrate')}:\n{processes.log_tail('db-migrate')}"
-        )
-    marker.write_text(digest)
-
-
 def _start_airflow(say: Say, models: Sequence[str]) -> None:
     environment = airflow_environment() | (airflow_keys() if started.enforced() else {})
     if any(processes.find(name) is None for name in AIRFLOW_PARTS):
@@ -210,7 +186,11 @@ def _start_airflow(say: Say, models: Sequence[str]) -> None:
     first = [name for name in AIRFLOW_PARTS if name != "scheduler"]
     for group in (first, ["scheduler"]):
         for name in group:
-            processes.start(name, [str(layout.python("airflow")), "-m", *AIRFLOW_PARTS[name]], environment)
+            processes.start(
+                name,
+                [str(layout.python("airflow")), "-m", "local_stack.airflow_command", name, *AIRFLOW_PARTS[name]],
+                environment,
+            )
         for name in group:
             _wait(name, functools.partial(_is_healthy, api, name), 180)
     dag_state.wait_for_import(api, models, say)
@@ -223,8 +203,9 @@ def _is_healthy(api: AirflowApi, name: str) -> bool:
 def _health_of(name: str, health: dict[str, Any]) -> str:
     if name == "local_aws":
         return "healthy" if _answers(f"{layout.AWS_URL}/_local_aws/health") else "not answering"
-    if name == "api-server":
-        return "healthy" if health else "not answering"
+    if name == "api-server":  # the pages, and what tasks ask
+        answers = health and _answers(f"{layout.AIRFLOW_URL}/execution/health")
+        return "healthy" if answers else "not answering"
     return (health.get(name.replace("-", "_")) or {}).get("status") or "not healthy yet"
 
 

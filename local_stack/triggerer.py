@@ -6,10 +6,9 @@ On AWS a second more or less is nothing beside jobs of minutes. Here jobs take s
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
+from typing import Any
 
-from airflow.__main__ import main
 from airflow.jobs import triggerer_job_runner
 from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
@@ -52,6 +51,10 @@ class TriggerRunnerSupervisor(triggerer_job_runner.TriggerRunnerSupervisor):
         if any_is_new():
             self.load_triggers()
 
+    def _service_subprocess(self, max_wait_time: float, *args: Any, **options: Any) -> int | None:
+        """Look again soon whether the process of the triggers has ended: that its last message has come wakes nobody a second time."""
+        return super()._service_subprocess(min(max_wait_time, PAUSE), *args, **options)
+
     @classmethod
     def run_in_process(cls) -> None:
         """Run triggers."""
@@ -64,7 +67,6 @@ def any_is_new() -> bool:
         return session.scalar(select(Trigger.id).where(Trigger.triggerer_id.is_(None)).limit(1)) is not None
 
 
-if __name__ == "__main__":
+def prepare() -> None:
+    """Put them in the place of Airflow's."""
     triggerer_job_runner.TriggerRunnerSupervisor = TriggerRunnerSupervisor  # type: ignore[misc]
-    sys.argv = ["airflow", "triggerer", *sys.argv[1:]]
-    main()

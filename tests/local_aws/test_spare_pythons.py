@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
 import signal
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +144,40 @@ def test_a_job_that_would_see_the_difference_is_started_anew_in_the_same_place(
     }
     assert log[0] == f"{expected[request.node.callspec.id]} False"
     assert "/.spares/" in log[1]
+
+
+LEFT_OPEN = """
+import gc
+class Log:
+    def __init__(self):
+        self.file = open("/opt/ml/model/kept.txt", "w")
+        self.me = self
+    def __del__(self):
+        self.file.write("at the end")
+        self.file.close()
+log = Log()
+left = open("/opt/ml/model/left.txt", "w")
+left.write("left open")
+print(gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 50_000)
+"""
+
+
+def test_what_a_job_leaves_open_is_written_at_its_end(account: Account, keeping: Account) -> None:
+    """The libraries that were there before are all that the end of the process passes over."""
+    both_wait(keeping)
+    told = []
+    for one in (keeping, account):
+        one.sagemaker.create_training_job(**one.training_request("left-open", LEFT_OPEN))
+        job = one.training_end("left-open")
+        assert job["TrainingJobStatus"] == "Completed"
+        _, _, key = job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://").partition("/")
+        packed = io.BytesIO(one.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        with tarfile.open(fileobj=packed) as model:
+            assert model.extractfile("kept.txt").read() == b"at the end"
+            assert model.extractfile("left.txt").read() == b"left open"
+        told.append(one.log(LOG_GROUP, "left-open").rsplit(" ", 1))
+    assert [settings for settings, _ in told] == ["True (700, 10, 10)"] * 2
+    assert [frozen for _, frozen in told] == ["True", "False"]
 
 
 def test_commands_of_all_kinds_run(keeping: Account) -> None:

@@ -1,12 +1,14 @@
 """Which environments a verb makes, and that Spark's classes are recorded when that is asked for: once, whatever comes of it."""
 
 import subprocess
+import sys
 import threading
 
 import pytest
 
 from local_stack import bootstrap, layout
 
+CREATE = bootstrap._create
 ALL = ["local_aws", "jobs", "airflow", "spark-classes"]
 
 
@@ -114,3 +116,28 @@ def test_an_environment_that_cannot_be_made_leaves_the_others_and_is_told(world,
     assert bootstrap.main(ALL) == 1
     assert sorted(calls) == ["airflow", "jobs"]
     assert "uv pip install ... ended with 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [("jobs", ["compileall"]), ("xgboost", ["compileall"]), ("airflow", ["local_stack.airflow_database"])],
+)
+def test_an_environment_is_compiled_ahead_unless_its_processes_do_it(world, monkeypatch, name, after):
+    """Airflow's has its database made meanwhile, with what that compiles."""
+    ran = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append([str(part) for part in command]))
+    site = layout.VENVS / name / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    CREATE("uv", "python3", name)
+    assert [command[2] for command in ran if command[1] == "-m"] == after
+    assert all(str(site) in command for command in ran if "compileall" in command)
+    assert not any("--compile-bytecode" in command for command in ran)
+
+
+def test_tests_of_libraries_are_not_compiled(tmp_path):
+    for name in ("pandas/core.py", "pandas/tests/test_core.py", "testing.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("pass\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-x", bootstrap.TESTS, tmp_path], check=True)
+    compiled = {path.relative_to(tmp_path).parts[0:2] for path in tmp_path.rglob("*.pyc")}
+    assert compiled == {("__pycache__", f"testing.{sys.implementation.cache_tag}.pyc"), ("pandas", "__pycache__")}

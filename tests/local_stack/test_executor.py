@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from local_stack import importing, layout
 
 LIBRARY = layout.ROOT / "plugins"
@@ -230,17 +228,3 @@ def test_of_a_library_that_breaks_half_way_nothing_is_kept(tmp_path):
     (tmp_path / "retraining" / "telling" / "broken.py").write_text("this is no Python\n")
     inside = 'print([name for name in sys.modules if name.startswith("retraining")])'
     assert told(tmp_path, "importing.for_forks()", inside).splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "option"),
-    [("dag_processor", "dag-processor", "--num-runs"), ("triggerer", "triggerer", "--capacity")],
-)
-def test_the_parts_of_the_stack_are_airflows_own(module, name, option):
-    call = [sys.executable, "-m", f"local_stack.{module}", "--help"]
-    told = [
-        subprocess.run(argv, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
-        for argv in (call, [sys.executable, "-m", "airflow", name, "--help"])
-    ]
-    assert told[0].splitlines()[-1] == told[1].splitlines()[-1]
-    assert option in told[0]

@@ -77,6 +77,25 @@ print(done[-1])
     assert told(tmp_path, program) == "load_triggers"
 
 
+def test_the_end_of_the_runner_is_seen_when_it_says_nothing_more(tmp_path):
+    """Airflow's own supervisor sleeps for all of the ten seconds after which it would insist."""
+    program = """
+from airflow.jobs import triggerer_job_runner
+waited = []
+def service(self, max_wait_time, raise_on_timeout=False, expect_signal=None):
+    waited.append(max_wait_time)
+    return 0 if len(waited) > 2 else None
+triggerer_job_runner.TriggerRunnerSupervisor._service_subprocess = service
+class Supervisor(triggerer.TriggerRunnerSupervisor):
+    pid, _exit_code = 1, None
+    def __init__(self): pass
+    def _signal_subprocess(self, sig): pass
+Supervisor().kill(escalation_delay=10, force=True)
+print(waited)
+"""
+    assert told(tmp_path, program) == "[0.1, 0.1, 0.1]"
+
+
 def test_the_runner_passes_on_what_triggers_yield_while_airflows_loop_would_sleep(tmp_path):
     program = """
 import collections

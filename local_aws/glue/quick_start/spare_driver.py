@@ -8,6 +8,7 @@ brings a module under a name that is taken gets a new process in the same place.
 Until then the process runs only when nobody else wants the processors.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -34,6 +35,8 @@ def main(work: Path, bucket: str) -> None:
     typical_job.main(f"s3://{bucket}/source", f"s3://{bucket}/target")
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # stays to the end: nobody need look through it for what cannot be reached, neither during the job nor after it
     (work / "ready").touch()
     job = json.loads((work / "job").read_text())
     be_prompt([os.getpid(), java().proc.pid])

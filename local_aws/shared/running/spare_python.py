@@ -8,6 +8,7 @@ anew, in the same place. Until the job comes it runs only when nobody else wants
 This file stands alone, with nothing but the standard library: what it imports for itself, it would import for the job.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -47,9 +48,13 @@ def main(work: Path) -> None:
     wait_for_idle_processors()
     at_start = dict(os.environ)
     installed = sys.path[1:]
+    gc.disable()
     for name in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(name)
+    # What is there now stays to the end: nobody need look through it for what cannot be reached, neither during the job nor after it.
+    gc.freeze()
+    gc.enable()
     (work / "ready").touch()
     job = json.loads((work / "job").read_text())
     be_prompt([os.getpid()])
