@@ -14,6 +14,7 @@ import sys
 PREPARED = {
     "api-server": "local_stack.api_server",
     "dag-processor": "local_stack.dag_processor",
+    "scheduler": "local_stack.scheduler",
     "triggerer": "local_stack.triggerer",
 }
 """Commands with a module whose ``prepare`` is called first."""

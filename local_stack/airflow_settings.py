@@ -143,7 +143,7 @@ def airflow_environment() -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": 15,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.15,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0,  # local_stack.scheduler waits
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "TRIGGERER__ENABLE_HEALTH_CHECK": False,
         # What a killed triggerer looked at is taken up by the next one when its last heartbeat is so old: 30 s with Airflow's own settings.

@@ -1,0 +1,161 @@
+"""The local stack's scheduler: what differs from Airflow's own is when it looks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_stack import layout
+
+WITH_A_DATABASE = """
+import sys
+from airflow import settings
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.models.asset import AssetDagRunQueue
+from airflow.utils.session import create_session
+import airflow.models
+airflow.models.import_all_models()
+Base.metadata.create_all(settings.engine)
+from sqlalchemy import text
+from local_stack import scheduler
+
+def write(statement):
+    with settings.engine.begin() as connection:
+        connection.execute(text("PRAGMA foreign_keys=OFF"))
+        connection.execute(text(statement))
+
+RUN = ("INSERT INTO dag_run (id, dag_id, state, run_id, run_type, run_after, log_template_id, clear_number, span_status, created_at, "
+       "updated_at) VALUES ({0}, 'd', '{1}', 'r{0}', 'manual', '2026-01-01', 1, 0, 'not_started', '2026-01-01', '2026-01-01')")
+TASK = ("INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, pool, pool_slots, queue, span_status) "
+        "VALUES ('{1}', 't{1}', 'd', 'r{0}', -1, '{2}', 0, 'p', 1, 'q', 'not_started')")
+changes = scheduler.Changes(settings.engine.url.database)
+
+def noticed():
+    found = changes.pending()
+    assert not isinstance(found, Exception), found
+    if found is not None:
+        changes.acted_on(found)
+    return found is not None
+noticed()
+"""
+
+
+def told(tmp_path: Path, program: str) -> str:
+    """Return the last line that a process prints whose Airflow has an empty database."""
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'air flow.db'}?timeout=60",
+        "PYTHONPATH": os.pathsep.join([str(layout.ROOT), str(layout.ROOT / "plugins")]),
+    }
+    call = [sys.executable, "-c", WITH_A_DATABASE + program]
+    done = subprocess.run(call, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_what_a_scheduler_acts_on_is_noticed_once_and_nothing_else(tmp_path):
+    program = """
+seen = []
+for statement in (
+    RUN.format(1, "running"),
+    TASK.format(1, "a", "scheduled"),
+    "UPDATE task_instance SET state = 'running' WHERE id = 'a'",
+    "UPDATE task_instance SET last_heartbeat_at = '2026-01-01' WHERE id = 'a'",
+    "UPDATE task_instance SET try_number = 1 WHERE id = 'a'",
+    "UPDATE dag_run SET last_scheduling_decision = '2026-01-01'",
+    "UPDATE dag_run SET clear_number = 1",
+    "INSERT INTO asset_dag_run_queue VALUES (1, 'd', '2026-01-01')",
+    "DELETE FROM asset_dag_run_queue",
+    "UPDATE dag_run SET state = 'success'",
+    "UPDATE task_instance SET state = 'success'",
+):
+    write(statement)
+    seen.append((noticed(), noticed()))
+print([first for first, _ in seen], any(second for _, second in seen))
+"""
+    expected = [True, True, True, False, True, False, True, True, True, True, False]
+    assert told(tmp_path, program) == f"{expected} False"
+
+
+def test_a_run_that_waits_for_its_moment_is_looked_at_when_the_clock_of_the_database_moves(tmp_path):
+    program = """
+import time
+write(RUN.format(1, "queued"))
+noticed()
+def moment():
+    with settings.engine.begin() as connection:
+        return connection.execute(text("SELECT current_timestamp")).scalar()
+began = moment()
+while moment() == began:
+    time.sleep(0.01)
+print(noticed())
+"""
+    assert told(tmp_path, program) == "True"
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        ("changed=[True]", "1 look after 0 pauses"),
+        ("changed=[False, False, True]", "1 look after 2 pauses"),
+        ("", "1 look after 34 pauses"),
+        ("ended=[True]", "no look after 0 pauses, then another round: True"),
+        ("ended=[False, True]", "no look after 1 pauses, then another round: True"),
+        ("ended=[True], changed=[True]", "1 look after 0 pauses"),
+        ("broken=True", "1 look after 0 pauses"),
+    ],
+)
+def test_it_looks_when_something_has_changed_or_a_second_has_passed(tmp_path, world, expected):
+    """Executors with something to do are attended to without a look; a database that does not answer is Airflow's to tell."""
+    program = f"""
+import sqlite3, types
+from airflow.jobs import scheduler_job_runner as own
+now, pauses, looks = [5.0], [], []
+def sleep(seconds):
+    pauses.append(seconds)
+    now[0] += seconds
+scheduler.time = types.SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+own.SchedulerJobRunner._do_scheduling = lambda self, session: looks.append(session) or 7
+def world(changed=(), ended=(), broken=False):
+    changed, ended = list(changed), list(ended)
+    class Changes:
+        def __init__(self, database): assert str(database).endswith("air flow.db"), database
+        def pending(self):
+            if broken: return sqlite3.OperationalError("disk I/O error")
+            return "changed" if changed and changed.pop(0) else None
+        def acted_on(self, pending): assert pending
+    scheduler.Changes = Changes
+    results = types.SimpleNamespace(empty=lambda: not (ended and ended.pop(0)))
+    return [types.SimpleNamespace(result_queue=results)]
+class Runner(scheduler.SchedulerJobRunner):
+    def __init__(self): self._next_look = now[0] + scheduler.LONGEST
+runner = Runner()
+runner.executors = world({world})
+answered = runner._do_scheduling("session")
+assert answered == (7 if looks else 0)
+assert looks in ([], ["session"])
+assert not looks or runner._next_look == now[0] + scheduler.LONGEST
+line = f"{{'1 look' if looks else 'no look'}} after {{len(pauses)}} pauses"
+if not looks:
+    before = len(pauses)
+    assert runner._do_scheduling("session") == 0
+    line += f", then another round: {{len(pauses) == before}}"
+    assert runner._do_scheduling("session") == 7
+print(line)
+"""
+    assert told(tmp_path, program) == expected
+
+
+def test_it_stands_in_the_place_of_airflows(tmp_path):
+    program = """
+from airflow.cli.commands import scheduler_command
+scheduler.prepare()
+print(scheduler_command.SchedulerJobRunner is scheduler.SchedulerJobRunner)
+"""
+    assert told(tmp_path, program) == "True"
