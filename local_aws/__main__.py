@@ -213,9 +213,8 @@ def _shut_down(sagemaker: object, glue: object) -> None:
 
 def main() -> int:
     """Start the account; return the exit code."""
-    atexit.register(
-        gc.freeze
-    )  # an end that looks through all objects for what cannot be reached takes most of a second
+    # An end that looks through all objects for what cannot be reached takes most of a second.
+    atexit.register(gc.freeze)
     os.umask(0o077)  # state, logs and what jobs work on are their owner's alone
     settings = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s [%(name)s] %(message)s")

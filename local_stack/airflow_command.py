@@ -1,4 +1,6 @@
-"""A command of Airflow as this stack runs it: ``python -m local_stack.airflow_command scheduler --skip-serve-logs``.
+"""A process of Airflow as this stack runs it: ``python -m local_stack.airflow_command scheduler --skip-serve-logs``.
+
+Each has a module here, whose ``prepare`` is called first.
 
 Python looks through all objects that a process holds for those that nobody can reach: a sixth of the time in which Airflow is imported, and
 again at the end, for seconds, when the work is done and whoever stops the stack waits. Both are for nothing, and left out.
@@ -11,23 +13,15 @@ import gc
 import importlib
 import sys
 
-PREPARED = {
-    "api-server": "local_stack.api_server",
-    "dag-processor": "local_stack.dag_processor",
-    "scheduler": "local_stack.scheduler",
-    "triggerer": "local_stack.triggerer",
-}
-"""Commands with a module whose ``prepare`` is called first."""
 NEW_OBJECTS = 100_000
 """After how many Python looks whether some of the newest can be reached no more; by itself, after 700."""
 
 
 def main() -> None:
-    """Run the command of the arguments."""
+    """Run Airflow's command of the arguments."""
     gc.set_threshold(NEW_OBJECTS, 10, 10)
     atexit.register(gc.freeze)  # before Airflow registers its own: the last to be called
-    if module := PREPARED.get(sys.argv[1]):
-        importlib.import_module(module).prepare()
+    importlib.import_module(f"local_stack.{sys.argv[1].replace('-', '_')}").prepare()
     from airflow.__main__ import main as airflow
 
     sys.argv[0] = "airflow"

@@ -29,7 +29,7 @@ UNLOCKED = ("survey",)
 # Jobs may not write into their environment, so what they may import is compiled ahead, without the tests of their libraries, a third of it.
 # Airflow's processes may, and use half of theirs.
 COMPILED_AS_USED = ("airflow",)
-TESTS = r"/tests/"
+TESTS = r"/site-packages/.*/tests/"
 
 BUILD = layout.ROOT / "requirements" / "build.constraints"  # what packages without wheels are built with
 # The index has no wheel of pyspark. Most of the half minute in which one is built is compression, which nobody needs on the same disk.

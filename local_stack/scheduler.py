@@ -39,11 +39,11 @@ class Changes:
         self._acted_on: Any = None
 
     def pending(self) -> Any:
-        """Return what has changed since it was acted on, or nothing; a database that does not answer may have."""
+        """Return what is there, if it has changed since it was acted on; nothing when the database does not answer: Airflow will say so."""
         try:
             found = [self._connection.execute(question).fetchall() for question in QUESTIONS]
-        except sqlite3.Error as error:
-            return error
+        except sqlite3.Error:
+            return None
         return found if found != self._acted_on else None
 
     def acted_on(self, pending: Any) -> None:

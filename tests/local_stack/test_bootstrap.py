@@ -135,9 +135,10 @@ def test_an_environment_is_compiled_ahead_unless_its_processes_do_it(world, monk
 
 
 def test_tests_of_libraries_are_not_compiled(tmp_path):
+    site = tmp_path / "tests" / "checkout" / "site-packages"  # where a checkout lies is nobody's test
     for name in ("pandas/core.py", "pandas/tests/test_core.py", "testing.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("pass\n")
-    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-x", bootstrap.TESTS, tmp_path], check=True)
-    compiled = {path.relative_to(tmp_path).parts[0:2] for path in tmp_path.rglob("*.pyc")}
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text("pass\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-x", bootstrap.TESTS, site], check=True)
+    compiled = {path.relative_to(site).parts[0:2] for path in site.rglob("*.pyc")}
     assert compiled == {("__pycache__", f"testing.{sys.implementation.cache_tag}.pyc"), ("pandas", "__pycache__")}
