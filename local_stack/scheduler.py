@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from airflow.configuration import conf
 from airflow.jobs import scheduler_job_runner
 from sqlalchemy.engine import make_url
 
@@ -61,9 +62,7 @@ class SchedulerJobRunner(scheduler_job_runner.SchedulerJobRunner):
     def _do_scheduling(self, session: Any) -> int:
         """Wait until there is something to do, for the scheduler or for its executors, and do it."""
         if self._changes is None:
-            self._changes = Changes(
-                make_url(scheduler_job_runner.conf.get("database", "sql_alchemy_conn")).database or ""
-            )
+            self._changes = Changes(make_url(conf.get("database", "sql_alchemy_conn")).database or "")
         executors: Any = self.executors
         while (pending := self._changes.pending()) is None and time.monotonic() < self._next_look:
             ended = any(not executor.result_queue.empty() for executor in executors)

@@ -18,9 +18,8 @@ from deploy import artifacts, audit, jars, sbom
 from local_stack import bootstrap
 
 LOCKS = sorted((artifacts.ROOT / "requirements").glob("*.txt"))
-OVERRULED = (
-    "toolkits"  # its packages want old versions of others, which SageMaker's images overrule, and so does the lock
-)
+# The packages of this environment want old versions of others, which SageMaker's images overrule, and so does the lock
+OVERRULED = "toolkits"
 MADE = [path.stem for path in LOCKS if path.stem != OVERRULED and bootstrap.layout.python(path.stem).exists()]
 
 

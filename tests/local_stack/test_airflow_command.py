@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from own_airflow import told, told_last
 
-from local_stack import layout, stack
+from local_stack import stack
 
 ROUTES = """
 import json
@@ -24,15 +21,6 @@ print(json.dumps([answers, sorted(made.router.versioned_routers), newest, routes
 """
 
 
-def told(tmp_path: Path, *arguments: str) -> str:
-    """Return what a Python prints whose Airflow has a home of its own."""
-    path = os.pathsep.join([str(layout.ROOT), str(layout.ROOT / "plugins")])
-    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("name", stack.AIRFLOW_PARTS)
 def test_the_parts_of_the_stack_are_airflows_own(tmp_path, name):
     ours = told(tmp_path, "-m", "local_stack.airflow_command", name, *stack.AIRFLOW_PARTS[name], "--help")
@@ -41,11 +29,11 @@ def test_the_parts_of_the_stack_are_airflows_own(tmp_path, name):
 
 
 def test_tasks_are_answered_in_the_newest_version_as_airflow_would(tmp_path):
-    newest = json.loads(told(tmp_path, "-c", f"HEADERS = [{{}}]\n{ROUTES}").splitlines()[-1])[2]
+    newest = json.loads(told_last(tmp_path, f"HEADERS = [{{}}]\n{ROUTES}"))[2]
     headers = f"HEADERS = [{{}}, {{'Airflow-API-Version': '{newest}'}}]\n"
-    plain = json.loads(told(tmp_path, "-c", headers + ROUTES).splitlines()[-1])
+    plain = json.loads(told_last(tmp_path, headers + ROUTES))
     start = "from local_stack import api_server\napi_server.prepare()\n"
-    prepared = json.loads(told(tmp_path, "-c", headers + start + ROUTES).splitlines()[-1])
+    prepared = json.loads(told_last(tmp_path, headers + start + ROUTES))
     assert prepared[0] == plain[0] == [200, 200]
     assert len(plain[1]) > 5 and prepared[1] == [newest]
     assert prepared[3] == plain[3] and len(plain[3]) > 30

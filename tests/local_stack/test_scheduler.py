@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from own_airflow import EMPTY_DATABASE, told_last
 
-from local_stack import layout
-
-WITH_A_DATABASE = """
-import sys
-from airflow import settings
-from airflow.models.base import Base
-from airflow.models.dagrun import DagRun
-from airflow.models.asset import AssetDagRunQueue
-from airflow.utils.session import create_session
-import airflow.models
-airflow.models.import_all_models()
-Base.metadata.create_all(settings.engine)
+PREPARED = """
 from sqlalchemy import text
 from local_stack import scheduler
 
@@ -44,18 +31,9 @@ noticed()
 """
 
 
-def told(tmp_path: Path, program: str) -> str:
-    """Return the last line that a process prints whose Airflow has an empty database."""
-    env = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'air flow.db'}?timeout=60",
-        "PYTHONPATH": os.pathsep.join([str(layout.ROOT), str(layout.ROOT / "plugins")]),
-    }
-    call = [sys.executable, "-c", WITH_A_DATABASE + program]
-    done = subprocess.run(call, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+def told(home: Path, program: str) -> str:
+    """Return the last line that a program prints beside an empty database."""
+    return told_last(home, EMPTY_DATABASE + PREPARED + program)
 
 
 def test_what_a_scheduler_acts_on_is_noticed_once_and_nothing_else(tmp_path):
