@@ -60,20 +60,27 @@ print([first for first, _ in seen], any(second for _, second in seen))
     assert told(tmp_path, program) == f"{expected} False"
 
 
-def test_a_run_that_waits_for_its_moment_is_looked_at_when_the_clock_of_the_database_moves(tmp_path):
+def test_a_run_begins_in_its_moment_and_not_with_the_next_whole_second(tmp_path):
     program = """
 import time
-write(RUN.format(1, "queued"))
-noticed()
-def moment():
-    with settings.engine.begin() as connection:
-        return connection.execute(text("SELECT current_timestamp")).scalar()
-began = moment()
-while moment() == began:
-    time.sleep(0.01)
-print(noticed())
+from datetime import UTC, datetime, timedelta
+from airflow.models import DagRun
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+scheduler.prepare()
+begun = []
+with Session(settings.engine) as session:
+    write(RUN.format(1, "queued"))
+    for moment in (timedelta(0), timedelta(seconds=0.05), timedelta(hours=1)):
+        now = datetime.now(UTC) + moment
+        write(f"UPDATE dag_run SET run_after = '{now:%Y-%m-%d %H:%M:%S.%f}'")
+        found = select(DagRun.id).where(DagRun.run_after <= func.now())
+        at_once = session.scalar(found)
+        time.sleep(0.06)
+        begun.append((at_once, session.scalar(found)))
+print(begun[0][1], *begun[1:])
 """
-    assert told(tmp_path, program) == "True"
+    assert told(tmp_path, program) == "1 (None, 1) (None, None)"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,9 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from retraining.dag.triggers import PauseTrigger
+
+WAITED_OUT = 1.0
+"""Seconds that a process of the task waits itself: to give up its worker slot and begin anew in another process takes longer."""
 
 
 class NewDataSensor(BaseSensorOperator):
@@ -40,10 +44,14 @@ class NewDataSensor(BaseSensorOperator):
         """Look again after the wait."""
         return self._decide(context, waited + float(event["slept"]))
 
-    def _decide(self, context: Any, waited: float) -> Any:
+    def _decide(self, context: Any, waited: float, waited_out: float = 0.0) -> Any:
         reason, unsettled_for = self.look(context)
         patience = self.max_settle.total_seconds() - waited
         if unsettled_for is not None and patience > 0:
+            short = min(max(unsettled_for, 0.2), patience)
+            if waited_out + short <= WAITED_OUT:
+                time.sleep(short)
+                return self._decide(context, waited + short, waited_out + short)
             seconds = min(max(unsettled_for, 0.5), patience)
             self.log.info("files may still change; looking again in %.1f s", seconds)
             self.defer(trigger=PauseTrigger(seconds), method_name="resume", kwargs={"waited": waited})
