@@ -81,7 +81,7 @@ class JobRuns:
         self._store = store
         self._clients = clients
         self.bookmarks = JobBookmarks(store)
-        self.spares = SpareDrivers(settings)
+        self.spares = SpareDrivers(settings, clients)
         self.recorder = ClassRecorder(settings)
         self._active: dict[str, ActiveRun] = {}
         self._by_key: dict[str, ActiveRun] = {}
@@ -309,8 +309,11 @@ class JobRuns:
         spare: SpareDriver | None,
     ) -> tuple[str, str]:
         """Return the final state and the error message."""
-        script = Script(self._settings, self._clients, job, run, work)
+        ahead = spare.ahead.give() if spare else {}
+        script = Script(self._settings, self._clients, job, run, work, ahead)
         active.staging = script.staging
+        if script.staging:
+            self.spares.buckets = script.staging.names
         bookmark = self.bookmarks.hand_out(job["Name"], work)
         argv, env = script.command(active.key, {STATE_VARIABLE: str(bookmark)})
         self._change_to_running(run["Id"], time.time())

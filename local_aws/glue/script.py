@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from local_aws.glue.arguments import check_arguments, libraries, listed
 from local_aws.glue.spark import spark_environment
-from local_aws.glue.staging import Staging
+from local_aws.glue.staging import STAGED, StagedBucket, Staging
 from local_aws.shared.clients import Clients
 from local_aws.shared.errors import JobError
 from local_aws.shared.job_keys import JobKey
@@ -34,7 +34,16 @@ class Script:
 
     """
 
-    def __init__(self, settings: Settings, clients: Clients, job: Document, run: Document, work: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clients: Clients,
+        job: Document,
+        run: Document,
+        work: Path,
+        ahead: Mapping[str, StagedBucket] | None = None,
+    ) -> None:
+        """`ahead` are buckets that lie in `work` already, as they were a while ago."""
         self._settings = settings
         self._job, self._run, self._work = job, run, work
         self._arguments = job.get("DefaultArguments", {}) | run["Arguments"] | job.get("NonOverridableArguments", {})
@@ -59,7 +68,7 @@ class Script:
         self.staging: Staging | None = None
         if command == "glueetl":
             named = self._named_buckets(clients, [location, *map(str, self._arguments.values())])
-            self.staging = Staging(settings, clients.s3, client, work / "s3", named)
+            self.staging = Staging(settings, clients.s3, client, work / STAGED, named, ahead)
             self.staging.refresh()
 
     def _named_buckets(self, clients: Clients, texts: list[str]) -> list[str]:

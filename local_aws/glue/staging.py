@@ -8,12 +8,13 @@ account makes the copy, because S3A would read only what the job asks for; what 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +30,52 @@ _LOG = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
 
 
+#: Where the folders lie in that of a job.
+STAGED = "s3"
 #: Of a file name, on the file systems of Linux.
 _MAX_NAME_BYTES = 255
+#: Of a bucket that is copied before a job wants it: a larger one would hold too much of the disk for nothing.
+_AHEAD_BYTES = 256 << 20
 
 
 class StagedBucket:
     """One bucket and its folder."""
 
-    def __init__(self, settings: Settings, reader: Any, writer: Any, bucket: str, folder: Path) -> None:
+    def __init__(self, settings: Settings, reader: Any, bucket: str, folder: Path) -> None:
         self.bucket = bucket
         self.folder = folder
-        self._writer = writer
         self._files = S3Files(reader)
         self._objects = settings.data_dir / "s3" / settings.account / bucket
         self._seen: dict[str, _Stamp] = {}
         self._etags: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._discarded = False
 
     def refresh(self) -> None:
         """Copy what is new or changed in S3 to the folder, and remove what is gone."""
         with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            found = set()
-            for item in self._files.keys(self.bucket, ""):
-                found.add(item["Key"])
-                self._take(item)
-            for key in set(self._etags) - found:
-                self._forget(key)
+            self._bring(self._files.keys(self.bucket, ""))
+
+    def refresh_ahead(self) -> None:
+        """Do so for a job that is still to come, unless the bucket is large or is not wanted any more."""
+        with self._lock:
+            items = [] if self._discarded else self._files.keys(self.bucket, "")
+            if items and sum(item["Size"] for item in items) <= _AHEAD_BYTES:
+                self._bring(items)
+
+    def discard(self) -> None:
+        """Delete the folder for good."""
+        with self._lock:
+            self._discarded = True
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _bring(self, items: Sequence[dict[str, Any]]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # First what is gone: its folder may be the name of an object now.
+        for key in set(self._etags) - {item["Key"] for item in items}:
+            self._forget(key)
+        for item in items:
+            self._take(item)
 
     def refresh_object(self, key: str) -> None:
         """Do so for one object."""
@@ -73,17 +93,21 @@ class StagedBucket:
         key, etag = item["Key"], item["ETag"]
         if self._etags.get(key) == etag:
             return
-        self._etags[key] = etag
         if (path := self._path(key)) is not None:
             self._copy(key, etag, item["Size"], path)
             self._seen[key] = _stamp(path.stat())
         else:
             _LOG.warning("s3://%s/%s is not the path of a file: Spark does not see it", self.bucket, key)
+        self._etags[key] = etag
 
     def _forget(self, key: str) -> None:
-        """Remove an object that is gone."""
+        """Remove an object that is gone, and the folders that held nothing else."""
         if self._seen.pop(key, None) is not None:
-            safe_join(self.folder, key).unlink(missing_ok=True)
+            path = safe_join(self.folder, key)
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # one that holds something
+                while (path := path.parent) != self.folder:
+                    path.rmdir()
         del self._etags[key]
 
     def _path(self, key: str) -> Path | None:
@@ -92,7 +116,8 @@ class StagedBucket:
         if any(part in ("", ".", "..") or len(part.encode()) > _MAX_NAME_BYTES for part in parts) or "\0" in key:
             return None
         path = safe_join(self.folder, key)
-        return None if path.is_dir() or any(parent.is_file() for parent in path.parents) else path
+        above = path.parents[: len(parts) - 1]
+        return None if path.is_dir() or any(parent.is_file() for parent in above) else path
 
     def _copy(self, key: str, etag: str, size: int, path: Path) -> None:
         """Copy an object: from MiniStack's file if that is the listed version, else through the API."""
@@ -107,8 +132,8 @@ class StagedBucket:
             pass
         self._files.download(self.bucket, key, path)
 
-    def publish(self) -> int:
-        """Copy what is new or changed in the folder to S3 and delete what is gone; return how many changed."""
+    def publish(self, writer: Any) -> int:
+        """Copy what is new or changed in the folder to S3 and delete what is gone, with a client of S3; return how many changed."""
         changes = 0
         with self._lock:
             present = set()
@@ -118,11 +143,11 @@ class StagedBucket:
                 present.add(key)
                 if self._seen.get(key) != stamp:
                     with Path(path).open("rb") as file:
-                        answer = self._writer.put_object(Bucket=self.bucket, Key=key, Body=file)
+                        answer = writer.put_object(Bucket=self.bucket, Key=key, Body=file)
                     self._seen[key], self._etags[key] = stamp, answer["ETag"]
                     changes += 1
             for key in set(self._seen) - present:
-                self._writer.delete_object(Bucket=self.bucket, Key=key)
+                writer.delete_object(Bucket=self.bucket, Key=key)
                 del self._seen[key]
                 self._etags.pop(key, None)
                 changes += 1
@@ -154,15 +179,66 @@ def _is_scratch(key: str) -> bool:
     )
 
 
+class Ahead:
+    """Buckets that are copied before there is a job, for the job that is given them."""
+
+    def __init__(self, copies: Callable[[], Iterable[StagedBucket]]) -> None:
+        """Ask `copies` for them when it is time to copy."""
+        self._copies = copies
+        self._buckets: dict[str, StagedBucket] = {}
+        self._given = False
+        self._lock = threading.Lock()
+
+    def copy(self) -> None:
+        """Copy them as long as there is no job."""
+        for bucket in self._copies():
+            with self._lock:
+                if self._given:
+                    return
+                self._buckets[bucket.bucket] = bucket
+            try:
+                bucket.refresh_ahead()
+            except (JobError, OSError) as error:  # the job will meet it, too, if it still wants the bucket
+                _LOG.info("s3://%s is not copied ahead of a job: %s", bucket.bucket, error)
+
+    def give(self) -> Mapping[str, StagedBucket]:
+        """Return them by name; they are the caller's from now on, one perhaps still being copied."""
+        with self._lock:
+            self._given = True
+            buckets, self._buckets = self._buckets, {}
+        return buckets
+
+    def discard(self) -> None:
+        """Delete those that were not given."""
+        for bucket in self.give().values():
+            bucket.discard()
+
+
 class Staging:
     """All staged buckets of one job."""
 
-    def __init__(self, settings: Settings, reader: Any, writer: Any, root: Path, buckets: list[str]) -> None:
-        """`reader` and `writer` are S3 clients: the account's, and that of the job's role."""
-        self.root = root
-        self.buckets = [StagedBucket(settings, reader, writer, bucket, root / bucket) for bucket in buckets]
+    def __init__(
+        self,
+        settings: Settings,
+        reader: Any,
+        writer: Any,
+        root: Path,
+        buckets: Sequence[str],
+        ahead: Mapping[str, StagedBucket] | None = None,
+    ) -> None:
+        """`reader` and `writer` are S3 clients: the account's, and that of the job's role. `ahead` are buckets below `root`."""
+        ahead = ahead or {}
+        self._writer = writer
+        self.buckets = [ahead.get(name) or StagedBucket(settings, reader, name, root / name) for name in buckets]
+        for name in ahead.keys() - set(buckets):
+            ahead[name].discard()
         #: Whether somebody else has written to S3 since the folders were compared with it.
         self.outdated = False
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the buckets."""
+        return [bucket.bucket for bucket in self.buckets]
 
     def refresh(self, changed: tuple[str, str] | None = None) -> None:
         """Bring changes of S3 to the folders.
@@ -188,7 +264,7 @@ class Staging:
         changes = 0
         for bucket in self.buckets:
             try:
-                changes += bucket.publish()
+                changes += bucket.publish(self._writer)
             except ClientError as error:
                 raise JobError(f"cannot write to s3://{bucket.bucket}: {error}") from error
         return changes

@@ -171,15 +171,25 @@ time.sleep(300)
     wait_for(lambda: not spare.exists() and not processes_of(spare))
 
 
-def test_a_job_with_a_library_of_its_own_gets_that_one(account: Account) -> None:
+def test_a_job_with_a_library_of_its_own_gets_that_one_and_finds_its_bucket_as_it_is_now(account: Account) -> None:
     own = account.put("scripts/own/pyarrow.py", "VALUE = 'its own'\n")
-    script = "import sys\nprint('boto3' in sys.modules)\nimport pyarrow\nprint(getattr(pyarrow, 'VALUE', 'installed'))"
+    script = (
+        "import sys\nprint('boto3' in sys.modules)\nimport pyarrow\nprint(getattr(pyarrow, 'VALUE', 'installed'))\n"
+        "import os\nprint(sorted(os.listdir('../s3/account-bucket/seen')))"
+    )
     define(account, "library", script)
+    account.put("seen/first", "")
+    seen = ["first"]
     for files, said in (({"--extra-py-files": own}, ["False", "its own"]), ({}, ["True", "installed"])):
-        wait_for(lambda: waiting(account), timeout=240)
+        spare = wait_for(lambda: waiting(account), timeout=240)
+        if not files:  # the job before has told which bucket to copy ahead
+            wait_for((spare / "work/s3" / BUCKET / "seen/first").exists)
+            account.put("seen/second", "")
+            account.s3.delete_object(Bucket=BUCKET, Key="seen/first")
+            seen = ["second"]
         run = account.glue.start_job_run(JobName="library", Arguments=files)["JobRunId"]
         assert run_end(account, "library", run)["JobRunState"] == "SUCCEEDED", account.log("/aws-glue/jobs/error", run)
-        assert account.log("/aws-glue/jobs/output", run).split("\n")[:2] == said
+        assert account.log("/aws-glue/jobs/output", run).split("\n")[:3] == [*said, str(seen)]
 
 
 def test_a_driver_that_died_while_it_waited_costs_no_job(account: Account) -> None:

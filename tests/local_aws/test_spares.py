@@ -18,9 +18,13 @@ class Process:
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
         self.running, self.ready, self.warmed, self.ended = True, False, False, False
+        self.gone_on, self.went_on = False, 0
 
     def warm(self) -> None:
         self.warmed = True
+
+    def go_on(self) -> None:
+        self.went_on += 1
 
     def end(self) -> None:
         self.ended = True
@@ -60,6 +64,16 @@ def test_one_is_warmed_after_the_other(kept: Kept) -> None:
     kept.made[1].ready = True
     assert kept.look() == ["first", "second"]
     assert kept.made[0].folder != kept.made[1].folder
+
+
+def test_one_that_is_ready_goes_on_once_and_may_be_taken_meanwhile(kept: Kept) -> None:
+    kept.look(2)
+    assert kept.made[0].went_on == 0
+    kept.made[0].ready = True
+    taken = []
+    kept.made[0].go_on = lambda: taken.append(kept.spares.take("first"))  # type: ignore[method-assign]
+    kept.look(3)
+    assert taken == [kept.made[0]]
 
 
 def test_each_is_given_to_one_job_and_followed_by_another(kept: Kept) -> None:

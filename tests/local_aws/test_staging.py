@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from local_account import Account
 
-from local_aws.glue.staging import Staging
+from local_aws.glue import staging as staged
+from local_aws.glue.staging import Ahead, StagedBucket, Staging
+from local_aws.shared.errors import JobError
+from local_aws.shared.sandbox import S3Files
 
 pytestmark = pytest.mark.local_aws
 BUCKET, OTHER = "staged", "staged-too"
@@ -39,11 +42,14 @@ def staging(account: Account, tmp_path: Path, asked: Counter[str]) -> Staging:
     """Both buckets, a file in each, compared once."""
     for bucket in (BUCKET, OTHER):
         account.s3.put_object(Bucket=bucket, Key="a/b.txt", Body=b"first")
-    settings: Any = SimpleNamespace(data_dir=account.data_dir, account="000000000000")
-    staging = Staging(settings, account.s3, account.s3, tmp_path, [BUCKET, OTHER])
+    staging = Staging(settings_of(account), account.s3, account.s3, tmp_path, [BUCKET, OTHER])
     staging.refresh()
     asked.clear()
     return staging
+
+
+def settings_of(account: Account) -> Any:
+    return SimpleNamespace(data_dir=account.data_dir, account="000000000000")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -94,3 +100,79 @@ def test_what_spark_writes_changes_and_deletes_comes_to_s3_and_nothing_else(acco
     assert staging.publish() == 0
     found = account.s3.list_objects_v2(Bucket=BUCKET)["Contents"]
     assert {item["Key"] for item in found} == {"a/b.txt", "deep/part"}
+
+
+@pytest.fixture
+def ahead(account: Account, tmp_path: Path, asked: Counter[str]) -> Ahead:
+    """Both buckets, with two objects each, to be copied to `tmp_path`."""
+    for bucket in (BUCKET, OTHER):
+        for key in ("a/b/c.txt", "d.txt"):
+            account.s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    settings = settings_of(account)
+    return Ahead(lambda: [StagedBucket(settings, account.s3, name, tmp_path / name) for name in (BUCKET, OTHER)])
+
+
+def job(account: Account, folder: Path, ahead: Ahead, *buckets: str) -> Staging:
+    """Stage buckets as a job does."""
+    staging = Staging(settings_of(account), account.s3, account.s3, folder, buckets, ahead.give())
+    staging.refresh()
+    return staging
+
+
+def test_a_job_copies_only_what_has_changed_since_its_buckets_were_copied_ahead(account, ahead, tmp_path, monkeypatch):
+    ahead.copy()
+    account.s3.put_object(Bucket=BUCKET, Key="d.txt", Body=b"changed")
+    account.s3.put_object(Bucket=BUCKET, Key="new.txt", Body=b"new")
+    account.s3.delete_object(Bucket=BUCKET, Key="a/b/c.txt")
+    account.s3.put_object(Bucket=BUCKET, Key="a", Body=b"where a folder was")
+    copied = []
+    own = StagedBucket._copy
+    monkeypatch.setattr(StagedBucket, "_copy", lambda self, key, *rest: copied.append(key) or own(self, key, *rest))
+    staging = job(account, tmp_path, ahead, BUCKET, OTHER)
+    assert sorted(copied) == ["a", "d.txt", "new.txt"]
+    assert files(tmp_path / BUCKET) == {"a": b"where a folder was", "d.txt": b"changed", "new.txt": b"new"}
+    assert files(tmp_path / OTHER) == {"a/b/c.txt": b"a/b/c.txt", "d.txt": b"d.txt"}
+    (tmp_path / BUCKET / "d.txt").write_bytes(b"of the job")
+    assert staging.publish() == 1
+    assert account.read(f"s3://{BUCKET}/d.txt") == b"of the job"
+
+
+def test_a_job_does_not_see_a_bucket_that_it_does_not_name(account, ahead, tmp_path):
+    ahead.copy()
+    job(account, tmp_path, ahead, OTHER)
+    assert not (tmp_path / BUCKET).exists()
+    assert files(tmp_path / OTHER)
+
+
+def test_what_a_job_has_taken_is_not_copied_to_any_more(account, ahead, tmp_path):
+    given = ahead.give()
+    ahead.copy()
+    assert (given, list(tmp_path.iterdir())) == ({}, [])
+
+
+def test_without_a_job_no_copies_are_left(account, ahead, tmp_path):
+    ahead.copy()
+    assert files(tmp_path)
+    ahead.discard()
+    ahead.copy()
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("trouble", ["large", "gone", "full"])
+def test_a_bucket_that_cannot_be_copied_ahead_is_met_by_the_job(account, ahead, tmp_path, monkeypatch, trouble):
+    if trouble == "large":
+        monkeypatch.setattr(staged, "_AHEAD_BYTES", 10)
+    if trouble == "gone":
+        monkeypatch.setattr(StagedBucket, "_bring", lambda *_: (_ for _ in ()).throw(JobError("NoSuchBucket")))
+    if trouble == "full":
+        monkeypatch.setattr(
+            staged.shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+        monkeypatch.setattr(
+            S3Files, "download", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+    ahead.copy()
+    assert files(tmp_path) == {}
+    monkeypatch.undo()
+    job(account, tmp_path, ahead, BUCKET, OTHER)
+    assert files(tmp_path / BUCKET) == files(tmp_path / OTHER) == {"a/b/c.txt": b"a/b/c.txt", "d.txt": b"d.txt"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from local_aws.glue.spark import settings_of, spark_environment
+from local_aws.glue.staging import STAGED, Ahead, StagedBucket
 from local_aws.shared import running
+from local_aws.shared.clients import Clients
 from local_aws.shared.running.processes import job_environment, view_of_job
 from local_aws.shared.running.spares import NO_KEY, Spare, Spares
 from local_aws.shared.settings import Settings
@@ -22,10 +24,12 @@ Document = dict[str, Any]
 
 
 class SpareDriver(Spare):
-    """A driver below `folder`, about half a GiB."""
+    """A driver below `folder`, about half a GiB, and copies of buckets that the next job will probably want."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, copies: Callable[[Path], Iterable[StagedBucket]]) -> None:
+        """Copy the buckets that `copies` returns for a folder."""
         work = folder / "work"
+        self.ahead = Ahead(lambda: copies(work / STAGED))
         here = work / "here"
         here.mkdir(parents=True)
         bucket = work / "warm-up"
@@ -49,15 +53,29 @@ class SpareDriver(Spare):
         super().take_over(output, error)
         shutil.rmtree(self.work / "warm-up", ignore_errors=True)
 
+    def go_on(self) -> None:
+        """Copy the buckets."""
+        self.ahead.copy()
+
+    def end(self, keep: Path | None = None) -> None:
+        """End it, and delete its folder or move that of its job to `keep`."""
+        self.ahead.discard()
+        super().end(keep)
+
 
 class SpareDrivers:
     """Keeps one driver ready while there is memory for it, if the settings ask for it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clients: Clients) -> None:
         self._wanted = settings.spares and settings.python("jobs").exists()
+        #: Names of those that the last job worked on.
+        self.buckets: Sequence[str] = ()
+
+        def copied(folder: Path) -> Iterable[StagedBucket]:
+            return [StagedBucket(settings, clients.s3, name, folder / name) for name in self.buckets]
 
         def make(_: Hashable, folder: Path) -> SpareDriver:
-            return SpareDriver(settings, folder)
+            return SpareDriver(settings, folder, copied)
 
         self._spares = Spares("Spark driver", settings.jobs_dir / "glue" / ".spares", make, [_KIND])
 

@@ -51,6 +51,7 @@ class Spare(ManagedProcess):
     ) -> None:
         """`folder` holds ``work``, which the process sees; `view` is None where jobs are not isolated."""
         self.folder, self.work = folder, folder / "work"
+        self.gone_on = False
         error = folder / "error.txt" if separate_errors else None
         self._pipe: int | None = None
         os.mkfifo(self.work / "job")
@@ -64,6 +65,9 @@ class Spare(ManagedProcess):
     def ready(self) -> bool:
         """Return whether it waits for its job."""
         return (self.work / "ready").exists() and self.running
+
+    def go_on(self) -> None:
+        """Do what else can be done before there is a job; called once, when it is ready."""
 
     def take_over(self, output: Path, error: Path | None = None) -> None:
         """Let the process write to the job's logs, which are empty as yet; what it said before the job is dropped."""
@@ -194,6 +198,10 @@ class Spares(Generic[S]):
                 spare = self._make(missing[0], self._folder / uuid4().hex)
                 self._spares[missing[0]] = spare
                 spare.warm()
+            ready = [spare for spare in self._spares.values() if spare.ready and not spare.gone_on]
+        for spare in ready:  # while it may be taken
+            spare.gone_on = True
+            spare.go_on()
         for spare in gone:
             if not spare.running:
                 self._failures += 1
