@@ -56,12 +56,12 @@ class StagedBucket:
         with self._lock:
             self._bring(self._files.keys(self.bucket, ""))
 
-    def refresh_ahead(self) -> None:
-        """Do so for a job that is still to come, unless the bucket is large or is not wanted any more."""
+    def refresh_ahead(self, wanted: Callable[[], bool]) -> None:
+        """Do so for a job that is still to come, as long as that is wanted, unless the bucket is large."""
         with self._lock:
             items = [] if self._discarded else self._files.keys(self.bucket, "")
             if items and sum(item["Size"] for item in items) <= _AHEAD_BYTES:
-                self._bring(items)
+                self._bring(items, wanted)
 
     def discard(self) -> None:
         """Delete the folder for good."""
@@ -69,12 +69,14 @@ class StagedBucket:
             self._discarded = True
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _bring(self, items: Sequence[dict[str, Any]]) -> None:
+    def _bring(self, items: Sequence[dict[str, Any]], wanted: Callable[[], bool] = lambda: True) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         # First what is gone: its folder may be the name of an object now.
         for key in set(self._etags) - {item["Key"] for item in items}:
             self._forget(key)
         for item in items:
+            if not wanted():
+                return
             self._take(item)
 
     def refresh_object(self, key: str) -> None:
@@ -187,19 +189,20 @@ class Ahead:
         self._copies = copies
         self._buckets: dict[str, StagedBucket] = {}
         self._given = False
-        self._lock = threading.Lock()
+        self._lock, self._copying = threading.Lock(), threading.Lock()
 
     def copy(self) -> None:
-        """Copy them as long as there is no job."""
-        for bucket in self._copies():
-            with self._lock:
-                if self._given:
-                    return
-                self._buckets[bucket.bucket] = bucket
-            try:
-                bucket.refresh_ahead()
-            except (JobError, OSError) as error:  # the job will meet it, too, if it still wants the bucket
-                _LOG.info("s3://%s is not copied ahead of a job: %s", bucket.bucket, error)
+        """Copy them as long as there is no job. What goes wrong is left to the job, if it still wants the bucket."""
+        with self._copying:
+            for bucket in self._copies():
+                with self._lock:
+                    if self._given:
+                        return
+                    self._buckets[bucket.bucket] = bucket
+                try:
+                    bucket.refresh_ahead(lambda: not self._given)
+                except Exception as error:
+                    _LOG.info("s3://%s is not copied ahead of a job: %s", bucket.bucket, error)
 
     def give(self) -> Mapping[str, StagedBucket]:
         """Return them by name; they are the caller's from now on, one perhaps still being copied."""
@@ -209,9 +212,11 @@ class Ahead:
         return buckets
 
     def discard(self) -> None:
-        """Delete those that were not given."""
-        for bucket in self.give().values():
-            bucket.discard()
+        """Delete those that were not given, and return when nothing is being copied any more."""
+        left = self.give()
+        with self._copying:
+            for bucket in left.values():
+                bucket.discard()
 
 
 class Staging:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from local_account import Account
 
 from local_aws.glue import staging as staged
@@ -158,12 +160,46 @@ def test_without_a_job_no_copies_are_left(account, ahead, tmp_path):
     assert files(tmp_path) == {}
 
 
-@pytest.mark.parametrize("trouble", ["large", "gone", "full"])
+@pytest.mark.parametrize("asked_by", ["a job", "who ends the driver"])
+def test_copying_stops_with_the_object_that_is_being_copied(account, ahead, tmp_path, monkeypatch, asked_by):
+    copying, let_go = threading.Event(), threading.Event()
+    own = StagedBucket._copy
+
+    def slow(*arguments):
+        copying.set()
+        let_go.wait(10)
+        own(*arguments)
+
+    monkeypatch.setattr(StagedBucket, "_copy", slow)
+    copier = threading.Thread(target=ahead.copy)
+    copier.start()
+    assert copying.wait(10)
+    if asked_by == "a job":
+        given = ahead.give()
+        let_go.set()
+        copier.join(10)
+        assert list(given) == [BUCKET]
+        assert files(tmp_path) == {f"{BUCKET}/a/b/c.txt": b"a/b/c.txt"}
+        given[BUCKET].refresh()
+        assert sorted(files(tmp_path)) == [f"{BUCKET}/a/b/c.txt", f"{BUCKET}/d.txt"]
+    else:
+        threading.Timer(0.3, let_go.set).start()
+        ahead.discard()
+        assert let_go.is_set()
+        assert files(tmp_path) == {}
+        copier.join(10)
+
+
+@pytest.mark.parametrize("trouble", ["large", "gone", "cut", "full"])
 def test_a_bucket_that_cannot_be_copied_ahead_is_met_by_the_job(account, ahead, tmp_path, monkeypatch, trouble):
     if trouble == "large":
         monkeypatch.setattr(staged, "_AHEAD_BYTES", 10)
     if trouble == "gone":
         monkeypatch.setattr(StagedBucket, "_bring", lambda *_: (_ for _ in ()).throw(JobError("NoSuchBucket")))
+    if trouble == "cut":
+        monkeypatch.setattr(
+            S3Files, "keys", lambda *_: (_ for _ in ()).throw(ReadTimeoutError(endpoint_url="http://127.0.0.1"))
+        )
     if trouble == "full":
         monkeypatch.setattr(
             staged.shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
