@@ -203,6 +203,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         await hypercorn_serve(application, config, shutdown_trigger=stopped)
 
     asyncio.run(main())
+    backend.end_functions()
     store.close()
 
 

@@ -188,6 +188,11 @@ class Backend:
         with self._write_lock:
             self._persistence.save_all({key: _retrying(getter) for key, getter in getters.items()})
 
+    def end_functions(self) -> None:
+        """End the processes of Lambda functions, and delete what they were unpacked to."""
+        if runtime := sys.modules.get("ministack.core.lambda_runtime"):
+            runtime.reset()
+
     def _state_key(self, service: str) -> str:
         config = self._app.SERVICE_REGISTRY.get(service, {})
         return str(config.get("state_key", config.get("module", service)))

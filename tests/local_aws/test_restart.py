@@ -5,6 +5,7 @@ import json
 import signal
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_account import BUCKET, IMAGE, ROLE, TIMES, Account, wait_for
@@ -41,6 +42,24 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def with_function(account: Account) -> Any:
+    """Create the function `echo`; return the client of Lambda."""
+    functions = account.__getattr__("lambda")
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as file:
+        file.writestr(
+            "handler.py", "import os\ndef handler(event, context):\n    return [event, 'PARENT_SECRET' in os.environ]"
+        )
+    functions.create_function(
+        FunctionName="echo",
+        Runtime="python3.12",
+        Role=ROLE,
+        Handler="handler.handler",
+        Code={"ZipFile": code.getvalue()},
+    )
+    return functions
+
+
 def test_a_kill_loses_no_definition_and_ends_all_jobs_as_failed(own_account: Account) -> None:
     account = own_account
     # What MiniStack keeps.
@@ -51,19 +70,7 @@ def test_a_kill_loses_no_definition_and_ends_all_jobs_as_failed(own_account: Acc
         Bucket=BUCKET,
         NotificationConfiguration={"QueueConfigurations": [{"QueueArn": queue_arn, "Events": ["s3:ObjectCreated:*"]}]},
     )
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as file:
-        file.writestr(
-            "handler.py", "import os\ndef handler(event, context):\n    return [event, 'PARENT_SECRET' in os.environ]"
-        )
-    functions = account.__getattr__("lambda")
-    functions.create_function(
-        FunctionName="echo",
-        Runtime="python3.12",
-        Role=ROLE,
-        Handler="handler.handler",
-        Code={"ZipFile": code.getvalue()},
-    )
+    functions = with_function(account)
     account.cloudformation.create_stack(StackName="stack", TemplateBody=json.dumps(TEMPLATE))
     account.cloudformation.get_waiter("stack_create_complete").wait(StackName="stack", WaiterConfig={"Delay": 1})
     # What this package keeps.
@@ -168,3 +175,15 @@ def test_a_graceful_stop_ends_jobs_and_the_process(own_account: Account) -> None
     assert job["TrainingJobStatus"] == "Failed"
     assert "local_aws stopped" in job["FailureReason"]
     assert IMAGE in job["AlgorithmSpecification"]["TrainingImage"]
+
+
+def test_a_stopped_account_leaves_nothing_of_its_functions(own_account: Account, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    own_account.stop()
+    own_account.start(TMPDIR=str(temporary))
+    answer = with_function(own_account).invoke(FunctionName="echo", Payload=b'"ping"')
+    assert json.loads(answer["Payload"].read()) == ["ping", False]
+    assert list(temporary.glob("*echo*"))
+    assert own_account.stop() == 0
+    assert list(temporary.iterdir()) == []
