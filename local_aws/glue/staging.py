@@ -49,7 +49,6 @@ class StagedBucket:
         self._seen: dict[str, _Stamp] = {}
         self._etags: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._discarded = False
 
     def refresh(self) -> None:
         """Copy what is new or changed in S3 to the folder, and remove what is gone."""
@@ -59,14 +58,13 @@ class StagedBucket:
     def refresh_ahead(self, wanted: Callable[[], bool]) -> None:
         """Do so for a job that is still to come, as long as that is wanted, unless the bucket is large."""
         with self._lock:
-            items = [] if self._discarded else self._files.keys(self.bucket, "")
+            items = self._files.keys(self.bucket, "") if wanted() else []
             if items and sum(item["Size"] for item in items) <= _AHEAD_BYTES:
                 self._bring(items, wanted)
 
     def discard(self) -> None:
-        """Delete the folder for good."""
+        """Delete the folder."""
         with self._lock:
-            self._discarded = True
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _bring(self, items: Sequence[dict[str, Any]], wanted: Callable[[], bool] = lambda: True) -> None:

@@ -70,10 +70,13 @@ def test_one_that_is_ready_goes_on_once_and_may_be_taken_meanwhile(kept: Kept) -
     kept.look(2)
     assert kept.made[0].went_on == 0
     kept.made[0].ready = True
-    taken = []
-    kept.made[0].go_on = lambda: taken.append(kept.spares.take("first"))  # type: ignore[method-assign]
     kept.look(3)
-    assert taken == [kept.made[0]]
+    assert kept.made[0].went_on == 1
+    taken = []
+    kept.made[1].go_on = lambda: taken.append(kept.spares.take("second"))  # type: ignore[method-assign]
+    kept.made[1].ready = True
+    kept.look()
+    assert taken == [kept.made[1]]
 
 
 def test_each_is_given_to_one_job_and_followed_by_another(kept: Kept) -> None:

@@ -50,6 +50,7 @@ class NewDataSensor(BaseSensorOperator):
         if unsettled_for is not None and patience > 0:
             short = min(max(unsettled_for, 0.2), patience)
             if waited_out + short <= WAITED_OUT:
+                self.log.info("files may still change; waiting %.1f s", short)
                 time.sleep(short)
                 return self._decide(context, waited + short, waited_out + short)
             seconds = min(max(unsettled_for, 0.5), patience)
